@@ -1,0 +1,40 @@
+# Two commands do everything: `make bmf` trains on this machine, `make test` checks the code.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: bmf test lint bench docs clean
+
+bmf: $(VENV)/run.installed  ## train the card's recipe (or its stand-in) and show what came of it
+	$(BIN)/python train.py +experiment=bmf
+
+test: $(VENV)/dev.installed  ## every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.installed  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.installed  ## speed against sentence-transformers, measured in the same run
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/evaluation.py
+
+docs: $(VENV)/run.installed  ## the table and figure of the README, from a new run
+	$(BIN)/python scripts/readme_figures.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/run.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e .
+	$(BIN)/python -m matryoshka.embedded.e5_small
+	touch $@
+
+$(VENV)/dev.installed: $(VENV)/run.installed
+	$(INSTALL) -e '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""What happens around the training step: evaluation after an epoch, the progress bar, the file of metrics."""

@@ -1,0 +1,38 @@
+"""An evaluation after every epoch, and after the last update wherever it falls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+
+from matryoshka.module import EmbeddingModule
+from matryoshka.retrieval.result import EvaluationResult
+
+
+class EpochEvaluation(pl.Callback):
+    """Measures the encoder at the end of every epoch and logs every metric; `selected` is what a checkpoint monitors.
+
+    measure: () -> result, of the encoder in training. show: called with (result, epoch, update) after each.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[], EvaluationResult],
+        selected: str,
+        show: Callable[[EvaluationResult, float, int], object] | None = None,
+    ) -> None:
+        self.measure = measure
+        self.selected = selected
+        self.show = show
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluate, log to every logger, and let the checkpoint callback see the selecting metric."""
+        assert isinstance(pl_module, EmbeddingModule)
+        pl_module.pause_clock()
+        result = self.measure()
+        values = result.flat()
+        pl_module.record(values)
+        pl_module.log(self.selected, values[self.selected], logger=False)
+        if self.show:
+            self.show(result, pl_module.plan.epoch_at(pl_module.updates), pl_module.updates)

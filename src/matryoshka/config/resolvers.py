@@ -1,0 +1,92 @@
+"""Values that depend on the machine. One experiment file holds the card's recipe and what stands in for it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+CARD_ENCODER = "BAAI/bge-m3"
+BMF_FILES = ("train.jsonl", "evaluation.jsonl")
+
+
+def register_resolvers() -> None:
+    """Make the resolvers known to OmegaConf; needed before a configuration is composed."""
+    resolvers = {
+        "card_or_cpu": lambda card, cpu: cpu if why_not_card() else card,
+        "bmf_pairs_or": lambda other: other if why_not_bmf_pairs() else "bmf",
+        "why_not_card": why_not_card,
+        "why_not_bmf_pairs": why_not_bmf_pairs,
+        "bmf_folder": bmf_folder,
+        "german_help": german_help,
+        "folder_name": folder_name,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+@cache
+def why_not_card() -> str:
+    """Why this machine cannot run the card's recipe; empty if it can."""
+    if cuda_devices() == 0:
+        return "there is no CUDA GPU here"
+    from matryoshka.encoder.pretrained import Pretrained
+    from matryoshka.errors import UserError
+
+    try:
+        _ = Pretrained(CARD_ENCODER).config
+    except UserError:
+        return f"{CARD_ENCODER} is not in the hub's cache and the hub cannot be reached"
+    return ""
+
+
+def why_not_bmf_pairs() -> str:
+    """Why the card's pairs are not used; empty if they are in the user's folder."""
+    folder = Path(bmf_folder())
+    missing = [name for name in BMF_FILES if not (folder / name).is_file()]
+    return f"the card's pairs are not public and {folder} has no {' and '.join(missing)}" if missing else ""
+
+
+def bmf_folder() -> str:
+    """The folder of the card's pairs: $MATRYOSHKA_BMF, else data/bmf."""
+    return os.environ.get("MATRYOSHKA_BMF", "data/bmf")
+
+
+def german_help(name: str) -> str:
+    """The path of a file of the embedded German pairs."""
+    from matryoshka.embedded.german_help import FOLDER
+
+    return str(FOLDER / name)
+
+
+def folder_name(text: Any) -> str:
+    """A job's overrides as one folder name: `dims=[768,64],optimizer.lr=2e-5` -> `dims=768-64,optimizer.lr=2e-5`."""
+    kept = str(text).replace("[", "").replace("]", "")
+    parts: list[str] = []
+    for part in kept.split(","):
+        # A list's commas become dashes; those between overrides stay.
+        if parts and "=" not in part:
+            parts[-1] += f"-{part}"
+        else:
+            parts.append(part)
+    return ",".join(parts).replace("/", "_").replace(" ", "") or "default"
+
+
+@cache
+def cuda_devices() -> int:
+    """CUDA devices that this Python's torch can use, counted through the driver so that torch is not imported."""
+    try:
+        if version("torch").endswith("+cpu"):
+            return 0
+        driver = ctypes.CDLL("libcuda.so.1")
+    except (PackageNotFoundError, OSError):
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

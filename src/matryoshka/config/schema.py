@@ -1,0 +1,65 @@
+"""The root keys of the two primary configurations: their types are checked like a signature's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Group = dict[str, Any]
+
+
+@dataclass
+class TrainSchema:
+    """Keys of conf/train.yaml."""
+
+    data: Group
+    encoder: Group
+    pooling: Group
+    loss: Group
+    sampler: Group
+    optimizer: Group
+    scheduler: Group
+    evaluator: Group
+    trainer: Group
+    name: str
+    dims: list[int]
+    batch_size: int
+    accumulation: int
+    accumulation_across_epochs: Literal["carry", "flush"]
+    max_grad_norm: float
+    seed: int
+    logger: Group | None = None
+    export: Group | None = None
+    dim_weights: list[float] | None = None
+    reference: Group = field(default_factory=dict)
+
+
+@dataclass
+class EvaluateSchema:
+    """Keys of conf/evaluate.yaml."""
+
+    model: str
+    data: Group
+    encoder: Group
+    evaluator: Group
+    name: str
+    precision: Literal["auto", "fp32", "bf16"]
+    pooling: Group | None = None
+    dims: list[int] | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+
+# What the task gives to each group's target itself: a configuration does not.
+GIVEN_BY_THE_TASK: dict[str, set[str]] = {
+    "data": set(),
+    "encoder": set(),
+    "pooling": set(),
+    "loss": set(),
+    "sampler": {"texts"},
+    "optimizer": {"params"},
+    "scheduler": {"optimizer", "updates"},
+    "evaluator": set(),
+    "trainer": {"callbacks", "logger", "max_steps", "default_root_dir"},
+    "logger": {"save_dir"},
+    "export": set(),
+}

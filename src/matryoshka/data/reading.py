@@ -1,0 +1,106 @@
+"""Rows of a file as a memory-mapped Arrow table (through `datasets`), with errors that name file and row."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matryoshka.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+BUILDERS = {
+    ".jsonl": ("json", {}),
+    ".json": ("json", {}),
+    ".csv": ("csv", {}),
+    ".tsv": ("csv", {"sep": "\t"}),
+    ".parquet": ("parquet", {}),
+}
+
+
+def read_rows(path: str) -> Dataset:
+    """All rows of a JSON lines, CSV, TSV or Parquet file. Raises DataError naming the file and, where known, the line."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+    from datasets.utils.logging import disable_progress_bar
+
+    builder, options = BUILDERS[_existing(path).suffix]
+    disable_progress_bar()  # a thousand rows a second need none, and it would break our own display
+    try:
+        rows = load_dataset(builder, data_files=path, split="train", **options)
+    except (DatasetGenerationError, ValueError, OSError) as error:
+        raise DataError(_why_unreadable(path, error)) from error
+    if len(rows) == 0:
+        raise DataError(f"{path} has no rows")
+    return rows
+
+
+def first_row(path: str) -> dict[str, Any]:
+    """The first row, read without the rest of the file. Raises DataError if there is none."""
+    file = _existing(path)
+    try:
+        if file.suffix == ".parquet":
+            import pyarrow.parquet
+
+            batch = next(pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1), None)
+            row: Any = batch.to_pylist()[0] if batch is not None and len(batch) else None
+        else:
+            with file.open(encoding="utf-8-sig", newline="") as lines:
+                if file.suffix in (".jsonl", ".json"):
+                    line = next((line for line in lines if line.strip()), "")
+                    row = json.loads(line) if line else None
+                else:
+                    row = next(csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ","), None)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{path} has no rows" if row is None else f"{path}, line 1: not a JSON object")
+    return row
+
+
+def require_texts(rows: Dataset, columns: Sequence[str], origin: str) -> Dataset:
+    """The rows themselves, once every cell of the columns is a text that is not blank; else DataError with the row."""
+    import pyarrow.compute as compute
+
+    for column in columns:
+        if column not in rows.column_names:
+            have = ", ".join(map(repr, rows.column_names))
+            raise DataError(f"{origin} has no column {column!r}; it has {have}")
+        values = rows.with_format("arrow")[column]
+        chunks = values.combine_chunks() if hasattr(values, "combine_chunks") else values[:].combine_chunks()
+        if str(chunks.type) not in ("string", "large_string"):
+            raise DataError(f"{origin}: column {column!r} holds {chunks.type}, not texts")
+        blank = compute.fill_null(compute.equal(compute.utf8_trim_whitespace(chunks), ""), True)
+        first = compute.index(blank, True).as_py()
+        if first >= 0:
+            raise DataError(f"{origin}, row {first + 1}: {column!r} is empty; remove the row or give it a text")
+    return rows
+
+
+def _existing(path: str) -> Path:
+    file = Path(path)
+    if file.suffix not in BUILDERS:
+        raise DataError(f"{path}: unknown ending {file.suffix!r}; use {', '.join(BUILDERS)}")
+    if not file.exists():
+        near = file.parent if file.parent.is_dir() else None
+        files = sorted(f.name for f in near.iterdir() if f.suffix in BUILDERS)[:5] if near else []
+        raise DataError(f"{path} does not exist" + (f"; {near} has {', '.join(files)}" if files else ""))
+    if not file.is_file():
+        raise DataError(f"{path} is a folder, not a file")
+    return file
+
+
+def _why_unreadable(path: str, error: Exception) -> str:
+    if Path(path).suffix == ".jsonl":
+        with Path(path).open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    json.loads(line or "{}")
+                except ValueError as wrong:
+                    return f"{path}, line {number}: not a JSON object ({wrong})"
+    cause = error.__cause__ or error
+    return f"{path} cannot be read: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"

@@ -1,0 +1,67 @@
+"""Token ids of pairs to packed batches, for Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from matryoshka.data.packing import PackedBatch
+from matryoshka.data.samplers import ShuffledSampler
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MakeSampler = Callable[[Sequence[Sequence[int]]], ShuffledSampler]
+
+
+class PairsModule(pl.LightningDataModule):
+    """Training batches from tokenized pairs.
+
+    pairs: token ids, a column each for anchor, positive and negatives. sampler: text keys of every row -> batch sampler.
+    """
+
+    def __init__(self, pairs: Dataset, sampler: MakeSampler, workers: int = 0) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.columns: list[str] = pairs.column_names
+        self.workers = workers
+        self.sampler = sampler(text_keys(pairs))
+
+    def train_dataloader(self) -> DataLoader[PackedBatch]:
+        """One packed batch a micro-batch of the sampler."""
+        # Lightning tells the epoch to `batch_sampler.sampler`; the batch sampler itself is what must know it.
+        self.sampler.sampler = self.sampler  # type: ignore[attr-defined]
+        return DataLoader(
+            self.pairs,  # type: ignore[arg-type]
+            batch_sampler=self.sampler,
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def collate(self, rows: Sequence[dict[str, Any]]) -> PackedBatch:
+        """Rows of token ids to one packed batch, column by column."""
+        return PackedBatch.from_ids([[row[column] for row in rows] for column in self.columns])
+
+    def micro_batches(self, epochs: int) -> list[int]:
+        """Micro-batches in each epoch, known before the first."""
+        counts = []
+        for epoch in range(epochs):
+            self.sampler.set_epoch(epoch)
+            counts.append(len(self.sampler))
+        self.sampler.set_epoch(0)
+        return counts
+
+
+def text_keys(pairs: Dataset) -> list[tuple[int, ...]]:
+    """For every row a number for each of its texts; equal texts (as the model reads them) have equal numbers."""
+    numbers: dict[tuple[int, ...], int] = {}
+    columns = [
+        [numbers.setdefault(tuple(ids), len(numbers)) for ids in pairs[column]] for column in pairs.column_names
+    ]
+    return list(zip(*columns, strict=True))

@@ -1,0 +1,152 @@
+"""The encoder: texts or packed token ids to embeddings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from matryoshka.data.packing import PackedBatch, by_token_budget
+from matryoshka.data.tokens import token_ids
+from matryoshka.encoder.packed_attention import Buckets, use_packed_attention
+from matryoshka.encoder.pooling import Pooling
+from matryoshka.encoder.progress import token_progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+Prompt = Literal["query", "document"]
+Precision = Literal["fp32", "bf16"]
+Advance = Callable[[int], object]  # called with the number of tokens done
+
+
+class Encoder(nn.Module):
+    """A transformers model, its tokenizer and a pooling.
+
+    Texts of one batch lie end to end in one row wherever the architecture allows it (`packed`); otherwise they are
+    padded. prompts: texts put in front of queries and documents. Embeddings are not normalised by forward.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        tokenizer: Any,
+        pooling: Pooling,
+        *,
+        max_seq_length: int,
+        prompts: Mapping[str, str] | None = None,
+        name: str = "",
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.max_seq_length = max_seq_length
+        self.prompts = {"query": "", "document": "", **(prompts or {})}
+        self.name = name
+        self.revision = revision
+        self.first_position = use_packed_attention(backbone)
+        if self.first_position is None:
+            log.info("%s: sequences are padded, since %s can't be packed", name, backbone.config.model_type)
+
+    @classmethod
+    def load(cls, model: str, **options: Any) -> Encoder:
+        """An encoder from a folder, a run's folder, a hub name or an embedded one; see Pretrained for the options."""
+        from matryoshka.encoder.pretrained import Pretrained
+
+        return Pretrained(model, **options).load()
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return int(self.backbone.config.hidden_size) * len(self.pooling.modes)
+
+    @property
+    def packed(self) -> bool:
+        """Whether batches are computed without padding."""
+        return self.first_position is not None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Embeddings in fp32, not normalised: (S, width)."""
+        lengths_S = torch.tensor(batch.lengths, device=batch.input_ids_T.device)
+        if self.first_position is not None:
+            hidden_TH = self.backbone(
+                input_ids=batch.input_ids_T[None],
+                position_ids=batch.positions_T()[None] + self.first_position,
+                buckets=Buckets.of(batch.lengths, batch.input_ids_T.device),
+            ).last_hidden_state[0]
+        else:
+            ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id)
+            hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long()).last_hidden_state
+            hidden_TH = hidden_SLH[mask_SL]
+        embeddings_SD: Tensor = self.pooling(hidden_TH.float(), lengths_S)
+        return embeddings_SD
+
+    def tokenize(self, texts: Sequence[str], prompt: Prompt | None = None) -> list[list[int]]:
+        """Token ids of each text, with the prompt in front, cut at max_seq_length."""
+        prefix = self.prompts[prompt] if prompt else ""
+        return token_ids(self.tokenizer, [prefix + text for text in texts], self.max_seq_length)
+
+    @torch.inference_mode()
+    def encode_ids(
+        self,
+        ids: Sequence[Sequence[int]],
+        *,
+        token_budget: int = 8192,
+        precision: Precision = "fp32",
+        advance: Advance | None = None,
+    ) -> Tensor:
+        """Embeddings of token ids, in their order, on the CPU, fp32, not normalised: (N, width)."""
+        embeddings_ND = torch.empty(len(ids), self.width)
+        training = self.training
+        self.eval()
+        for indices in by_token_budget([len(i) for i in ids], token_budget):
+            batch = PackedBatch.from_ids([[ids[i] for i in indices]]).to(self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                embeddings_ND[indices] = self(batch).cpu()
+            if advance:
+                advance(sum(batch.lengths))
+        self.train(training)
+        return embeddings_ND
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        dim: int | None = None,
+        prompt: Prompt | None = None,
+        token_budget: int = 8192,
+        precision: Precision = "fp32",
+        normalize: bool = True,
+        progress: bool | None = None,
+        as_tensor: bool = False,
+    ) -> np.ndarray[Any, np.dtype[np.float32]] | Tensor:
+        """Embeddings of the texts, in their order: (N, dim) of float32, of length 1 unless normalize is off.
+
+        dim: keep the first so many numbers. prompt: "query" or "document" puts the model's prefix in front.
+        progress: a bar on the terminal; by default for more than 1,000 texts. Each distinct text is encoded once.
+        Raises ValueError if dim is not between 1 and the width.
+        """
+        if dim is not None and not 1 <= dim <= self.width:
+            raise ValueError(f"dim={dim}: the encoder is {self.width} wide")
+        distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        ids = self.tokenize(list(distinct), prompt)
+        show = progress if progress is not None else len(texts) > 1000
+        with token_progress("encoding", sum(map(len, ids)), show) as advance:
+            embeddings_ND = self.encode_ids(ids, token_budget=token_budget, precision=precision, advance=advance)
+        embeddings_ND = embeddings_ND[[distinct[text] for text in texts], :dim]
+        embeddings_ND = F.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND
+        return embeddings_ND if as_tensor else embeddings_ND.numpy()

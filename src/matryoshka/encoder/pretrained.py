@@ -1,0 +1,166 @@
+"""Where an encoder comes from, and what can be known of it before its weights are read. Imports nothing slow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matryoshka.embedded import e5_small
+from matryoshka.encoder.sentence_transformers import SavedSettings
+from matryoshka.errors import UserError
+
+if TYPE_CHECKING:
+    from matryoshka.encoder.encoder import Encoder
+    from matryoshka.encoder.pooling import Pooling
+
+EMBEDDED = "embedded:e5_small"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder by its place: a folder, a run's folder, a hub name, or `embedded:e5_small`.
+
+    What is None is taken as saved with the model: pooling and prompts of a sentence-transformers folder (else CLS
+    and none), max_seq_length of the same (else of the tokenizer). revision pins a commit of a hub model.
+    gradient_checkpointing trades time for memory. trust_remote_code runs code that the model brings: off unless asked.
+    """
+
+    model: str
+    revision: str | None = None
+    max_seq_length: int | None = None
+    prompts: Mapping[str, str] | None = None
+    gradient_checkpointing: bool = False
+    trust_remote_code: bool = False
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the place or the length, found without reading weights."""
+        try:
+            config = self.config
+            self.settings.require_supported()
+        except UserError as error:
+            yield "model", str(error)
+            return
+        for key in set(self.prompts or {}) - {"query", "document"}:
+            yield f"prompts.{key}", "unknown prompt; there are query and document"
+        longest = self.longest_sequence(config)
+        if self.max_seq_length is not None and not 3 <= self.max_seq_length <= longest:
+            yield "max_seq_length", f"{self.max_seq_length} is not between 3 and the model's {longest} tokens"
+
+    @staticmethod
+    def longest_sequence(config: Mapping[str, Any]) -> int:
+        """Tokens that the positions of a model reach; RoBERTa's count from pad_token_id + 1."""
+        positions = int(config.get("max_position_embeddings", 1 << 30))
+        roberta = str(config.get("model_type", "")).endswith(("roberta", "camembert"))
+        return positions - int(config.get("pad_token_id", 1)) - 1 if roberta else positions
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The model's config.json. Raises UserError if the model cannot be found."""
+        if self.model == EMBEDDED:
+            return {"hidden_size": e5_small.WIDTH, "max_position_embeddings": 514, "model_type": "xlm-roberta"}
+        if (folder := self.folder) is not None:
+            return _read_json(folder / "config.json")
+        return _hub_config(self.model, self.revision)
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder with the model's files, None for a hub name. Raises UserError if there is none."""
+        if self.model == EMBEDDED:
+            return e5_small.folder()
+        path = Path(self.model).expanduser()
+        if path.is_dir():
+            for candidate in (path, path / "model"):
+                if (candidate / "config.json").is_file():
+                    return candidate
+            if (path / "modules.json").is_file():
+                raise UserError(f"{path} keeps its transformer in a subfolder, which is not supported: no config.json")
+            raise UserError(f"{path} is neither a model (no config.json) nor a run's folder (no model/config.json)")
+        if path.exists() or self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
+            state = "is a file" if path.exists() else "does not exist"
+            raise UserError(f"{self.model} {state}; give a model folder, a run's folder or a hub name like BAAI/bge-m3")
+        return None
+
+    @cached_property
+    def settings(self) -> SavedSettings:
+        """What a sentence-transformers folder says of pooling, length and prompts; empty for a hub name not at hand."""
+        return SavedSettings.read(self.folder) if self.folder is not None else SavedSettings()
+
+    def load(self, pooling: Pooling | None = None) -> Encoder:
+        """Read the weights. Raises UserError if the files are not to be had or are not safetensors."""
+        from transformers import AutoModel, AutoTokenizer
+
+        from matryoshka.encoder.encoder import Encoder
+        from matryoshka.encoder.pooling import Pooling
+
+        folder = e5_small.prepare() if self.model == EMBEDDED else (self.folder or _hub_folder(self.model, self.revision))
+        settings = SavedSettings.read(folder)
+        settings.require_supported()
+        options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code, "local_files_only": True}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+            backbone = AutoModel.from_pretrained(folder, use_safetensors=True, **options).float()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.model} cannot be loaded: {str(error).splitlines()[0]}") from error
+        if self.gradient_checkpointing:
+            backbone.gradient_checkpointing_enable()
+        longest = min(self.longest_sequence(backbone.config.to_dict()), tokenizer.model_max_length)
+        return Encoder(
+            backbone,
+            tokenizer,
+            pooling or Pooling(settings.pooling or ("cls",)),
+            max_seq_length=self.max_seq_length or settings.max_seq_length or longest,
+            prompts=self.prompts if self.prompts is not None else settings.prompts,
+            name=self.model,
+            revision=self.revision,
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a JSON object")
+    return content
+
+
+def _unreachable(model: str) -> UserError:
+    return UserError(
+        f"{model!r} is no folder here, is not in the hub's cache, and the hub cannot be reached; "
+        "use encoder=e5_small, or encoder=pretrained encoder.model=<folder>"
+    )
+
+
+def _hub_config(model: str, revision: str | None) -> dict[str, Any]:
+    """config.json of a hub model, from the cache or, with one try of a few seconds, from the hub."""
+    import huggingface_hub as hub
+
+    cached = hub.try_to_load_from_cache(model, "config.json", revision=revision)
+    if isinstance(cached, str):
+        return _read_json(Path(cached))
+    if hub.constants.HF_HUB_OFFLINE:
+        raise _unreachable(model)
+    try:
+        url = hub.hf_hub_url(model, "config.json", revision=revision)
+        answer = hub.utils.get_session().get(url, timeout=3, follow_redirects=True, headers=hub.utils.build_hf_headers())
+    except Exception as error:  # the network errors of the hub's client are of whichever library it uses
+        raise _unreachable(model) from error
+    if answer.status_code != 200:
+        raise UserError(f"the hub answers {answer.status_code} for {model!r} at revision {revision or 'main'!r}")
+    config: dict[str, Any] = answer.json()
+    return config
+
+
+def _hub_folder(model: str, revision: str | None) -> Path:
+    import huggingface_hub as hub
+
+    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*"]
+    try:
+        return Path(hub.snapshot_download(model, revision=revision, allow_patterns=wanted))
+    except OSError as error:
+        raise _unreachable(model) from error

@@ -1,0 +1,32 @@
+"""A bar that counts tokens: the work of an encoder is in tokens, not in texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def token_progress(what: str, tokens: int, show: bool = True) -> Iterator[Callable[[int], object]]:
+    """Give a function to call with the number of tokens done; draws a bar with rate and time left on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not (show and console.is_terminal):
+        yield lambda _: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]:>7,.0f} tokens/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as progress:
+        task = progress.add_task(what, total=tokens, rate=0.0)
+
+        def advance(done: int) -> None:
+            progress.update(task, advance=done, rate=progress.tasks[0].speed or 0.0)
+
+        yield advance

@@ -1,0 +1,19 @@
+"""What a user can mend: such an error is shown as a message, without a traceback, and ends with exit code 2."""
+
+
+class UserError(Exception):
+    """Something the user can mend; the message names the file, line or key and the remedy."""
+
+
+class ConfigError(UserError):
+    """Every problem of a configuration, each as (key, what is wrong and what to write instead)."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = [f"  {key}: {message}" if key else f"  {message}" for key, message in problems]
+        super().__init__("\n".join([f"{count} in the configuration:", *lines]))
+
+
+class DataError(UserError):
+    """A data file that cannot be used as it is; names the file and the row or line."""

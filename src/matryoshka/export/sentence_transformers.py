@@ -1,0 +1,117 @@
+"""The trained model as a folder that sentence-transformers loads, of any version from 3.0.1 on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.pooling import Mode
+from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
+from matryoshka.errors import UserError
+
+LAYOUT = "3.0.1"  # newer versions read it too, while 3.0.1 can't read theirs
+MODULES = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+
+
+class SentenceTransformersFolder:
+    """Saves an encoder as sentence-transformers 3.0.1 would: transformers' files and a folder a module."""
+
+    def save(self, encoder: Encoder, folder: Path, truncate_dim: int | None = None) -> Path:
+        """Write the folder whole or not at all, in the place of an older model; returns its path.
+
+        truncate_dim: the dim that newer versions (6.2 does) cut embeddings to unless told otherwise.
+        Raises UserError if the folder holds anything but a model, ValueError if truncate_dim is too wide.
+        """
+        if truncate_dim is not None and not 1 <= truncate_dim <= encoder.width:
+            raise ValueError(f"truncate_dim={truncate_dim}: the encoder is {encoder.width} wide")
+        with _replacing(folder) as beside:
+            self.write(encoder, beside, truncate_dim)
+        return folder
+
+    def write(self, encoder: Encoder, folder: Path, truncate_dim: int | None) -> None:
+        """Write all files into an empty folder."""
+        encoder.backbone.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):
+            weights.chmod(0o644)  # safetensors would keep colleagues out
+        encoder.tokenizer.save_pretrained(folder)
+        _mend_tokenizer_config(folder / "tokenizer_config.json")
+        for path in MODULES.values():
+            (folder / path).mkdir(exist_ok=True)
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (kind, path) in enumerate(MODULES.items())
+        ]
+        _write_json(folder / "modules.json", modules)
+        _write_json(folder / "sentence_bert_config.json", transformer_config(encoder.max_seq_length))
+        hidden_size = encoder.width // len(encoder.pooling.modes)
+        _write_json(folder / "1_Pooling" / "config.json", pooling_config(encoder.pooling.modes, hidden_size))
+        settings: dict[str, Any] = {
+            "__version__": {
+                "sentence_transformers": LAYOUT,
+                "transformers": transformers.__version__,
+                "pytorch": torch.__version__,
+            },
+            "prompts": encoder.prompts,
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        }
+        if truncate_dim is not None:
+            settings["truncate_dim"] = truncate_dim
+        _write_json(folder / "config_sentence_transformers.json", settings)
+
+
+def transformer_config(max_seq_length: int) -> dict[str, Any]:
+    """What sentence_bert_config.json says; special tokens count in max_seq_length."""
+    return {"max_seq_length": max_seq_length, "do_lower_case": False}
+
+
+def pooling_config(modes: Sequence[Mode], hidden_size: int) -> dict[str, Any]:
+    """What 1_Pooling/config.json says: one flag a mode, all six of 3.0.1."""
+    flags = {flag: mode in modes for mode, flag in POOLING_FLAGS.items()}
+    others = dict.fromkeys(UNSUPPORTED_FLAGS, False)
+    return {"word_embedding_dimension": hidden_size, **flags, **others, "include_prompt": True}
+
+
+def _mend_tokenizer_config(path: Path) -> None:
+    # transformers 5 calls fast tokenizers without a class of their own by a name that 4 does not know, while both
+    # know the older one; and it saves how the tokenizer was loaded here, which is nobody else's concern.
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    _write_json(path, {k: v for k, v in config.items() if k not in ("is_local", "local_files_only")})
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the given one's place at the end; on an error nothing changes."""
+    if folder.exists() and not (folder.is_dir() and _holds_a_model_or_nothing(folder)):
+        raise UserError(f"{folder} holds no model that could be replaced: move it away or save elsewhere")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
+        new, older = Path(work, "new"), Path(work, "older")
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(older)
+        try:
+            new.rename(folder)
+        except OSError:
+            if older.exists():
+                older.rename(folder)
+            raise
+
+
+def _holds_a_model_or_nothing(folder: Path) -> bool:
+    return (folder / "modules.json").is_file() or not any(folder.iterdir())

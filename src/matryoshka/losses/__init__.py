@@ -1,0 +1,6 @@
+"""Losses over score matrices, and the one place that turns nested embeddings into scores."""
+
+from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, nested_similarities
+from matryoshka.losses.ranking import RankingLoss, ranking_loss
+
+__all__ = ["MatryoshkaLoss", "NestedLoss", "RankingLoss", "nested_similarities", "ranking_loss"]

@@ -1,0 +1,71 @@
+"""Matryoshka: one loss at every nested dim, added up by weight. Kusupati et al. 2022, arXiv:2205.13147."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+EPSILON = 1e-12  # the smallest length a vector is divided by, as in torch's normalize
+
+
+def nested_similarities(rows_BD: Tensor, candidates_ND: Tensor, dims: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+    """(dim, cosine similarities (B, N) of the first dim numbers), narrowest dim first.
+
+    The products of nested dims are running sums of the blocks between consecutive dims, so all dims together
+    cost what the widest costs alone. Computed in fp32 with autocast off: under bf16 a separated batch has no gradient.
+    """
+    with torch.autocast(rows_BD.device.type, enabled=False):
+        rows_BD, candidates_ND = _at_least_fp32(rows_BD), _at_least_fp32(candidates_ND)
+        start = 0
+        products_BN = rows_BD.new_zeros(len(rows_BD), len(candidates_ND))
+        squares_B, squares_N = rows_BD.new_zeros(len(rows_BD)), rows_BD.new_zeros(len(candidates_ND))
+        for dim in sorted(dims):
+            rows_Bd, candidates_Nd = rows_BD[:, start:dim], candidates_ND[:, start:dim]
+            products_BN = products_BN + rows_Bd @ candidates_Nd.T
+            squares_B = squares_B + rows_Bd.square().sum(1)
+            squares_N = squares_N + candidates_Nd.square().sum(1)
+            lengths_B = squares_B.clamp_min(EPSILON**2).sqrt()
+            lengths_N = squares_N.clamp_min(EPSILON**2).sqrt()
+            yield dim, products_BN / lengths_B[:, None] / lengths_N[None, :]
+            start = dim
+
+
+@dataclass(frozen=True)
+class NestedLoss:
+    """The sum that is trained on, and each dim's own loss before its weight (detached)."""
+
+    total: Tensor
+    per_dim: dict[int, Tensor]
+
+
+class MatryoshkaLoss(nn.Module):
+    """sum over dims of weight * loss(similarities of the first dim numbers): a sum, not a mean.
+
+    loss: takes a matrix of similarities (B, N) and, at most, a mask. weights: one a dim, in the order of dims; 1 each
+    where none are given. Raises ValueError if their numbers differ.
+    """
+
+    def __init__(self, loss: nn.Module, dims: Sequence[int], weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        weights = [1.0] * len(dims) if weights is None else list(weights)
+        if len(weights) != len(dims):
+            raise ValueError(f"{len(weights)} weights for {len(dims)} dims")
+        self.loss = loss
+        self.weights = dict(zip(dims, weights, strict=True))
+
+    def forward(self, anchors_BD: Tensor, candidates_ND: Tensor, mask_BN: Tensor | None = None) -> NestedLoss:
+        """The nested loss of B anchors and N candidates, positives first (candidate i belongs to anchor i)."""
+        with torch.autocast(anchors_BD.device.type, enabled=False):
+            losses = {
+                dim: self.loss(similarity_BN, mask_BN)
+                for dim, similarity_BN in nested_similarities(anchors_BD, candidates_ND, list(self.weights))
+            }
+            total = torch.stack([self.weights[dim] * loss for dim, loss in losses.items()]).sum()
+        return NestedLoss(total, {dim: loss.detach() for dim, loss in losses.items()})
+
+
+def _at_least_fp32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -1,0 +1,52 @@
+"""In-batch-negative ranking: pick each row's own candidate among all candidates of the batch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Direction = Literal["anchor_to_positive", "positive_to_anchor", "both"]
+
+
+def ranking_loss(scores_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+    """Mean cross entropy of picking each row's own candidate among all N.
+
+    Candidate i belongs to row i; columns from B on are extra negatives. Entries true in mask_BN are left out;
+    a row's own candidate never is. Raises ValueError if N < B. Source: Henderson et al. 2017, arXiv:1705.00652.
+    """
+    rows, candidates = scores_BN.shape
+    if candidates < rows:
+        raise ValueError(f"{rows} rows but only {candidates} candidates: row i's own candidate is candidate i")
+    own_B = torch.arange(rows, device=scores_BN.device)
+    if mask_BN is not None:
+        own_BN = F.one_hot(own_B, candidates).bool()
+        scores_BN = scores_BN.masked_fill(mask_BN & ~own_BN, float("-inf"))
+    return F.cross_entropy(scores_BN, own_B)
+
+
+class RankingLoss(nn.Module):
+    """ranking_loss of scaled similarities, rows anchors, columns positives and then hard negatives.
+
+    scale: 1 / temperature. direction: which side asks. `anchor_to_positive`: each anchor among all passages, hard
+    negatives included. `positive_to_anchor`: each positive among the batch's anchors (what sentence-transformers does
+    with the columns in the order positive, anchor; hard negatives play no part). `both`: the mean of the two.
+    """
+
+    def __init__(self, scale: float = 20.0, direction: Direction = "anchor_to_positive") -> None:
+        super().__init__()
+        self.scale = scale
+        self.direction = direction
+
+    def forward(self, similarity_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+        """The loss of one matrix of similarities; entries true in mask_BN are no candidates."""
+        scores_BN = similarity_BN * self.scale
+        rows = len(scores_BN)
+        losses = []
+        if self.direction != "positive_to_anchor":
+            losses.append(ranking_loss(scores_BN, mask_BN))
+        if self.direction != "anchor_to_positive":
+            losses.append(ranking_loss(scores_BN[:, :rows].T, None if mask_BN is None else mask_BN[:, :rows].T))
+        return torch.stack(losses).mean()

@@ -1,0 +1,126 @@
+"""The one place where encoder, loss and optimizer meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from matryoshka.data.packing import PackedBatch
+from matryoshka.encoder.encoder import Encoder
+from matryoshka.losses.matryoshka import MatryoshkaLoss
+from matryoshka.plan import TrainingPlan
+
+
+class EmbeddingModule(pl.LightningModule):
+    """Trains an encoder on packed batches of (anchors, positives, negatives ...).
+
+    optimizer: parameters -> optimizer. scheduler: (optimizer, number of updates) -> schedule, stepped each update.
+    plan says what each micro-loss is divided by and after which an update follows. Every `log_every` updates the mean
+    loss since the last row, each dim's own loss, the rate used, the gradient's norm before clipping and the speed go
+    to the loggers. Nothing is read back from the device between those rows.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        loss: MatryoshkaLoss,
+        plan: TrainingPlan,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler],
+        max_grad_norm: float = 1.0,
+        log_every: int = 10,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.encoder = encoder
+        self.loss = loss
+        self.plan = plan
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.max_grad_norm = max_grad_norm
+        self.log_every = log_every
+        self.updates = 0
+        self.last_row: dict[str, float] = {}
+        self._rows = _SinceLastRow()
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over what can be trained, and its schedule."""
+        optimizer = self.make_optimizer([p for p in self.encoder.parameters() if p.requires_grad])
+        return [optimizer], [self.make_scheduler(optimizer, self.plan.updates)]
+
+    def on_train_epoch_start(self) -> None:
+        """Time spent between epochs, in evaluations, is no training time."""
+        self._rows.clock = time.perf_counter()
+
+    def training_step(self, batch: PackedBatch, batch_index: int) -> None:
+        """Forward and backward of one micro-batch; the update where its window is full."""
+        divisor, update = self.plan.window(self.current_epoch, batch_index)
+        embeddings_SD = self.encoder(batch)
+        anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
+        nested = self.loss(anchors_BD, candidates_ND)
+        self.manual_backward(nested.total / divisor)
+        self._rows.add(batch, nested.total.detach() / divisor, {d: loss / divisor for d, loss in nested.per_dim.items()})
+        if update:
+            self.update()
+
+    def update(self) -> None:
+        """Clip, step the optimizer and the schedule, and log where it is due."""
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        assert isinstance(scheduler, LRScheduler)
+        rate = scheduler.get_last_lr()[0]
+        norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), self.max_grad_norm)
+        optimizer.step()  # type: ignore[union-attr]
+        optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
+        scheduler.step()
+        self.updates += 1
+        self._rows.updates += 1
+        if self.updates % self.log_every == 0:
+            self.record({**self._rows.close(), "train/learning_rate": rate, "train/gradient_norm": float(norm)})
+
+    def pause_clock(self) -> None:
+        """What follows until the next epoch is not training."""
+        self._rows.pause()
+
+    def record(self, row: dict[str, float]) -> None:
+        """Give one row to every logger, with the epoch as transformers counts it."""
+        self.last_row = {**row, "epoch": round(self.plan.epoch_at(self.updates), 4)}
+        for logger in self.loggers:
+            logger.log_metrics(self.last_row, step=self.updates)
+
+
+class _SinceLastRow:
+    """Sums since the last logged row. Losses stay on the device until the row is closed."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.dim_losses: list[dict[int, Tensor]] = []
+        self.pairs = self.tokens = self.updates = 0
+        self.seconds = 0.0
+        self.clock = time.perf_counter()
+
+    def add(self, batch: PackedBatch, loss: Tensor, per_dim: dict[int, Tensor]) -> None:
+        self.losses.append(loss)
+        self.dim_losses.append(per_dim)
+        self.pairs += batch.columns[0]
+        self.tokens += sum(batch.lengths)
+
+    def pause(self) -> None:
+        self.seconds += time.perf_counter() - self.clock
+
+    def close(self) -> dict[str, float]:
+        """The row: means over the updates since the last one; starts the next."""
+        loss = torch.stack(self.losses).sum() / self.updates
+        dims = {d: torch.stack([row[d] for row in self.dim_losses]).sum() / self.updates for d in self.dim_losses[0]}
+        row = {"train/loss": float(loss)} | {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
+        self.pause()
+        row["train/pairs_per_second"] = self.pairs / self.seconds
+        row["train/tokens_per_second"] = self.tokens / self.seconds
+        self.__init__()  # type: ignore[misc]
+        return row

@@ -1,0 +1,1 @@
+"""Results made visible: terminal, figure, model card, files, W&B. No surface computes a number of its own."""

@@ -1,0 +1,81 @@
+"""What one training run was and what came of it: the source of every surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matryoshka.retrieval.result import EvaluationResult
+
+if TYPE_CHECKING:
+    from matryoshka.encoder.encoder import Encoder
+    from matryoshka.encoder.pooling import Mode
+
+
+@dataclass(frozen=True)
+class PairsSummary:
+    """The training pairs, in numbers and samples.
+
+    lengths: per column the tokens of a text as (min, mean, max), over all rows, after the cut at max_seq_length.
+    samples: the first rows, column -> text.
+    """
+
+    name: str
+    rows: int
+    columns: tuple[str, ...]
+    lengths: Mapping[str, tuple[int, float, int]]
+    samples: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True)
+class EncoderSummary:
+    """The encoder, in a few words: what a reader of its card must know to use it.
+
+    architecture: the transformers class. hidden_size: numbers a pooling mode. max_seq_length: in tokens.
+    """
+
+    architecture: str
+    hidden_size: int
+    modes: tuple[Mode, ...]
+    max_seq_length: int
+    prompts: Mapping[str, str]
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> EncoderSummary:
+        """The summary of an encoder."""
+        return cls(
+            architecture=type(encoder.backbone).__name__,
+            hidden_size=encoder.width // len(encoder.pooling.modes),
+            modes=tuple(encoder.pooling.modes),
+            max_seq_length=encoder.max_seq_length,
+            prompts=dict(encoder.prompts),
+            revision=encoder.revision,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """One training run.
+
+    name: the recipe's. stand_in: one sentence each for what this run replaces and why; empty if it is the real one.
+    history: every logged row, with `step` (updates) and `epoch`; training rows have `train/loss`, evaluations the
+    metrics by full name. saved_step: the update whose weights were kept; `tuned` is their evaluation.
+    config: the resolved configuration, plain values. environment: versions and hardware. seconds: the whole run.
+    """
+
+    name: str
+    base_model: str
+    stand_in: tuple[str, ...]
+    encoder: EncoderSummary
+    pairs: PairsSummary
+    base: EvaluationResult
+    tuned: EvaluationResult
+    selected: str
+    history: tuple[Mapping[str, float], ...]
+    saved_step: int
+    updates: int
+    config: Mapping[str, Any]
+    environment: Mapping[str, str]
+    seconds: float

@@ -1,0 +1,128 @@
+"""What a person sees: what will run, a table after every evaluation, and where everything was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from matryoshka.report.record import PairsSummary, TrainingRecord
+from matryoshka.retrieval.result import EvaluationResult
+
+if TYPE_CHECKING:
+    from matryoshka.data.retrieval_set import RetrievalSet
+    from matryoshka.encoder.encoder import Encoder
+    from matryoshka.plan import TrainingPlan
+
+console = Console(highlight=False)
+ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "accuracy@10", "recall@10")
+LABELS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "accuracy": "acc", "precision": "prec", "recall": "rec"}
+
+
+def announce(
+    config: Mapping[str, Any],
+    encoder: Encoder,
+    pairs: PairsSummary,
+    held_out: RetrievalSet,
+    plan: TrainingPlan,
+    precision_reason: str,
+    stand_in: tuple[str, ...],
+) -> None:
+    """The first lines of a run."""
+    parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
+    lengths = ", ".join(f"{column} {mean:.0f}" for column, (_, mean, _) in pairs.lengths.items())
+    batch, windows = config["batch_size"], config["accumulation"]
+    optimizer = config["optimizer"]
+    lines = {
+        "encoder": f"{encoder.name}, {parameters:.0f}M parameters, {' + '.join(encoder.pooling.modes)} pooling, "
+        f"{encoder.width} wide, {encoder.max_seq_length} tokens at most",
+        "data": f"{pairs.name}: {pairs.rows:,} training pairs (mean tokens: {lengths}); "
+        f"{len(held_out.queries):,} queries over {len(held_out.corpus):,} documents held out",
+        "dims": ", ".join(map(str, config["dims"])),
+        "updates": f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
+        f"{optimizer['_target_'].rpartition('.')[2]} at {optimizer.get('lr')}, "
+        f"{config['scheduler']['_target_'].rpartition('.')[2]} schedule",
+        "device": f"{config['trainer'].get('accelerator', 'auto')} -> {_device(config)}, "
+        f"{config['trainer']['precision']} ({precision_reason})",
+    }
+    for sentence in stand_in:
+        console.print(Text(f"stand-in: {sentence}", style="bold yellow"))
+    for label, line in lines.items():
+        console.print(Text.assemble((f"{label:>8}  ", "bold"), line))
+
+
+def _device(config: Mapping[str, Any]) -> str:
+    import torch
+
+    if config["trainer"].get("accelerator") != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def show_result(result: EvaluationResult, base: EvaluationResult | None, title: str) -> None:
+    """One table row a dim, the essential metrics; with a base, each value beside it."""
+    names = [name for name in ESSENTIAL if name in result.metrics[result.dims[0]]]
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    table.add_column("dim", justify="right")
+    for name in names:
+        table.add_column(_label(name), justify="right")
+    for dim in result.dims:
+        cells = []
+        for name in names:
+            value = result.metrics[dim][name]
+            before = base.metrics[dim][name] if base else None
+            cells.append(_change(before, value) if before is not None else Text(f"{value:.4f}"))
+        table.add_row(str(dim), *cells)
+    console.print(table)
+
+
+def _change(before: float, after: float) -> Text:
+    style = "green" if after > before else "red" if after < before else ""
+    return Text.assemble((f"{before:.3f} -> ", "dim"), (f"{after:.3f}", style))
+
+
+def _label(metric: str) -> str:
+    name, _, k = metric.partition("@")
+    return f"{LABELS.get(name, name)}@{k}"
+
+
+def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
+    """The table after an epoch."""
+    show_result(result, None, title=f"epoch {epoch:.2f}, update {update}")
+
+
+def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPlan, epochs: int) -> None:
+    """How long the run will take, from the speed just measured: a training token costs about four evaluated ones."""
+    rate = base.tokens / base.seconds
+    tokens = pairs.rows * sum(mean for _, mean, _ in pairs.lengths.values()) * epochs
+    seconds = 4 * tokens / rate + (epochs + 1) * base.seconds
+    console.print(f"about {_duration(seconds)} to go, by the speed of that evaluation ({rate:,.0f} tokens/s)")
+
+
+def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
+    """The end of a run: base and tuned side by side, and where everything is."""
+    for sentence in record.stand_in:
+        console.print(Text(f"stand-in: {sentence}", style="bold yellow"))
+    saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
+    show_result(record.tuned, record.base, title=f"base -> tuned ({saved}, evaluated again)")
+    console.print(f"done in {_duration(record.seconds)}")
+    show_paths(written)
+
+
+def show_paths(written: Mapping[str, Path]) -> None:
+    """Every path written, one a line."""
+    for what, path in written.items():
+        console.print(Text.assemble((f"{what:>18}  ", "bold"), str(_relative(path))), soft_wrap=True)
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,92 @@
+"""Weights & Biases through Lightning's logger: offline by itself where no account is set up."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.loggers import WandbLogger
+
+from matryoshka.report.record import TrainingRecord
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["auto", "online", "offline"]
+INIT_TIMEOUT = 20  # seconds to wait for the service before going offline
+
+
+class RunLogger(WandbLogger):
+    """Lightning's logger, with our update count as the x axis and a summary equal to results.json at the end."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """One row; `update` is the x axis, so that several rows may share one update."""
+        self.experiment.log({**metrics, "update": step or 0})
+
+    def finish_record(self, record: TrainingRecord, folder: Path) -> None:
+        """Write summary, table and figure, close the run (else the jobs of a sweep merge), say how to upload it."""
+        import wandb
+
+        run = self.experiment
+        run.summary.update({**record.tuned.flat(), "saved_update": record.saved_step, "seconds": record.seconds})
+        run.summary.update({f"base/{name}": value for name, value in record.base.flat().items()})
+        if record.stand_in:
+            run.summary["stand_in"] = "; ".join(record.stand_in)
+        names = list(record.tuned.metrics[record.tuned.dims[0]])
+        table = wandb.Table(columns=["dim", "model", *names])
+        for label, result in (("base", record.base), ("tuned", record.tuned)):
+            for dim in result.dims:
+                table.add_data(dim, label, *result.metrics[dim].values())
+        run.log({"results": table, "metric_against_dim": wandb.Image(str(folder / "metric_against_dim.png"))})
+        offline, directory = run.offline, Path(run.dir).parent
+        wandb.finish(quiet=True)
+        if offline:
+            log.info("W&B: kept offline; upload it with: wandb sync %s", directory)
+
+
+def wandb_logger(
+    save_dir: str,
+    project: str = "matryoshka",
+    name: str | None = None,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+    mode: Mode = "auto",
+) -> RunLogger:
+    """A logger that writes below save_dir. mode auto: online with an account, else offline; if the service cannot be
+    reached within 20 s the run goes on offline, with a line saying so."""
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    offline = mode == "offline" or (mode == "auto" and not has_account())
+    options: dict[str, Any] = {
+        "name": name or Path(save_dir).name,
+        "project": project,
+        "group": group,
+        "tags": list(tags),
+        "save_dir": save_dir,
+        "settings": wandb.Settings(init_timeout=INIT_TIMEOUT, console="off"),
+    }
+    logger = RunLogger(offline=offline, **options)
+    try:
+        run = logger.experiment
+    except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        log.warning("W&B cannot be reached (%s); going on offline", str(error).splitlines()[0])
+        logger = RunLogger(offline=True, **options)
+        run = logger.experiment
+    run.define_metric("*", step_metric="update")
+    return logger
+
+
+def has_account() -> bool:
+    """Whether a key is set up, without asking the network. WANDB_MODE decides where it is set."""
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode == "online"
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,113 @@
+"""Evaluation: each distinct text encoded once, a dim is a slice, all metrics from the same ranked hits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.encoder.progress import token_progress
+from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, Precision as PrecisionAt, RankedMetric, Recall
+from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.retrieval.search import Hits, search
+
+
+class Evaluator:
+    """Which metrics at which ranks, and which of them selects the best checkpoint.
+
+    select: `metric@k/dim_d` as it is logged, or `metric@k` for the widest dim. token_budget: tokens encoded at once.
+    """
+
+    def __init__(
+        self,
+        accuracy_at: Sequence[int] = (1, 3, 5, 10),
+        precision_at: Sequence[int] = (1, 3, 5, 10),
+        recall_at: Sequence[int] = (1, 3, 5, 10),
+        ndcg_at: Sequence[int] = (10,),
+        mrr_at: Sequence[int] = (10,),
+        map_at: Sequence[int] = (100,),
+        select: str = "ndcg@10",
+        token_budget: int = 8192,
+    ) -> None:
+        wanted: list[tuple[str, Callable[[int], RankedMetric], Sequence[int]]] = [
+            ("accuracy", Accuracy, accuracy_at),
+            ("precision", PrecisionAt, precision_at),
+            ("recall", Recall, recall_at),
+            ("ndcg", NDCG, ndcg_at),
+            ("mrr", MRR, mrr_at),
+            ("map", MAP, map_at),
+        ]
+        self.metrics = {f"{name}@{k}": make(k) for name, make, ranks in wanted for k in ranks}
+        self.select = select
+        self.token_budget = token_budget
+
+    @property
+    def depth(self) -> int:
+        """How many hits a query the metrics look at."""
+        return max(metric.k for metric in self.metrics.values())
+
+    def selected(self, dims: Sequence[int]) -> str:
+        """The full name of the selecting metric, `ndcg@10/dim_768`."""
+        return self.select if "/" in self.select else f"{self.select}/dim_{max(dims)}"
+
+    def evaluate(
+        self,
+        encoder: Encoder,
+        data: RetrievalSet,
+        dims: Sequence[int],
+        *,
+        precision: Precision = "fp32",
+        progress: bool = False,
+    ) -> EvaluationResult:
+        """Encode, search, measure. Documents of equal similarity rank by id, ascending."""
+        start = time.perf_counter()
+        query_ids, document_ids = list(data.queries), sorted(data.corpus)
+        texts = [("query", data.queries[q]) for q in query_ids] + [("document", data.corpus[d]) for d in document_ids]
+        distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        ids = encoder.tokenize([text for kind, text in distinct if kind == "query"], "query")
+        ids += encoder.tokenize([text for kind, text in distinct if kind == "document"], "document")
+        with token_progress(f"evaluating {len(data.queries):,} queries", sum(map(len, ids)), progress) as advance:
+            embeddings_ND = encoder.encode_ids(
+                ids, token_budget=self.token_budget, precision=precision, advance=advance
+            )
+        rows = torch.tensor([distinct[text] for text in texts])
+        queries_QD, documents_ND = embeddings_ND[rows[: len(query_ids)]], embeddings_ND[rows[len(query_ids) :]]
+        hits = search(queries_QD, documents_ND, dims, self.depth)
+        return EvaluationResult(
+            model=encoder.name,
+            data=data.name,
+            queries=len(query_ids),
+            documents=len(document_ids),
+            width=encoder.width,
+            metrics={dim: self.measure(hits[dim], query_ids, document_ids, data) for dim in dims},
+            precision=precision,
+            tokens=sum(map(len, ids)),
+            seconds=time.perf_counter() - start,
+        )
+
+    def measure(
+        self, hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], data: RetrievalSet
+    ) -> dict[str, float]:
+        """Every metric of the ranked hits of one dim."""
+        relevant_Qk, total_Q = judge(hits, query_ids, document_ids, data)
+        collection = MetricCollection(dict(self.metrics), compute_groups=False)
+        collection.reset()
+        collection.update(relevant_Qk, total_Q)
+        return {name: float(value) for name, value in collection.compute().items()}
+
+
+def judge(
+    hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], data: RetrievalSet
+) -> tuple[Tensor, Tensor]:
+    """Which hits are relevant, (Q, k) of bool, and how many relevant documents each query has, (Q,)."""
+    row_of = {document: row for row, document in enumerate(document_ids)}
+    relevant_Qk = torch.zeros_like(hits.documents_Qk, dtype=torch.bool)
+    for row, query in enumerate(query_ids):
+        wanted = torch.tensor([row_of[document] for document in sorted(data.relevant[query])])
+        relevant_Qk[row] = torch.isin(hits.documents_Qk[row], wanted)
+    return relevant_Qk, torch.tensor([len(data.relevant[query]) for query in query_ids])

@@ -1,0 +1,46 @@
+"""Exact nearest neighbours at every nested dim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from matryoshka.losses.matryoshka import nested_similarities
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The k best documents of each query, best first: their row numbers and similarities, both (Q, k)."""
+
+    documents_Qk: Tensor
+    similarities_Qk: Tensor
+
+
+def search(
+    queries_QD: Tensor, documents_ND: Tensor, dims: Sequence[int], k: int, query_chunk: int = 256
+) -> dict[int, Hits]:
+    """The k documents of the highest cosine similarity for every query at every dim.
+
+    Exact, in a total order: similarity descending, then row number ascending, whatever the chunks. k is cut to the
+    number of documents. Memory: query_chunk * N similarities.
+    """
+    k = min(k, len(documents_ND))
+    parts: dict[int, list[Hits]] = {dim: [] for dim in dims}
+    for queries_CD in queries_QD.split(query_chunk):
+        for dim, similarity_CN in nested_similarities(queries_CD, documents_ND, dims):
+            parts[dim].append(_top(similarity_CN, k))
+    return {
+        dim: Hits(
+            torch.cat([hits.documents_Qk for hits in parts[dim]]),
+            torch.cat([hits.similarities_Qk for hits in parts[dim]]),
+        )
+        for dim in dims
+    }
+
+
+def _top(similarity_CN: Tensor, k: int) -> Hits:
+    values, documents = torch.sort(similarity_CN, dim=1, descending=True, stable=True)
+    return Hits(documents[:, :k].clone(), values[:, :k].clone())

@@ -1,0 +1,1 @@
+"""The recipes: train, evaluate, and what a sweep adds up to."""

@@ -1,0 +1,51 @@
+"""Measure any model the same way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from matryoshka.encoder.encoder import Encoder
+from matryoshka.precision import choose_precision
+from matryoshka.report import files, terminal
+from matryoshka.tasks.setup import device_of, quiet_libraries
+
+USUAL_DIMS = (768, 512, 256, 128, 64)
+
+
+def evaluate(config: Mapping[str, Any], folder: Path) -> float:
+    """Encode once, measure every dim, print the table, write the files; returns the selecting metric."""
+    quiet_libraries()
+    device = device_of(config["device"])
+    run = _run_of(config["model"])
+    precision = config["precision"]
+    if precision == "auto":
+        chosen = run["precision"] if run else choose_precision(device).precision
+        precision = "bf16" if "bf16" in chosen else "fp32"
+    held_out = instantiate(config["data"], _convert_="all").retrieval_set()
+    pooling = instantiate(config["pooling"], _convert_="all") if config["pooling"] else None
+    encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling).to(device)
+    usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
+    dims = sorted(config["dims"] or usual or [encoder.width], reverse=True)
+    files.write_config(folder, {**config, "dims": dims, "precision": precision})
+    evaluator = instantiate(config["evaluator"], _convert_="all")
+    result = evaluator.evaluate(encoder, held_out, dims, precision=precision, progress=True)
+    title = f"{result.model} on {result.data}: {result.queries:,} queries over {result.documents:,} documents, {precision}"
+    terminal.show_result(result, None, title=title)
+    written = {"results": files.write_result(folder, result), "figure": files.write_figure(folder, result, None)[0]}
+    terminal.show_paths({**written, "configuration": folder / "config.yaml"})
+    return result.flat()[evaluator.selected(dims)]
+
+
+def _run_of(model: str) -> dict[str, Any] | None:
+    """The results of the run that a folder belongs to, None for any other model."""
+    path = Path(model).expanduser()
+    for folder in (path, path.parent):
+        if (folder / "results.json").is_file() and (folder / "model").is_dir():
+            found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+            return found
+    return None

@@ -1,0 +1,84 @@
+"""What a run settles before it starts: dims in order, precision, what stands in for what."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from matryoshka.precision import choose_precision
+from matryoshka.report.record import PairsSummary
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Config = Mapping[str, Any]
+
+
+def nested_dims(config: Config) -> dict[str, Any]:
+    """Dims from wide to narrow, their weights with them."""
+    dims, weights = config["dims"], config["dim_weights"]
+    order = sorted(range(len(dims)), key=lambda i: -dims[i])
+    return {"dims": [dims[i] for i in order], "dim_weights": None if weights is None else [weights[i] for i in order]}
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device that Lightning's accelerator name leads to."""
+    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda")
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def with_precision(config: Config) -> tuple[dict[str, Any], str]:
+    """The configuration with `auto` precision decided, and why it was decided so."""
+    trainer = dict(config["trainer"])
+    reason = "as configured"
+    if trainer.get("precision") == "auto":
+        choice = choose_precision(device_of(trainer.get("accelerator", "auto")))
+        trainer["precision"], reason = choice.precision, choice.reason
+    return {**config, "trainer": trainer}, reason
+
+
+def stand_in(config: Config) -> tuple[str, ...]:
+    """One sentence for each part of the recipe's reference that this run replaces; empty if it is the real one."""
+    reference = config["reference"]
+    used = {"encoder": config["encoder"].get("model"), "data": config["data"].get("name")}
+    sentences = []
+    for part in ("encoder", "data"):
+        wanted = reference.get(part)
+        if wanted and used[part] != wanted:
+            why = reference.get(f"{part}_missing") or "it was chosen so"
+            what = wanted if part == "encoder" else "the card's pairs"
+            sentences.append(f"{used[part]} is a stand-in for {what}, because {why}")
+    return tuple(sentences)
+
+
+def pairs_summary(name: str, pairs: Dataset, tokens: Dataset) -> PairsSummary:
+    """The training pairs in numbers: rows, columns, token lengths, the first three rows."""
+    lengths = {}
+    for column in tokens.column_names:
+        counts = np.array([len(ids) for ids in tokens[column]])
+        lengths[column] = (int(counts.min()), float(counts.mean()), int(counts.max()))
+    samples = tuple(dict(row) for row in pairs.select(range(min(3, len(pairs)))))
+    return PairsSummary(name, len(pairs), tuple(pairs.column_names), lengths, samples)
+
+
+def quiet_libraries() -> None:
+    """Keep the terminal for what a reader needs: Lightning's tips and loading bars are not."""
+    import transformers
+    from datasets.utils.logging import disable_progress_bar
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    disable_progress_bar()
+    # Lightning advises on loader workers and on loggers of its own kind; neither applies here.
+    for message in (".*does not have many workers.*", ".*`isinstance\\(treespec, LeafSpec\\)`.*", ".*Checkpoint directory.*"):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,59 @@
+"""What a multirun adds up to: one row a job, best first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.table import Table
+
+from matryoshka.atomic import write_atomically
+from matryoshka.report.terminal import console, show_paths
+from matryoshka.retrieval.result import EvaluationResult
+
+
+class SweepSummary(Callback):
+    """At the end of a multirun: summary.csv in its folder and the same rows on the terminal."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Collect results.json of every job; a job without one is listed as failed."""
+        folder = Path(config.hydra.sweep.dir)
+        rows = [_row(job) for job in sorted(folder.iterdir()) if (job / ".hydra" / "overrides.yaml").is_file()]
+        if not rows:
+            return
+        rows.sort(key=lambda row: -row["selected"] if row["selected"] != "" else float("inf"))
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        path = write_atomically(folder / "summary.csv", text.getvalue())
+        _show(rows, path)
+
+
+def _row(job: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"job": job.name, "status": "failed", "selected": ""}
+    if not (job / "results.json").is_file():
+        return row
+    result = EvaluationResult.from_dict(json.loads((job / "results.json").read_text(encoding="utf-8")))
+    select = str(yaml.safe_load((job / "config.yaml").read_text(encoding="utf-8"))["evaluator"]["select"])
+    name = select if "/" in select else f"{select}/dim_{max(result.dims)}"
+    flat = result.flat()
+    return row | {"status": "done", "selected": flat[name]} | flat
+
+
+def _show(rows: list[dict[str, Any]], path: Path) -> None:
+    table = Table(title="sweep, best first", title_justify="left", title_style="bold", pad_edge=False)
+    for column in ("job", "status", "selected"):
+        table.add_column(column, justify="right" if column == "selected" else "left")
+    for row in rows:
+        value = row["selected"]
+        table.add_row(row["job"], row["status"], f"{value:.4f}" if value != "" else "")
+    console.print(table)
+    show_paths({"summary": path})

@@ -1,0 +1,138 @@
+"""Train, measure, save: the recipe from a checked configuration to a folder of results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from matryoshka.callbacks.evaluation import EpochEvaluation
+from matryoshka.callbacks.metrics_file import MetricsFile
+from matryoshka.callbacks.progress import TrainingProgress
+from matryoshka.data.tokens import tokenized_pairs
+from matryoshka.datamodule import PairsModule
+from matryoshka.encoder.encoder import Encoder
+from matryoshka.losses.matryoshka import MatryoshkaLoss
+from matryoshka.module import EmbeddingModule
+from matryoshka.plan import TrainingPlan
+from matryoshka.report import files, terminal
+from matryoshka.report.environment import environment
+from matryoshka.report.record import TrainingRecord
+from matryoshka.retrieval.cached import cached_evaluation
+from matryoshka.tasks.setup import nested_dims, pairs_summary, quiet_libraries, stand_in, with_precision
+
+Config = Mapping[str, Any]
+
+
+def train(config: Config, folder: Path) -> float:
+    """Run the configuration and write everything into the folder; returns the selecting metric of the kept weights."""
+    start = time.perf_counter()
+    quiet_libraries()
+    config, reason = with_precision({**config, **nested_dims(config)})
+    files.write_config(folder, config)
+    pl.seed_everything(config["seed"], verbose=False)
+    torch.set_float32_matmul_precision("high")
+
+    source = instantiate(config["data"], _convert_="all")
+    pairs, held_out = source.training_pairs(), source.retrieval_set()
+    pooling = instantiate(config["pooling"], _convert_="all") if config["pooling"] else None
+    encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling)
+    prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
+    tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
+
+    data = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
+    epochs = config["trainer"]["max_epochs"]
+    plan = TrainingPlan(data.micro_batches(epochs), config["accumulation"], config["accumulation_across_epochs"])
+    replaced, summary = stand_in(config), pairs_summary(source.name, pairs, tokens)
+    terminal.announce(config, encoder, summary, held_out, plan, reason, replaced)
+
+    evaluator = instantiate(config["evaluator"], _convert_="all")
+    precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
+    measure = partial(evaluator.evaluate, encoder, held_out, config["dims"], precision=precision, progress=True)
+    trainer, log, checkpoint = _trainer(config, folder, plan, evaluator.selected(config["dims"]), measure)
+    encoder.to(trainer.strategy.root_device)
+    base = cached_evaluation(encoder, held_out, config["dims"], evaluator, precision, measure)
+    log.log_metrics({**base.flat(), "epoch": 0.0}, step=0)
+    terminal.show_result(base, None, title="base (untrained)")
+    terminal.show_estimate(base, summary, plan, epochs)
+
+    module = EmbeddingModule(
+        encoder,
+        MatryoshkaLoss(instantiate(config["loss"], _convert_="all"), config["dims"], config["dim_weights"]),
+        plan,
+        instantiate(config["optimizer"], _convert_="all"),
+        instantiate(config["scheduler"], _convert_="all"),
+        config["max_grad_norm"],
+        trainer.log_every_n_steps,
+    )
+    trainer.fit(module, data)
+
+    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    encoder.to(trainer.strategy.root_device)
+    tuned = measure()
+    record = TrainingRecord(
+        name=config["name"],
+        base_model=encoder.name,
+        stand_in=replaced,
+        pairs=summary,
+        base=base,
+        tuned=tuned,
+        selected=evaluator.selected(config["dims"]),
+        history=tuple(log.rows),
+        saved_step=best["global_step"],
+        updates=plan.updates,
+        config=config,
+        environment=environment(),
+        seconds=time.perf_counter() - start,
+    )
+    exporter = instantiate(config["export"], _convert_="all") if config["export"] else None
+    written = files.write_training(folder, record, encoder.cpu(), exporter)
+    for logger in trainer.loggers:
+        if hasattr(logger, "finish_record"):
+            logger.finish_record(record, folder)
+    terminal.show_training(record, written)
+    return tuned.flat()[record.selected]
+
+
+def _trainer(
+    config: Config, folder: Path, plan: TrainingPlan, selected: str, measure: Any
+) -> tuple[pl.Trainer, MetricsFile, ModelCheckpoint]:
+    log = MetricsFile(folder / "metrics.jsonl")
+    loggers = [log]
+    if config["logger"]:
+        loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
+        loggers[-1].log_hyperparams(dict(config))
+    checkpoint = ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename="best",
+        monitor=selected,
+        mode="max",
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, terminal.show_epoch), checkpoint]
+    options = {key: value for key, value in config["trainer"].items() if key != "enable_progress_bar"}
+    if config["trainer"].get("enable_progress_bar", True):
+        callbacks.append(TrainingProgress())
+    trainer: pl.Trainer = instantiate(
+        options,
+        _convert_="all",
+        logger=loggers,
+        callbacks=callbacks,
+        max_steps=plan.updates,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        default_root_dir=str(folder),
+    )
+    return trainer, log, checkpoint

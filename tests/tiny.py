@@ -1,0 +1,59 @@
+"""A random encoder small enough for any test: two layers, a tokenizer of letters, nothing to download."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+from matryoshka.encoder import Encoder, Pooling
+from matryoshka.encoder.pooling import Mode
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # XLM-R's, by id
+WORDS = ("▁der", "▁die", "▁das", "▁und", "▁query", "▁passage", "sch", "en", "er", "ch", "ei", "ie")
+LETTERS = "▁" + string.ascii_lowercase + "äöüß" + string.digits + string.punctuation
+
+
+def tiny_tokenizer(max_length: int = 64) -> PreTrainedTokenizerFast:
+    """A unigram tokenizer of letters and a few words, with XLM-R's special tokens."""
+    scores = {**dict.fromkeys(SPECIAL, 0.0), **dict.fromkeys(WORDS, -2.0), **dict.fromkeys(LETTERS, -4.0)}
+    tokenizer = Tokenizer(models.Unigram(list(scores.items()), unk_id=SPECIAL.index("<unk>")))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    ends = [("<s>", 0), ("</s>", 2)]
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=ends)
+    names: dict[str, Any] = {"bos_token": "<s>", "cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>"}
+    names |= {"pad_token": "<pad>", "unk_token": "<unk>", "tokenizer_object": tokenizer}
+    return PreTrainedTokenizerFast(model_max_length=max_length, **names)  # type: ignore[no-untyped-call]
+
+
+def tiny_encoder(
+    width: int = 32,
+    layers: int = 2,
+    modes: Sequence[Mode] = ("cls",),
+    seed: int = 0,
+    dropout: float = 0.0,
+    prompts: Mapping[str, str] | None = None,
+) -> Encoder:
+    """An encoder with random weights, always the same for one seed; on the CPU, in evaluation mode."""
+    tokenizer = tiny_tokenizer()
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * width,
+        max_position_embeddings=tokenizer.model_max_length + 2,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        initializer_range=0.2,  # wider than usual, so that texts differ clearly
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = XLMRobertaModel(config)
+    encoder = Encoder(backbone, tokenizer, Pooling(modes), max_seq_length=32, prompts=prompts, name="tiny")
+    return encoder.eval()
