@@ -105,6 +105,11 @@ def _job(config: DictConfig, check: Check, task_name: str) -> float:
             raise
         _remove_if_unused(folder)
         _exit(2, str(error))
+    except Exception as error:
+        log.exception("failed")
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        _exit(1, f"{type(error).__name__}: {error}; the traceback is in {folder / (HydraConfig.get().job.name + '.log')}")
 
 
 def _remove_if_unused(folder: Path) -> None:

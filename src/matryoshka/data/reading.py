@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,20 +25,25 @@ BUILDERS = {
 
 
 def read_rows(path: str) -> Dataset:
-    """All rows of a JSON lines, CSV, TSV or Parquet file. Raises DataError naming the file and, where known, the line."""
-    from datasets import load_dataset
+    """All rows of a JSON lines, CSV, TSV or Parquet file. Raises DataError naming the file and, where known, the line.
+
+    Every cell of a CSV or TSV file is a text: `007` keeps its zeros and `NA` is no missing value.
+    """
+    from datasets import Features, Value, load_dataset
     from datasets.exceptions import DatasetGenerationError
     from datasets.utils.logging import disable_progress_bar
 
-    builder, options = BUILDERS[_existing(path).suffix]
+    columns = list(first_row(path))
+    builder, options = BUILDERS[Path(path).suffix]
+    if builder == "csv":
+        # pandas names a column without a name by its place
+        names = [column or f"Unnamed: {i}" for i, column in enumerate(columns)]
+        options = {**options, "features": Features({n: Value("string") for n in names}), "keep_default_na": False}
     disable_progress_bar()  # a thousand rows a second need none, and it would break our own display
     try:
-        rows = load_dataset(builder, data_files=path, split="train", **options)
+        return load_dataset(builder, data_files=glob.escape(path), split="train", **options)
     except (DatasetGenerationError, ValueError, OSError) as error:
         raise DataError(_why_unreadable(path, error)) from error
-    if len(rows) == 0:
-        raise DataError(f"{path} has no rows")
-    return rows
 
 
 def first_row(path: str) -> dict[str, Any]:
@@ -52,18 +59,25 @@ def first_row(path: str) -> dict[str, Any]:
             with file.open(encoding="utf-8-sig", newline="") as lines:
                 if file.suffix in (".jsonl", ".json"):
                     line = next((line for line in lines if line.strip()), "")
-                    row = json.loads(line) if line else None
+                    array = file.suffix == ".json" and line.lstrip().startswith("[")
+                    row = next(iter(json.loads(line + lines.read())), None) if array else json.loads(line or "null")
                 else:
                     row = next(csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ","), None)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if not isinstance(row, dict):
         raise DataError(f"{path} has no rows" if row is None else f"{path}, line 1: not a JSON object")
+    if None in row:
+        raise DataError(f"{path}, line 2: more cells than the header names; put texts with a separator in quotes")
     return row
 
 
-def require_texts(rows: Dataset, columns: Sequence[str], origin: str) -> Dataset:
-    """The rows themselves, once every cell of the columns is a text that is not blank; else DataError with the row."""
+def require_texts(rows: Dataset, columns: Sequence[str], origin: str, *, blank: bool = False) -> Dataset:
+    """The rows themselves, once every cell of the columns is a text; else DataError with the row.
+
+    blank: let texts without a visible character pass.
+    """
+    import pyarrow
     import pyarrow.compute as compute
 
     for column in columns:
@@ -73,9 +87,14 @@ def require_texts(rows: Dataset, columns: Sequence[str], origin: str) -> Dataset
         values = rows.with_format("arrow")[column]
         chunks = values.combine_chunks() if hasattr(values, "combine_chunks") else values[:].combine_chunks()
         if str(chunks.type) not in ("string", "large_string"):
-            raise DataError(f"{origin}: column {column!r} holds {chunks.type}, not texts")
-        blank = compute.fill_null(compute.equal(compute.utf8_trim_whitespace(chunks), ""), True)
-        first = compute.index(blank, True).as_py()
+            first, value = next((i, v) for i, v in enumerate(rows[column]) if not isinstance(v, str))
+            raise DataError(f"{origin}, row {first + 1}: {column!r} is {reprlib.repr(value)}, not a text")
+        try:
+            unusable = compute.equal(compute.utf8_trim_whitespace(chunks), "")
+        except pyarrow.ArrowInvalid as error:
+            raise DataError(f"{origin}: column {column!r} is not UTF-8; save the file in that encoding") from error
+        unusable = compute.is_null(chunks) if blank else compute.fill_null(unusable, True)
+        first = compute.index(unusable, True).as_py()
         if first >= 0:
             raise DataError(f"{origin}, row {first + 1}: {column!r} is empty; remove the row or give it a text")
     return rows
@@ -99,7 +118,8 @@ def _why_unreadable(path: str, error: Exception) -> str:
         with Path(path).open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    json.loads(line or "{}")
+                    if line.strip() and not isinstance(json.loads(line), dict):
+                        return f"{path}, line {number}: not a JSON object"
                 except ValueError as wrong:
                     return f"{path}, line {number}: not a JSON object ({wrong})"
     cause = error.__cause__ or error

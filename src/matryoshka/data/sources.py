@@ -162,19 +162,25 @@ class BeirFolder:
 
     def _texts(self, kind: str) -> dict[str, str]:
         path = f"{self.folder}/{kind}.jsonl"
-        rows = require_texts(read_rows(path), ["text"], path)
+        rows = require_texts(read_rows(path), ["text"], path, blank=True)
         if "_id" not in rows.column_names:
             raise DataError(f"{path}: column '_id' is missing; BEIR's layout names every text")
         titles = rows["title"] if "title" in rows.column_names else [""] * len(rows)
         texts = [f"{title or ''} {text}".strip() for title, text in zip(titles, rows["text"], strict=True)]
+        if "" in texts:
+            raise DataError(f"{path}, row {texts.index('') + 1}: neither a title nor a text; remove the row")
         return dict(zip(map(str, rows["_id"]), texts, strict=True))
 
     def _qrels(self, split: str) -> list[tuple[str, str]]:
-        rows = read_rows(f"{self.folder}/qrels/{split}.tsv")
+        path = f"{self.folder}/qrels/{split}.tsv"
+        rows = read_rows(path)
         columns = ("query-id", "corpus-id", "score")
         if missing := [column for column in columns if column not in rows.column_names]:
-            raise DataError(f"{self.folder}/qrels/{split}.tsv: column {missing[0]!r} is missing; its header is {columns}")
-        return [(str(row["query-id"]), str(row["corpus-id"])) for row in rows if row["score"] > 0]
+            raise DataError(f"{path}: column {missing[0]!r} is missing; its header is {columns}")
+        try:
+            return [(row["query-id"], row["corpus-id"]) for row in rows if float(row["score"]) > 0]
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}: a score is not a number ({error})") from error
 
 
 def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Problem]:

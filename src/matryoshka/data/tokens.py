@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,13 @@ def tokenized_pairs(pairs: Dataset, tokenizer: Any, max_seq_length: int, prompts
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """A hash of everything that decides the ids of a text."""
+    """A hash of everything that decides the ids of a text, but for the length it is cut at."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{type(tokenizer).__name__}{content}".encode()).hexdigest()
+    if backend is not None:
+        # Truncation and padding are left in it by the last call: they would tell a used tokenizer from a new one.
+        rules = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
+        content = json.dumps(rules, sort_keys=True)
+    else:
+        content = repr(sorted(tokenizer.get_vocab().items()))
+    kind = f"{type(tokenizer).__name__} {getattr(tokenizer, 'truncation_side', '')} "
+    return hashlib.sha256((kind + content).encode()).hexdigest()

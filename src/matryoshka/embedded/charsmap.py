@@ -46,7 +46,7 @@ def composition_rules(rules: Mapping[str, str]) -> dict[str, str]:
 
 
 def build(rules: Mapping[str, str]) -> bytes:
-    """Pack rules into a charsmap, the same rules into the same bytes.
+    """Pack rules, free of NUL, into a charsmap; the same rules into the same bytes.
 
     Raises ValueError if there are so many that an offset does not fit its 21 bits.
     """

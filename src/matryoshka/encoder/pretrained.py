@@ -140,7 +140,10 @@ def _hub_config(model: str, revision: str | None) -> dict[str, Any]:
     """config.json of a hub model, from the cache or, with one try of a few seconds, from the hub."""
     import huggingface_hub as hub
 
-    cached = hub.try_to_load_from_cache(model, "config.json", revision=revision)
+    try:
+        cached = hub.try_to_load_from_cache(model, "config.json", revision=revision)
+    except ValueError as error:  # a name that no hub model can have
+        raise UserError(f"{model!r} is neither a folder here nor a hub name like BAAI/bge-m3") from error
     if isinstance(cached, str):
         return _read_json(Path(cached))
     if hub.constants.HF_HUB_OFFLINE:
@@ -162,5 +165,5 @@ def _hub_folder(model: str, revision: str | None) -> Path:
     wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*"]
     try:
         return Path(hub.snapshot_download(model, revision=revision, allow_patterns=wanted))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreachable(model) from error

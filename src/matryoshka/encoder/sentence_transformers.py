@@ -47,11 +47,13 @@ class SavedSettings:
                 config = _json(folder / str(module.get("path", "")) / "config.json", default={})
                 pooling = _modes(config)
                 unsupported += [flag for flag in UNSUPPORTED_FLAGS if config.get(flag)]
+                unsupported += [] if config.get("include_prompt", True) else ["a pooling without the prompt"]
         prompts = _json(folder / "config_sentence_transformers.json", default={}).get("prompts") or {}
-        length = _json(folder / "sentence_bert_config.json", default={}).get("max_seq_length")
+        transformer = _json(folder / "sentence_bert_config.json", default={})
+        unsupported += ["do_lower_case"] if transformer.get("do_lower_case") else []
         return cls(
             pooling=pooling,
-            max_seq_length=length,
+            max_seq_length=transformer.get("max_seq_length"),
             prompts={key: prompts[key] for key in ("query", "document") if key in prompts},
             unsupported=tuple(unsupported),
             folder=str(folder),

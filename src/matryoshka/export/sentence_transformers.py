@@ -6,16 +6,16 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import transformers
-
-from matryoshka.encoder.encoder import Encoder
-from matryoshka.encoder.pooling import Mode
 from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
 from matryoshka.errors import UserError
+
+if TYPE_CHECKING:
+    from matryoshka.encoder.encoder import Encoder
+    from matryoshka.encoder.pooling import Mode
 
 LAYOUT = "3.0.1"  # newer versions read it too, while 3.0.1 can't read theirs
 MODULES = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
@@ -56,8 +56,8 @@ class SentenceTransformersFolder:
         settings: dict[str, Any] = {
             "__version__": {
                 "sentence_transformers": LAYOUT,
-                "transformers": transformers.__version__,
-                "pytorch": torch.__version__,
+                "transformers": version("transformers"),
+                "pytorch": version("torch"),
             },
             "prompts": encoder.prompts,
             "default_prompt_name": None,
@@ -81,8 +81,8 @@ def pooling_config(modes: Sequence[Mode], hidden_size: int) -> dict[str, Any]:
 
 
 def _mend_tokenizer_config(path: Path) -> None:
-    # transformers 5 calls fast tokenizers without a class of their own by a name that 4 does not know, while both
-    # know the older one; and it saves how the tokenizer was loaded here, which is nobody else's concern.
+    # transformers 5 calls fast tokenizers without a class of their own by a name that 4 does not know, though
+    # both know the older one, and saves how the tokenizer was loaded here, which concerns nobody else.
     config = json.loads(path.read_text(encoding="utf-8"))
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"

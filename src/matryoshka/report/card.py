@@ -1,11 +1,9 @@
-"""The model card: a training record as the README.md of the model's folder, with the Hub's metadata on top."""
+"""The model card: a training record as the README.md of the model's folder, with metadata for the Hub."""
 
 from __future__ import annotations
 
-import html
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,36 +14,39 @@ from huggingface_hub import EvalResult, ModelCardData
 from matryoshka.encoder.pretrained import EMBEDDED
 from matryoshka.export.sentence_transformers import pooling_config, transformer_config
 from matryoshka.report.hyperparameters import non_default
+from matryoshka.report.markdown import fenced, plain, shortened, table
 from matryoshka.report.record import TrainingRecord
+from matryoshka.report.terminal import ESSENTIAL
 
-ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "accuracy@10", "recall@10")
-HUB_NAMES = {EMBEDDED: "intfloat/multilingual-e5-small"}  # where the weights of an embedded encoder come from
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-LOSS_TAGS = {"RankingLoss": "MultipleNegativesRankingLoss"}  # the names by which the Hub's users look for them
-SAMPLE_LENGTH = 1000  # characters of a sample text
+ORIGINS = {EMBEDDED: "intfloat/multilingual-e5-small"}  # where an embedded encoder's weights come from
+LOSSES = {"RankingLoss": "MultipleNegativesRankingLoss"}  # the names by which the Hub's users look for them
+SAMPLE, WIDGET, SNIPPET = 1000, 400, 90  # characters of a text in a table, in the widget, in code
 
 
 def model_card(record: TrainingRecord) -> str:
-    """The card in Markdown. Every number in it is the record's; texts are escaped, so no text can break the page."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    environment.filters |= {"text": plain, "code": code_span, "fenced": fenced}
+    """The card in Markdown, ready to be written as README.md.
+
+    Every number in it is the record's. Texts are escaped, so that none breaks the page or its metadata.
+    """
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True)
+    environment.undefined = jinja2.StrictUndefined
+    environment.filters |= {"text": plain, "fenced": fenced}
     environment.globals |= {"table": table}
-    template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8"))
-    metric, _, selected_dim = record.selected.partition("/")
+    source = files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
     base = _hub_name(record.base_model)
-    return template.render(
+    return environment.from_string(source).render(
         record=record,
+        tuned=record.tuned,
+        pairs=record.pairs,
         title=_title(record),
-        dims=record.tuned.dims,
         metadata=metadata(record).to_yaml(),
         base_link=f"[{plain(base)}](https://huggingface.co/{base})" if base else plain(record.base_model),
-        selected_name=metric,
-        selected_dim=selected_dim,
         architecture=_architecture(record),
-        usage=_usage(record),
         loss=json.dumps(_loss(record), indent=4),
         hyperparameters=non_default(record.config),
         config=yaml.safe_dump(dict(record.config), sort_keys=False, allow_unicode=True),
+        **_usage(record),
         **_evaluation(record),
         **_training_data(record),
         **_log(record),
@@ -53,9 +54,8 @@ def model_card(record: TrainingRecord) -> str:
 
 
 def metadata(record: TrainingRecord) -> ModelCardData:
-    """The card's front matter: base model, tags, widget and a model-index with every metric at every dim."""
+    """The card's front matter: base model, tags, widget, and a model-index with every metric at every dim."""
     tuned = record.tuned
-    loss = str(record.config["loss"]["_target_"]).rpartition(".")[2]
     results = [
         EvalResult(
             task_type="information-retrieval",
@@ -69,8 +69,9 @@ def metadata(record: TrainingRecord) -> ModelCardData:
         for dim in tuned.dims
         for name, value in tuned.metrics[dim].items()
     ]
+    loss = _loss(record)["loss"]
     tags = ["sentence-transformers", "sentence-similarity", "feature-extraction", "matryoshka"]
-    tags += [f"dataset_size:{record.pairs.rows}", "loss:MatryoshkaLoss", f"loss:{LOSS_TAGS.get(loss, loss)}"]
+    tags += [f"dataset_size:{record.pairs.rows}", "loss:MatryoshkaLoss", f"loss:{LOSSES.get(loss, loss)}"]
     return ModelCardData(
         base_model=_hub_name(record.base_model),
         library_name="sentence-transformers",
@@ -83,34 +84,94 @@ def metadata(record: TrainingRecord) -> ModelCardData:
     )
 
 
-def plain(text: object) -> str:
-    """Text as Markdown shows it literally, on one line, also in a table's cell."""
-    line = html.escape(" ".join(str(text).split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", line)
-
-
-def code_span(text: str) -> str:
-    """Text as inline code, spaces at its ends kept."""
-    return f"<code>{plain(text) + ' ' * (len(text) - len(text.rstrip()))}</code>"
-
-
-def fenced(content: str, language: str = "") -> str:
-    """A code block whose fence is longer than any in the content."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", content)), default=0))
-    return f"{fence}{language}\n{content.rstrip()}\n{fence}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "r") -> str:
-    """A Markdown table; its cells are Markdown already."""
-    rule = {"l": ":---", "c": ":---:", "r": "---:"}[align]
-    lines = [header, [rule] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _hub_name(model: str) -> str | None:
+    name = ORIGINS.get(model, model)
+    return name if HUB_NAME.fullmatch(name) else None
 
 
 def _title(record: TrainingRecord) -> str:
     return f"{record.name}: SentenceTransformer based on {_hub_name(record.base_model) or record.base_model}"
 
 
-def _hub_name(model: str) -> str | None:
-    model = HUB_NAMES.get(model, model)
-    return model if HUB_NAME.fullmatch(model) else None
+def _widget(record: TrainingRecord) -> list[dict[str, Any]]:
+    """Each sample's first text to be compared with the second texts of all, its own first."""
+    first, second = _first_two_columns(record, WIDGET)
+    return [
+        {"source_sentence": text, "sentences": list(dict.fromkeys(second[i:] + second[:i]))}
+        for i, text in enumerate(first)
+    ]
+
+
+def _first_two_columns(record: TrainingRecord, length: int) -> list[list[str]]:
+    return [[shortened(row[c], length) for row in record.pairs.samples] for c in record.pairs.columns[:2]]
+
+
+def _architecture(record: TrainingRecord) -> str:
+    encoder = record.encoder
+    return (
+        "SentenceTransformer(\n"
+        f"  (0): Transformer({transformer_config(encoder.max_seq_length)}) with Transformer model: "
+        f"{encoder.architecture}\n"
+        f"  (1): Pooling({pooling_config(encoder.modes, encoder.hidden_size)})\n"
+        "  (2): Normalize()\n"
+        ")"
+    )
+
+
+def _usage(record: TrainingRecord) -> dict[str, Any]:
+    """Texts for the code that shows how to use the model, as Python writes them, and a dim in the middle."""
+    queries, documents = _first_two_columns(record, SNIPPET)
+    dims = record.tuned.dims
+    return {"queries": repr(queries), "documents": repr(documents), "dim": dims[len(dims) // 2]}
+
+
+def _loss(record: TrainingRecord) -> dict[str, Any]:
+    loss, dims = dict(record.config["loss"]), list(record.config["dims"])
+    name = str(loss.pop("_target_")).rpartition(".")[2]
+    weights = record.config["dim_weights"] or [1] * len(dims)
+    return {"loss": name, **loss, "matryoshka_dims": dims, "matryoshka_weights": list(weights)}
+
+
+def _evaluation(record: TrainingRecord) -> dict[str, Any]:
+    base, tuned = record.base.metrics, record.tuned.metrics
+    measured = list(tuned[record.tuned.dims[0]])
+    metric, _, dim = record.selected.partition("/")
+    essential = [name for name in ESSENTIAL if name in measured] or measured[:1]
+    return {
+        "selected": f"{metric} of {dim}",
+        "essential": essential,
+        "essential_rows": [
+            [str(d), *(f"{base[d][name]:.4f} → **{tuned[d][name]:.4f}**" for name in essential)]
+            for d in record.tuned.dims
+        ],
+        "metric_rows": {
+            d: [[f"cosine_{name}", f"{base[d][name]:.4f}", f"{tuned[d][name]:.4f}"] for name in measured]
+            for d in record.tuned.dims
+        },
+    }
+
+
+def _training_data(record: TrainingRecord) -> dict[str, Any]:
+    columns = record.pairs.columns
+    lengths = [record.pairs.lengths[column] for column in columns]
+    details = [
+        f"<ul><li>min: {low} tokens</li><li>mean: {mean:.2f} tokens</li><li>max: {high} tokens</li></ul>"
+        for low, mean, high in lengths
+    ]
+    samples = [[plain(shortened(row[column], SAMPLE)) for column in columns] for row in record.pairs.samples]
+    return {"length_rows": [["details", *details]], "sample_rows": samples}
+
+
+def _log(record: TrainingRecord) -> dict[str, Any]:
+    """One row a step: its training loss, its evaluation or both; the saved step's row in bold."""
+    metric = record.selected.partition("/")[0]
+    names = ["train/loss", *(f"{metric}/dim_{dim}" for dim in record.tuned.dims)]
+    steps: dict[int, dict[str, float]] = {}
+    for logged in record.history:
+        steps.setdefault(int(logged["step"]), {}).update(logged)
+    rows = []
+    for step, row in sorted(steps.items()):
+        cells = [f"{row['epoch']:.4f}", str(step), *(f"{row[n]:.4f}" if n in row else "-" for n in names)]
+        rows.append([f"**{cell}**" for cell in cells] if step == record.saved_step else cells)
+    columns = ["Epoch", "Step", "Training Loss", *(f"dim_{dim}_cosine_{metric}" for dim in record.tuned.dims)]
+    return {"log_columns": columns, "log_rows": rows, "saved_step_logged": record.saved_step in steps}

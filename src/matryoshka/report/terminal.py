@@ -50,9 +50,9 @@ def announce(
         f"{config['trainer']['precision']} ({precision_reason})",
     }
     for sentence in stand_in:
-        console.print(Text(f"stand-in: {sentence}", style="bold yellow"))
+        console.print(Text(f"stand-in: {sentence}", style="bold yellow"), soft_wrap=True)
     for label, line in lines.items():
-        console.print(Text.assemble((f"{label:>8}  ", "bold"), line))
+        console.print(Text.assemble((f"{label:>8}  ", "bold"), line), soft_wrap=True)
 
 
 def _device(config: Mapping[str, Any]) -> str:
@@ -106,7 +106,7 @@ def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPla
 def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
     """The end of a run: base and tuned side by side, and where everything is."""
     for sentence in record.stand_in:
-        console.print(Text(f"stand-in: {sentence}", style="bold yellow"))
+        console.print(Text(f"stand-in: {sentence}", style="bold yellow"), soft_wrap=True)
     saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
     show_result(record.tuned, record.base, title=f"base -> tuned ({saved}, evaluated again)")
     console.print(f"done in {_duration(record.seconds)}")

@@ -42,7 +42,7 @@ class RunLogger(WandbLogger):
                 table.add_data(dim, label, *result.metrics[dim].values())
         run.log({"results": table, "metric_against_dim": wandb.Image(str(folder / "metric_against_dim.png"))})
         offline, directory = run.offline, Path(run.dir).parent
-        wandb.finish(quiet=True)
+        wandb.finish()
         if offline:
             log.info("W&B: kept offline; upload it with: wandb sync %s", directory)
 
@@ -55,29 +55,30 @@ def wandb_logger(
     tags: Sequence[str] = (),
     mode: Mode = "auto",
 ) -> RunLogger:
-    """A logger that writes below save_dir. mode auto: online with an account, else offline; if the service cannot be
-    reached within 20 s the run goes on offline, with a line saying so."""
+    """A logger that writes below save_dir.
+
+    mode auto: online with an account, else offline. If the service cannot be reached within 20 s the run goes on
+    offline, with a line saying so.
+    """
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
-    offline = mode == "offline" or (mode == "auto" and not has_account())
     options: dict[str, Any] = {
         "name": name or Path(save_dir).name,
         "project": project,
         "group": group,
         "tags": list(tags),
-        "save_dir": save_dir,
+        "dir": save_dir,
         "settings": wandb.Settings(init_timeout=INIT_TIMEOUT, console="off"),
     }
-    logger = RunLogger(offline=offline, **options)
+    offline = mode == "offline" or (mode == "auto" and not has_account())
     try:
-        run = logger.experiment
+        run = wandb.init(mode="offline" if offline else "online", **options)
     except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
         log.warning("W&B cannot be reached (%s); going on offline", str(error).splitlines()[0])
-        logger = RunLogger(offline=True, **options)
-        run = logger.experiment
+        run = wandb.init(mode="offline", **options)
     run.define_metric("*", step_metric="update")
-    return logger
+    return RunLogger(experiment=run, save_dir=save_dir)
 
 
 def has_account() -> bool:

@@ -65,5 +65,5 @@ def _key(
     digest.update(repr(settings).encode())
     for name, weights in encoder.state_dict().items():
         digest.update(name.encode())
-        digest.update(weights.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(weights.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

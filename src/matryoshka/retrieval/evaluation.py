@@ -98,7 +98,8 @@ class Evaluator:
         collection = MetricCollection(dict(self.metrics), compute_groups=False)
         collection.reset()
         collection.update(relevant_Qk, total_Q)
-        return {name: float(value) for name, value in collection.compute().items()}
+        values = collection.compute()
+        return {name: float(values[name]) for name in self.metrics}
 
 
 def judge(

@@ -28,10 +28,12 @@ def search(
     number of documents. Memory: query_chunk * N similarities.
     """
     k = min(k, len(documents_ND))
+    # Equal documents get one similarity: a product may round equal rows differently, by where they stand in it.
+    distinct_UD, copy_N = documents_ND.unique(dim=0, return_inverse=True)
     parts: dict[int, list[Hits]] = {dim: [] for dim in dims}
     for queries_CD in queries_QD.split(query_chunk):
-        for dim, similarity_CN in nested_similarities(queries_CD, documents_ND, dims):
-            parts[dim].append(_top(similarity_CN, k))
+        for dim, similarity_CU in nested_similarities(queries_CD, distinct_UD, dims):
+            parts[dim].append(_top(similarity_CU[:, copy_N], k))
     return {
         dim: Hits(
             torch.cat([hits.documents_Qk for hits in parts[dim]]),

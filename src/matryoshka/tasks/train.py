@@ -24,7 +24,7 @@ from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.environment import environment
-from matryoshka.report.record import TrainingRecord
+from matryoshka.report.record import EncoderSummary, TrainingRecord
 from matryoshka.retrieval.cached import cached_evaluation
 from matryoshka.tasks.setup import nested_dims, pairs_summary, quiet_libraries, stand_in, with_precision
 
@@ -48,8 +48,8 @@ def train(config: Config, folder: Path) -> float:
     tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
 
     data = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
-    epochs = config["trainer"]["max_epochs"]
-    plan = TrainingPlan(data.micro_batches(epochs), config["accumulation"], config["accumulation_across_epochs"])
+    epochs, limit = config["trainer"]["max_epochs"], config["trainer"].get("limit_train_batches")
+    plan = TrainingPlan(data.micro_batches(epochs, limit), config["accumulation"], config["accumulation_across_epochs"])
     replaced, summary = stand_in(config), pairs_summary(source.name, pairs, tokens)
     terminal.announce(config, encoder, summary, held_out, plan, reason, replaced)
 
@@ -82,6 +82,7 @@ def train(config: Config, folder: Path) -> float:
         name=config["name"],
         base_model=encoder.name,
         stand_in=replaced,
+        encoder=EncoderSummary.of(encoder),
         pairs=summary,
         base=base,
         tuned=tuned,

@@ -1,0 +1,79 @@
+"""The trained model for onnxruntime, where sentence-transformers' `backend="onnx"` looks for it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matryoshka.errors import UserError
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+
+if TYPE_CHECKING:
+    from matryoshka.encoder.encoder import Encoder
+
+LARGEST_FILE = 2**30  # bytes of weights; protobuf itself ends at twice that
+PACKAGES = ("onnx", "onnxscript")
+REMEDY = "pip install 'matryoshka[onnx]', or choose export=sentence_transformers"
+
+
+class OnnxFolder(SentenceTransformersFolder):
+    """The sentence-transformers folder, and the transformer as onnx/model.onnx; pooling stays outside.
+
+    The graph takes input_ids and attention_mask (B, L), int64, of any batch size and length, and gives
+    last_hidden_state (B, L, hidden size), fp32.
+    """
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is missing to write the graph, found before the training."""
+        missing = [package for package in PACKAGES if find_spec(package) is None]
+        if missing:
+            yield (
+                "_target_",
+                f"{' and '.join(missing)} not installed; {REMEDY}, or use export=sentence_transformers",
+            )
+
+    def write(self, encoder: Encoder, folder: Path, truncate_dim: int | None) -> None:
+        """Write all files into an empty folder. Raises UserError if a package is missing."""
+        for _, message in self.problems():
+            raise UserError(f"export to ONNX: {message}")
+        super().write(encoder, folder, truncate_dim)
+        (folder / "onnx").mkdir()
+        write_graph(folder, folder / "onnx" / "model.onnx")
+
+
+def write_graph(model: Path, path: Path) -> None:
+    """The graph of a saved transformers model; above 1 GB the weights go to a file beside it."""
+    import torch
+    from torch import Tensor, nn
+    from transformers import AutoModel
+
+    class LastHiddenState(nn.Module):
+        def __init__(self, backbone: nn.Module) -> None:
+            super().__init__()
+            self.backbone = backbone
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            hidden_BLH: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask)[0]
+            return hidden_BLH
+
+    # Read again rather than taken from the encoder: that one's attention is made for packed sequences.
+    backbone = AutoModel.from_pretrained(model, attn_implementation="sdpa", local_files_only=True).eval()
+    size = sum(weight.numel() * weight.element_size() for weight in backbone.parameters())
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    ids_BL, mask_BL = torch.tensor([[0, 3, 3, 2], [0, 3, 2, 1]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's, of what is deprecated within torch
+        torch.onnx.export(
+            LastHiddenState(backbone).eval(),
+            kwargs={"input_ids": ids_BL, "attention_mask": mask_BL},
+            f=path,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["last_hidden_state"],
+            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            dynamo=True,
+            external_data=size > LARGEST_FILE,
+            verbose=False,
+        )
