@@ -149,6 +149,7 @@ def test_a_stand_in_is_named_first_and_tagged() -> None:
     data = metadata_of(card)
     assert "stand-in" in data["tags"]
     assert data["base_model"] == "intfloat/multilingual-e5-small"
+    assert "(embedded:e5_small: its weights rounded to 4 bits) on 4,957 pairs" in card
 
 
 def test_a_folder_is_no_hub_name() -> None:

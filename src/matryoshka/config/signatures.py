@@ -7,12 +7,16 @@ import builtins
 import importlib.util
 import typing
 from collections import abc
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 VARIADIC = "**"
+WITHOUT_ARGUMENTS = {"object", "ABC", "Protocol", "Generic"}
+Definition = ast.ClassDef | ast.FunctionDef
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,16 @@ def parameters_of(target: str) -> dict[str, Parameter]:
     return _function_parameters(node, module, method=False)
 
 
-def _definition(target: str) -> tuple[ast.ClassDef | ast.FunctionDef, Path]:
+def _definition(target: str) -> tuple[Definition, Path]:
     """The definition that a dotted name leads to, through re-exports, and the file it stands in."""
-    package, _, rest = target.partition(".")
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or spec.origin is None or not rest:
+    package, *names = target.split(".")
+    file = _package(package)
+    if file is None:
         raise UnknownTargetError(target)
-    file = Path(spec.origin)
-    names = rest.split(".")
+    return _inside(file, names, target)
+
+
+def _inside(file: Path, names: list[str], target: str) -> tuple[Definition, Path]:
     while len(names) > 1 and (inner := _submodule(file, names[0])):
         file, names = inner, names[1:]
     if len(names) != 1:
@@ -59,70 +65,127 @@ def _definition(target: str) -> tuple[ast.ClassDef | ast.FunctionDef, Path]:
     return _find(names[0], file, target)
 
 
+def _package(name: str) -> Path | None:
+    """The source of a top-level module or package; of a package without __init__.py the place where it would be."""
+    try:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    except ValueError:  # a script's __main__
+        return None
+    if spec and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)), "__init__.py")
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
 def _submodule(file: Path, name: str) -> Path | None:
     if file.name != "__init__.py":
         return None
-    for candidate in (file.parent / f"{name}.py", file.parent / name / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+    package, module = file.parent / name / "__init__.py", file.parent / f"{name}.py"
+    if package.is_file() or not module.is_file():
+        return package if package.parent.is_dir() else None
+    return module
 
 
-def _find(name: str, file: Path, target: str) -> tuple[ast.ClassDef | ast.FunctionDef, Path]:
-    for node in ast.walk(_tree(file)):
+def _find(name: str, file: Path, target: str, seen: frozenset[Path] = frozenset()) -> tuple[Definition, Path]:
+    """The definition of a name at the top level of a file, or where that file imports it from."""
+    for node in _statements(_tree(file)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node, file
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and (origin := _imported(node, file)) and origin not in seen | {file}:
             for alias in node.names:
-                if (alias.asname or alias.name) == name and (origin := _imported(node, alias.name, file)):
-                    return _find(alias.name, origin, target)
+                if alias.name == "*" or (alias.asname or alias.name) == name:
+                    with suppress(UnknownTargetError):
+                        wanted = name if alias.name == "*" else alias.name
+                        return _find(wanted, origin, target, seen | {file})
     raise UnknownTargetError(target)
 
 
-def _imported(node: ast.ImportFrom, name: str, file: Path) -> Path | None:
-    """The file that `from X import name` in `file` reads name from."""
-    if node.level:
-        here = file.parent
-        for _ in range(node.level - 1):
-            here = here.parent
-        start, parts = here / "__init__.py", (node.module or "").split(".")
-    else:
-        package, *parts = (node.module or "").split(".")
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            return None
-        start = Path(spec.origin)
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """What a module executes when it is imported: not the insides of its functions and classes."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if isinstance(child, ast.If | ast.Try | ast.ExceptHandler | ast.With):
+            yield from _statements(child)
+
+
+def _imported(node: ast.ImportFrom, file: Path) -> Path | None:
+    """The file that `from X import ...` in `file` reads from."""
+    here = file.parent
+    for _ in range(node.level - 1):
+        here = here.parent
+    parts = (node.module or "").split(".")
+    found = here / "__init__.py" if node.level else _package(parts.pop(0))
     for part in filter(None, parts):
-        inner = _submodule(start, part)
-        if inner is None:
-            return None
-        start = inner
-    return start
+        found = _submodule(found, part) if found else None
+    return found
 
 
 @cache
 def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return ast.parse(file.read_text(encoding="utf-8") if file.is_file() else "")
 
 
 def _class_parameters(node: ast.ClassDef, file: Path) -> dict[str, Parameter]:
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return _function_parameters(item, file, method=True)
-    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        return {
-            item.target.id: Parameter(_annotation(item.annotation, file), item.value is None)
-            for item in node.body
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id[0] != "_"
-        }
+    own = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
+    if own:
+        return _function_parameters(own[-1], file, method=True)  # earlier ones are overloads
+    return _fields(node, file) if _is_dataclass(node) else _inherited(node, file)
+
+
+def _inherited(node: ast.ClassDef, file: Path) -> dict[str, Parameter]:
+    """The arguments of the first base class that has any; any keyword where a base class is not to be found."""
     for base in node.bases:
+        name = ast.unparse(base).partition("[")[0]
         try:
-            definition, where = _find(ast.unparse(base).split(".")[-1], file, node.name)
+            definition, where = _base(name, file)
         except UnknownTargetError:
-            continue
-        if isinstance(definition, ast.ClassDef):
-            return _class_parameters(definition, where)
+            if name.rpartition(".")[2] in WITHOUT_ARGUMENTS:
+                continue
+            return {VARIADIC: Parameter(Any, False)}
+        if isinstance(definition, ast.ClassDef) and (found := _class_parameters(definition, where)):
+            return found
     return {}
+
+
+def _base(name: str, file: Path) -> tuple[Definition, Path]:
+    """The definition of `Base` or `module.Base` as a file's own names mean it."""
+    head, *rest = name.split(".")
+    if not rest:
+        return _find(head, file, name)
+    for node in _statements(_tree(file)):
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            if isinstance(node, ast.Import) and head == (alias.asname or alias.name.partition(".")[0]):
+                return _definition(".".join([alias.name if alias.asname else head, *rest]))
+            if isinstance(node, ast.ImportFrom) and head == (alias.asname or alias.name) and (origin := _imported(node, file)):
+                return _inside(origin, [alias.name, *rest], name)
+    raise UnknownTargetError(name)
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def _fields(node: ast.ClassDef, file: Path) -> dict[str, Parameter]:
+    """The fields of a dataclass, those of the dataclasses that it derives from first."""
+    found: dict[str, Parameter] = {}
+    for base in reversed(node.bases):
+        with suppress(UnknownTargetError):
+            definition, where = _base(ast.unparse(base).partition("[")[0], file)
+            if isinstance(definition, ast.ClassDef) and _is_dataclass(definition):
+                found |= _fields(definition, where)
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            options = _field_options(item.value)
+            if "ClassVar" not in ast.unparse(item.annotation) and options.get("init") != "False":
+                required = item.value is None or not options.keys() & {"value", "default", "default_factory"}
+                found[item.target.id] = Parameter(_annotation(item.annotation, file), required)
+    return found
+
+
+def _field_options(value: ast.expr | None) -> dict[str, str]:
+    """The keywords of `= field(...)`; any other default is the option `value`."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] == "field":
+        return {option.arg or VARIADIC: ast.unparse(option.value) for option in value.keywords}
+    return {"value": ""}
 
 
 def _function_parameters(node: ast.FunctionDef, file: Path, *, method: bool) -> dict[str, Parameter]:
@@ -154,7 +217,7 @@ class _Names(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name):
             return getattr(builtins, name)
-        for node in ast.walk(_tree(self.file)):
+        for node in _statements(_tree(self.file)):
             if isinstance(node, ast.ClassDef) and node.name == name:
                 return Unconfigurable
             if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
@@ -162,7 +225,7 @@ class _Names(dict[str, Any]):
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
-                        origin = _imported(node, alias.name, self.file)
+                        origin = _imported(node, self.file)
                         return _names(origin)[alias.name] if origin and origin != self.file else Unconfigurable
         return Any
 

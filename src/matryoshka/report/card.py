@@ -34,14 +34,13 @@ def model_card(record: TrainingRecord) -> str:
     environment.filters |= {"text": plain, "fenced": fenced}
     environment.globals |= {"table": table}
     source = files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
-    base = _hub_name(record.base_model)
     return environment.from_string(source).render(
         record=record,
         tuned=record.tuned,
         pairs=record.pairs,
         title=_title(record),
         metadata=metadata(record).to_yaml(),
-        base_link=f"[{plain(base)}](https://huggingface.co/{base})" if base else plain(record.base_model),
+        base_link=_base_link(record.base_model),
         architecture=_architecture(record),
         loss=json.dumps(_loss(record), indent=4),
         hyperparameters=non_default(record.config),
@@ -87,6 +86,14 @@ def metadata(record: TrainingRecord) -> ModelCardData:
 def _hub_name(model: str) -> str | None:
     name = ORIGINS.get(model, model)
     return name if HUB_NAME.fullmatch(name) else None
+
+
+def _base_link(model: str) -> str:
+    name = _hub_name(model)
+    if name is None:
+        return plain(model)
+    note = f" ({plain(model)}: its weights rounded to 4 bits)" if model in ORIGINS else ""
+    return f"[{plain(name)}](https://huggingface.co/{name}){note}"
 
 
 def _title(record: TrainingRecord) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class PairsSummary:
     """The training pairs, in numbers and samples.
 
-    lengths: per column the tokens of a text as (min, mean, max), over all rows, after the cut at max_seq_length.
+    lengths: per column the tokens of a text as (min, mean, max), over all rows, cut at max_seq_length.
     samples: the first rows, column -> text.
     """
 
@@ -59,10 +59,11 @@ class EncoderSummary:
 class TrainingRecord:
     """One training run.
 
-    name: the recipe's. stand_in: one sentence each for what this run replaces and why; empty if it is the real one.
-    history: every logged row, with `step` (updates) and `epoch`; training rows have `train/loss`, evaluations the
-    metrics by full name. saved_step: the update whose weights were kept; `tuned` is their evaluation.
-    config: the resolved configuration, plain values. environment: versions and hardware. seconds: the whole run.
+    name: the recipe's. stand_in: a sentence for each part that this run replaces and why; empty if it is the
+    real one. history: every logged row, with `step` (updates) and `epoch`; training rows have `train/loss`,
+    evaluations the metrics by full name. saved_step: the update whose weights were kept; `tuned` is their
+    evaluation. config: the resolved configuration, plain values. environment: versions and hardware.
+    seconds: the whole run.
     """
 
     name: str

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matryoshka.plan import TrainingPlan
 
 console = Console(highlight=False)
-ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "accuracy@10", "recall@10")
+ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10")
 LABELS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "accuracy": "acc", "precision": "prec", "recall": "rec"}
 
 
@@ -65,24 +66,22 @@ def _device(config: Mapping[str, Any]) -> str:
 
 def show_result(result: EvaluationResult, base: EvaluationResult | None, title: str) -> None:
     """One table row a dim, the essential metrics; with a base, each value beside it."""
-    names = [name for name in ESSENTIAL if name in result.metrics[result.dims[0]]]
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
-    table.add_column("dim", justify="right")
-    for name in names:
-        table.add_column(_label(name), justify="right")
+    names = [name for name in ESSENTIAL if name in result.metrics[result.dims[0]]] or list(result.metrics[result.dims[0]])
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("dim", justify="right", style="bold")
+    for name in names[:5]:
+        table.add_column(_label(name), justify="right", no_wrap=True)
     for dim in result.dims:
-        cells = []
-        for name in names:
-            value = result.metrics[dim][name]
-            before = base.metrics[dim][name] if base else None
-            cells.append(_change(before, value) if before is not None else Text(f"{value:.4f}"))
-        table.add_row(str(dim), *cells)
+        before = base.metrics[dim] if base else {}
+        table.add_row(str(dim), *(_cell(before.get(name), result.metrics[dim][name]) for name in names[:5]))
     console.print(table)
 
 
-def _change(before: float, after: float) -> Text:
+def _cell(before: float | None, after: float) -> Text:
+    if before is None:
+        return Text(f"{after:.4f}")
     style = "green" if after > before else "red" if after < before else ""
-    return Text.assemble((f"{before:.3f} -> ", "dim"), (f"{after:.3f}", style))
+    return Text.assemble((f"{before:.3f} → ".removeprefix("0"), "dim"), (f"{after:.3f}".removeprefix("0"), style))
 
 
 def _label(metric: str) -> str:

@@ -29,7 +29,7 @@ def search(
     """
     k = min(k, len(documents_ND))
     # Equal documents get one similarity: a product may round equal rows differently, by where they stand in it.
-    distinct_UD, copy_N = documents_ND.unique(dim=0, return_inverse=True)
+    distinct_UD, copy_N = torch.unique(documents_ND, dim=0, return_inverse=True)
     parts: dict[int, list[Hits]] = {dim: [] for dim in dims}
     for queries_CD in queries_QD.split(query_chunk):
         for dim, similarity_CU in nested_similarities(queries_CD, distinct_UD, dims):

@@ -1,0 +1,123 @@
+"""Packed batches against loops over their sequences; token budgets with every index in one batch."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from matryoshka.data.packing import PackedBatch, by_token_budget
+
+COLUMNS = [[[5, 6], [7]], [[8, 9, 10, 11], [12]], [[13, 14, 15], [16, 17]]]
+
+
+def test_sequences_lie_end_to_end_column_by_column() -> None:
+    batch = PackedBatch.from_ids(COLUMNS)
+
+    assert batch.input_ids_T.tolist() == list(range(5, 18))
+    assert batch.input_ids_T.dtype == torch.int64
+    assert batch.lengths == (2, 1, 4, 1, 3, 2)
+    assert batch.columns == (2, 2, 2)
+
+
+def test_offsets_cut_out_every_sequence() -> None:
+    batch = PackedBatch.from_ids(COLUMNS)
+
+    ids, offsets = batch.input_ids_T.tolist(), batch.offsets
+    cut = [ids[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    assert cut == [sequence for column in COLUMNS for sequence in column]
+
+
+def test_positions_count_from_zero_in_every_sequence() -> None:
+    assert PackedBatch.from_ids(COLUMNS).positions_T().tolist() == [0, 1, 0, 0, 1, 2, 3, 0, 0, 1, 2, 0, 1]
+
+
+def test_padded_fills_up_on_the_right_to_the_longest() -> None:
+    ids_SL, mask_SL = PackedBatch.from_ids(COLUMNS).padded(pad_id=1)
+
+    sequences = [sequence for column in COLUMNS for sequence in column]
+    assert ids_SL.tolist() == [sequence + [1] * (4 - len(sequence)) for sequence in sequences]
+    assert mask_SL.tolist() == [[place < len(sequence) for place in range(4)] for sequence in sequences]
+    assert (ids_SL.dtype, mask_SL.dtype) == (torch.int64, torch.bool)
+
+
+def test_a_pad_id_within_a_sequence_is_no_padding() -> None:
+    ids_SL, mask_SL = PackedBatch.from_ids([[[1, 1, 1], [4]]]).padded(pad_id=1)
+
+    assert ids_SL.tolist() == [[1, 1, 1], [4, 1, 1]]
+    assert mask_SL.tolist() == [[True, True, True], [True, False, False]]
+
+
+def test_to_moves_only_the_ids() -> None:
+    batch = PackedBatch.from_ids(COLUMNS)
+    moved = batch.to("meta")
+
+    assert moved.input_ids_T.device.type == "meta"
+    assert moved.input_ids_T.shape == batch.input_ids_T.shape
+    assert (moved.lengths, moved.columns) == (batch.lengths, batch.columns)
+    assert batch.input_ids_T.device.type == "cpu"
+
+
+def test_derived_tensors_are_where_the_ids_are() -> None:
+    moved = PackedBatch.from_ids(COLUMNS).to("meta")
+
+    assert moved.positions_T().device.type == "meta"
+
+
+def test_pin_memory_keeps_lengths_and_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda ids: ids + 100)  # needs no GPU, and shows that it ran
+    batch = PackedBatch.from_ids(COLUMNS)
+    pinned = batch.pin_memory()
+
+    assert pinned.input_ids_T.tolist() == [i + 100 for i in batch.input_ids_T.tolist()]
+    assert (pinned.lengths, pinned.columns) == (batch.lengths, batch.columns)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_pinned_batches_reach_the_gpu() -> None:
+    batch = PackedBatch.from_ids(COLUMNS).pin_memory()
+
+    assert batch.input_ids_T.is_pinned()
+    moved = batch.to("cuda", non_blocking=True)
+    assert moved.positions_T().is_cuda
+    assert moved.input_ids_T.tolist() == batch.input_ids_T.tolist()
+
+
+def test_a_batch_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        PackedBatch.from_ids(COLUMNS).lengths = (13,)  # type: ignore[misc]
+
+
+def batches_by_loop(lengths: list[int], budget: int) -> list[list[int]]:
+    order = [i for length in range(max(lengths, default=0), -1, -1) for i in range(len(lengths)) if lengths[i] == length]
+    batches: list[list[int]] = []
+    for i in order:
+        if batches and sum(lengths[j] for j in batches[-1]) + lengths[i] <= budget:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 100))
+def test_budgeted_batches_are_those_of_a_loop(lengths: list[int], budget: int) -> None:
+    batches = list(by_token_budget(lengths, budget))
+
+    assert batches == batches_by_loop(lengths, budget)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or sum(lengths[i] for i in batch) <= budget
+    flat = [lengths[i] for batch in batches for i in batch]
+    assert flat == sorted(lengths, reverse=True)
+
+
+def test_a_sequence_over_the_budget_stands_alone() -> None:
+    assert list(by_token_budget([3, 50, 4, 3], 10)) == [[1], [2, 0, 3]]
+
+
+def test_no_sequences_make_no_batch() -> None:
+    assert list(by_token_budget([], 10)) == []
