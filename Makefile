@@ -22,8 +22,8 @@ bench: $(VENV)/dev.installed  ## speed against sentence-transformers, measured i
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/evaluation.py
 
-docs: $(VENV)/run.installed  ## the table and figure of the README, from a new run
-	$(BIN)/python scripts/readme_figures.py
+docs: $(VENV)/run.installed  ## the table and figure of the README, from the newest run of `make bmf`
+	$(BIN)/python scripts/readme_results.py "$$(dirname "$$(ls outputs/bmf/*/results.json | tail -n 1)")"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -64,6 +64,8 @@ def main() -> None:
 
 def _run(name: str, job: Callable[[DictConfig], float]) -> None:
     register_resolvers()
+    # argparse reads overrides only in one piece; people put -m anywhere.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job)
     try:
         decorated()
@@ -109,7 +111,8 @@ def _job(config: DictConfig, check: Check, task_name: str) -> float:
         log.exception("failed")
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        _exit(1, f"{type(error).__name__}: {error}; the traceback is in {folder / (HydraConfig.get().job.name + '.log')}")
+        written = folder / f"{HydraConfig.get().job.name}.log"
+        _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
 
 
 def _remove_if_unused(folder: Path) -> None:

@@ -39,7 +39,7 @@ class EmbeddingModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.encoder = encoder
+        self.encoder = encoder.train()  # transformers loads models without dropout, and Lightning leaves it so
         self.loss = loss
         self.plan = plan
         self.make_optimizer = optimizer

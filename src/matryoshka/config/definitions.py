@@ -1,4 +1,4 @@
-"""Where a class or function is defined, found in source text: importing torch to check a key would take seconds."""
+"""Where a class or function is defined, read from source text: importing torch to check a key takes seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UnknownTargetError(Exception):
 
 
 def definition(target: str) -> tuple[Definition, Path]:
-    """What a dotted name leads to, through re-exports, and the file it stands in. Raises UnknownTargetError."""
+    """What a dotted name leads to, through re-exports, and its file. Raises UnknownTargetError."""
     package, *names = target.split(".")
     file = _package(package)
     if file is None:
@@ -34,9 +34,9 @@ def definition_in(file: Path, name: str) -> tuple[Definition, Path]:
         for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
             if isinstance(node, ast.Import) and head == (alias.asname or alias.name.partition(".")[0]):
                 return definition(".".join([alias.name if alias.asname else head, *rest]))
-            if isinstance(node, ast.ImportFrom) and head == (alias.asname or alias.name):
-                if origin := imported(node, file):
-                    return _inside(origin, [alias.name, *rest], name)
+            named = isinstance(node, ast.ImportFrom) and head == (alias.asname or alias.name)
+            if named and (origin := imported(node, file)):
+                return _inside(origin, [alias.name, *rest], name)
     raise UnknownTargetError(name)
 
 

@@ -1,9 +1,10 @@
-"""Values that depend on the machine. One experiment file holds the card's recipe and what stands in for it."""
+"""Values that depend on the machine: one experiment file holds the card's recipe and what stands in for it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +18,7 @@ BMF_FILES = ("train.jsonl", "evaluation.jsonl")
 
 def register_resolvers() -> None:
     """Make the resolvers known to OmegaConf; needed before a configuration is composed."""
-    resolvers = {
+    resolvers: dict[str, Callable[..., Any]] = {
         "card_or_cpu": lambda card, cpu: cpu if why_not_card() else card,
         "bmf_pairs_or": lambda other: other if why_not_bmf_pairs() else "bmf",
         "why_not_card": why_not_card,
@@ -65,7 +66,7 @@ def german_help(name: str) -> str:
 
 
 def folder_name(text: Any) -> str:
-    """A job's overrides as one folder name: `dims=[768,64],optimizer.lr=2e-5` -> `dims=768-64,optimizer.lr=2e-5`."""
+    """A job's overrides as one folder name: `dims=[768,64],seed=1` -> `dims=768-64,seed=1`."""
     kept = str(text).replace("[", "").replace("]", "")
     parts: list[str] = []
     for part in kept.split(","):
@@ -79,7 +80,7 @@ def folder_name(text: Any) -> str:
 
 @cache
 def cuda_devices() -> int:
-    """CUDA devices that this Python's torch can use, counted through the driver so that torch is not imported."""
+    """CUDA devices that this Python's torch can use, counted through the driver: torch is not imported."""
     try:
         if version("torch").endswith("+cpu"):
             return 0

@@ -1,0 +1,79 @@
+"""Queries without an answer are dropped; a set that cannot be measured is refused; equal sets have equal hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.errors import DataError
+
+QUERIES = {"q1": "Wer?", "q2": "Wann?"}
+CORPUS = {"d1": "Der Notar", "d2": "Morgen", "d3": "Nie"}
+RELEVANT = {"q1": frozenset({"d1", "d3"}), "q2": frozenset({"d2"})}
+
+
+def retrieval_set(
+    queries: Mapping[str, str] = QUERIES,
+    corpus: Mapping[str, str] = CORPUS,
+    relevant: Mapping[str, frozenset[str]] = RELEVANT,
+) -> RetrievalSet:
+    return RetrievalSet("s", queries, corpus, relevant)
+
+
+def test_queries_without_a_relevant_document_are_dropped() -> None:
+    queries = {"q0": "Was?", **QUERIES, "q9": "Wie?"}
+
+    assert dict(retrieval_set(queries, relevant={**RELEVANT, "q9": frozenset()}).queries) == QUERIES
+    assert set(queries) == {"q0", "q1", "q2", "q9"}
+
+
+@pytest.mark.parametrize("relevant", [{}, {"q1": frozenset[str]()}, {"q7": frozenset({"d1"})}])
+def test_a_set_without_any_answer_is_refused(relevant: dict[str, frozenset[str]]) -> None:
+    with pytest.raises(DataError, match="s: no query has a relevant document"):
+        retrieval_set(relevant=relevant)
+
+
+def test_an_answer_outside_the_corpus_is_named() -> None:
+    with pytest.raises(DataError, match="s: query 'q2' names document 'd8', which is not in the corpus"):
+        retrieval_set(relevant={"q1": frozenset({"d1"}), "q2": frozenset({"d2", "d9", "d8"})})
+
+
+def test_answers_of_dropped_queries_do_not_matter() -> None:
+    assert dict(retrieval_set(relevant={**RELEVANT, "q7": frozenset({"d9"})}).queries) == QUERIES
+
+
+def test_equal_sets_have_equal_fingerprints() -> None:
+    again = retrieval_set(dict(QUERIES), dict(CORPUS), {"q2": frozenset({"d2"}), "q1": frozenset({"d3", "d1"})})
+
+    assert again.fingerprint == retrieval_set().fingerprint
+    assert replace(again, name="another").fingerprint == retrieval_set().fingerprint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda: retrieval_set({**QUERIES, "q1": "Wer!"}),
+        lambda: retrieval_set({"q1": "Wer?", "Q2": "Wann?"}, relevant={"q1": RELEVANT["q1"], "Q2": RELEVANT["q2"]}),
+        lambda: retrieval_set(corpus={**CORPUS, "d3": "Nie."}),
+        lambda: retrieval_set(corpus={**CORPUS, "d4": "Nie"}),
+        lambda: retrieval_set(corpus={"d1": "Der Notar", "d2": "Morgen Nie", "d3": ""}),
+        lambda: retrieval_set(relevant={**RELEVANT, "q2": frozenset({"d3"})}),
+        lambda: retrieval_set(relevant={"q1": RELEVANT["q1"]}),
+    ],
+)
+def test_any_change_changes_the_fingerprint(changed: Callable[[], RetrievalSet]) -> None:
+    assert changed().fingerprint != retrieval_set().fingerprint
+
+
+def test_where_an_id_ends_and_its_text_begins_matters() -> None:
+    one = retrieval_set(corpus={"d1": "x", "d2": "a", "d3 b": "c"}, relevant={"q1": frozenset({"d1"})})
+    other = retrieval_set(corpus={"d1": "x", "d2": "a", "d3": "b c"}, relevant={"q1": frozenset({"d1"})})
+
+    assert one.fingerprint != other.fingerprint
+
+
+def test_broken_characters_have_a_fingerprint_too() -> None:
+    assert len(retrieval_set(corpus={**CORPUS, "d3": "\ud800"}).fingerprint) == 64

@@ -1,0 +1,308 @@
+"""Pairs and retrieval sets out of files and folders; problems told before anything is read."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from matryoshka.data.sources import BeirFolder, HubPairs, PairFiles
+from matryoshka.errors import DataError
+
+Row = Mapping[str, Any]
+
+ROWS = [
+    {"nr": "007", "question": "Wer?", "answer": 'Der "Notar",\nso heißt es.', "wrong": "Die Post", "worse": "Niemand"},
+    {"nr": "07", "question": "NA", "answer": "2024", "wrong": "Der Wald", "worse": "Die See"},
+    {"nr": "7", "question": "Wann?", "answer": "Morgen\tfrüh", "wrong": "Gestern", "worse": "Nie"},
+]
+
+
+def write(path: Path, rows: Sequence[Row]) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            separator = "\t" if path.suffix == ".tsv" else ","
+            writer = csv.DictWriter(file, list(rows[0]), delimiter=separator)
+            writer.writeheader()
+            writer.writerows(rows)
+    return str(path)
+
+
+def pair_files(folder: Path, ending: str = ".jsonl", **options: Any) -> PairFiles:
+    path = write(folder / f"rows{ending}", ROWS)
+    return PairFiles("mine", train=path, evaluation=path, anchor="question", positive="answer", **options)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".tsv", ".parquet"])
+def test_every_kind_of_file_gives_the_same_pairs_and_set(tmp_path: Path, ending: str) -> None:
+    source = pair_files(tmp_path, ending, negatives=["worse", "wrong"], id="nr")
+
+    pairs = source.training_pairs()
+    assert pairs.column_names == ["anchor", "positive", "negative_1", "negative_2"]
+    assert pairs[:] == {
+        "anchor": [row["question"] for row in ROWS],
+        "positive": [row["answer"] for row in ROWS],
+        "negative_1": [row["worse"] for row in ROWS],
+        "negative_2": [row["wrong"] for row in ROWS],
+    }
+    found = source.retrieval_set()
+    assert found.name == "mine"
+    assert dict(found.queries) == {f"q-{row['nr']}": row["question"] for row in ROWS}
+    assert dict(found.corpus) == {f"d-{row['nr']}": row["answer"] for row in ROWS}
+    assert dict(found.relevant) == {f"q-{row['nr']}": {f"d-{row['nr']}"} for row in ROWS}
+    assert list(source.problems()) == []
+
+
+def test_columns_may_bear_each_others_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", [{"anchor": "passage", "positive": "question"}])
+    source = PairFiles("x", path, path, anchor="positive", positive="anchor")
+
+    assert source.training_pairs()[:] == {"anchor": ["question"], "positive": ["passage"]}
+    assert source.training_pairs().column_names == ["anchor", "positive"]
+
+
+def test_without_ids_rows_are_numbered(tmp_path: Path) -> None:
+    found = pair_files(tmp_path).retrieval_set()
+
+    assert list(found.queries) == ["q-0", "q-1", "q-2"]
+    assert found.relevant["q-2"] == {"d-2"}
+
+
+def test_numbers_serve_as_ids(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", [{"id": 12, "anchor": "a", "positive": "p"}])
+
+    assert dict(PairFiles("x", path, path, id="id").retrieval_set().queries) == {"q-12": "a"}
+
+
+def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", [{"id": i, "anchor": "a", "positive": "p"} for i in (1, 2, 1)])
+
+    with pytest.raises(DataError, match=r"x\.jsonl: column 'id' repeats an id"):
+        PairFiles("x", path, path, id="id").retrieval_set()
+
+
+def test_documents_only_widen_the_corpus(tmp_path: Path) -> None:
+    more = [write(tmp_path / f"{n}.jsonl", [{"answer": f"{n} {i}"} for i in range(2)]) for n in ("a", "b")]
+    plain, widened = pair_files(tmp_path).retrieval_set(), pair_files(tmp_path, documents=more).retrieval_set()
+
+    assert dict(widened.queries) == dict(plain.queries)
+    assert dict(widened.relevant) == dict(plain.relevant)
+    assert dict(widened.corpus) == dict(plain.corpus) | {
+        "x0-0": "a 0",
+        "x0-1": "a 1",
+        "x1-0": "b 0",
+        "x1-1": "b 1",
+    }
+
+
+def test_an_empty_cell_is_named_with_file_and_row(tmp_path: Path) -> None:
+    rows = [*ROWS, {**ROWS[0], "nr": "8", "wrong": " ", "answer": ""}]
+    path = write(tmp_path / "x.csv", rows)
+    source = PairFiles("x", path, path, anchor="question", positive="answer")
+
+    with pytest.raises(DataError, match=r"x\.csv, row 4: 'answer' is empty"):
+        source.training_pairs()
+    with pytest.raises(DataError, match=r"x\.csv, row 4: 'answer' is empty"):
+        source.retrieval_set()
+    with pytest.raises(DataError, match=r"x\.csv, row 4: 'wrong' is empty"):
+        PairFiles("x", path, path, anchor="question", positive="question", negatives=["wrong"]).training_pairs()
+
+
+def test_all_problems_are_told_at_once_with_the_argument_they_belong_to(tmp_path: Path) -> None:
+    empty_cell = write(tmp_path / "empty.jsonl", [{"anchor": "", "positive": "p"}])
+    source = PairFiles(
+        "x",
+        train=str(tmp_path / "missing.jsonl"),
+        evaluation=empty_cell,
+        documents=[str(tmp_path / "x.docx"), write(tmp_path / "d.csv", [{"text": "t", "title": "u"}])],
+        id="nr",
+    )
+
+    folder = tmp_path
+    assert list(source.problems()) == [
+        ("train", f"{folder}/missing.jsonl does not exist; {folder} has d.csv, empty.jsonl"),
+        ("evaluation", f"{empty_cell}: column 'anchor' of the first row is empty; every row needs a text"),
+        ("evaluation", f"{empty_cell} has no column 'nr'; it has 'anchor', 'positive'"),
+        ("documents[0]", f"{folder}/x.docx: unknown ending '.docx'; use .jsonl, .json, .csv, .tsv, .parquet"),
+        ("documents[1]", f"{folder}/d.csv has no column 'positive'; it has 'text', 'title'"),
+    ]
+
+
+def test_a_missing_negative_is_a_problem_of_the_training_file(tmp_path: Path) -> None:
+    problems = list(pair_files(tmp_path, negatives=["wrong", "worst"]).problems())
+
+    assert [(key, "'worst'" in message) for key, message in problems] == [("train", True)]
+
+
+def test_problems_do_not_read_beyond_the_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"anchor": "a", "positive": "p"}\n{"anchor": broken', encoding="utf-8")
+
+    source = PairFiles("x", str(path), str(path))
+    assert list(source.problems()) == []
+    with pytest.raises(DataError, match=r"x\.jsonl, line 2"):
+        source.training_pairs()
+
+
+CORPUS = [
+    {"_id": "01", "title": "Steuer", "text": "Wer sie zahlt."},
+    {"_id": "1", "title": "", "text": "Ohne Titel."},
+    {"_id": "d3", "title": "Nur ein Titel", "text": ""},
+    {"_id": "d4", "title": "", "text": "Das sucht niemand."},
+]
+QUERIES = [{"_id": "001", "text": "Wer zahlt?"}, {"_id": "q2", "text": "Was?"}, {"_id": "q3", "text": "Wie?"}]
+TRAIN = [("001", "01", "2"), ("001", "d4", "0"), ("q2", "d3", "1"), ("q2", "1", "-1")]
+TEST = [("q3", "1", "1"), ("q3", "d3", "3"), ("q3", "d4", "0"), ("q2", "01", "0"), ("001", "01", "1")]
+
+
+def beir(
+    folder: Path,
+    train: Sequence[tuple[str, str, str]] = TRAIN,
+    test: Sequence[tuple[str, str, str]] = TEST,
+    corpus: Sequence[Row] = CORPUS,
+    queries: Sequence[Row] = QUERIES,
+) -> BeirFolder:
+    write(folder / "corpus.jsonl", corpus)
+    write(folder / "queries.jsonl", queries)
+    for split, judgements in (("train", train), ("test", test)):
+        header = ("query-id", "corpus-id", "score")
+        write(folder / "qrels" / f"{split}.tsv", [dict(zip(header, row, strict=True)) for row in judgements])
+    return BeirFolder("b", str(folder))
+
+
+def test_beir_pairs_are_the_judgements_above_zero(tmp_path: Path) -> None:
+    source = beir(tmp_path)
+
+    assert list(source.problems()) == []
+    assert source.training_pairs()[:] == {
+        "anchor": ["Wer zahlt?", "Was?"],
+        "positive": ["Steuer Wer sie zahlt.", "Nur ein Titel"],
+    }
+
+
+def test_beir_set_has_all_documents_and_the_queries_with_an_answer(tmp_path: Path) -> None:
+    found = beir(tmp_path).retrieval_set()
+
+    assert dict(found.queries) == {"001": "Wer zahlt?", "q3": "Wie?"}
+    assert dict(found.corpus) == {
+        "01": "Steuer Wer sie zahlt.",
+        "1": "Ohne Titel.",
+        "d3": "Nur ein Titel",
+        "d4": "Das sucht niemand.",
+    }
+    assert {query: found.relevant[query] for query in found.queries} == {"001": {"01"}, "q3": {"1", "d3"}}
+
+
+@pytest.mark.parametrize("row", [("001", "d9", "1"), ("q9", "01", "1")])
+def test_beir_training_names_an_unknown_id(tmp_path: Path, row: tuple[str, str, str]) -> None:
+    unknown = next(i for i in row if i.endswith("9"))
+
+    with pytest.raises(DataError, match=rf"qrels/train\.tsv names '{unknown}', which has no text"):
+        beir(tmp_path, train=[*TRAIN, row]).training_pairs()
+
+
+def test_beir_ids_keep_their_zeros(tmp_path: Path) -> None:
+    """01 and 1 are two documents; read as numbers they would be one."""
+    assert beir(tmp_path, test=[("001", "01", "1")]).retrieval_set().relevant == {"001": {"01"}}
+    with pytest.raises(DataError, match="no query has a relevant document"):
+        beir(tmp_path / "other", test=[("1", "01", "1")]).retrieval_set()
+
+
+def test_beir_evaluation_names_an_unknown_document(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="query 'q3' names document 'd9', which is not in the corpus"):
+        beir(tmp_path, test=[*TEST, ("q3", "d9", "1")]).retrieval_set()
+
+
+def test_beir_evaluation_drops_unknown_queries(tmp_path: Path) -> None:
+    assert "q9" not in beir(tmp_path, test=[*TEST, ("q9", "01", "1")]).retrieval_set().queries
+
+
+def test_beir_wants_numbers_for_grades(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"qrels/test\.tsv: a score is not a number"):
+        beir(tmp_path, test=[("001", "01", "yes")]).retrieval_set()
+
+
+@pytest.mark.parametrize(("missing", "column"), [("_id", "_id"), ("text", "text")])
+def test_beir_wants_its_columns(tmp_path: Path, missing: str, column: str) -> None:
+    corpus = [{key: value for key, value in row.items() if key != missing} for row in CORPUS]
+
+    with pytest.raises(DataError, match=rf"corpus\.jsonl.*column '{column}'"):
+        beir(tmp_path, corpus=corpus).retrieval_set()
+
+
+def test_beir_wants_a_header_in_its_judgements(tmp_path: Path) -> None:
+    source = beir(tmp_path)
+    (tmp_path / "qrels" / "test.tsv").write_text("001\t01\t1\nq2\t1\t1\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"test\.tsv: column 'query-id' is missing"):
+        source.retrieval_set()
+
+
+def test_a_beir_document_without_title_and_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"corpus\.jsonl, row 5: neither a title nor a text"):
+        beir(tmp_path, corpus=[*CORPUS, {"_id": "d5", "title": "", "text": " "}]).retrieval_set()
+
+
+def test_beir_needs_no_titles(tmp_path: Path) -> None:
+    corpus = [{"_id": row["_id"], "text": row["text"] or "Text"} for row in CORPUS]
+
+    assert beir(tmp_path, corpus=corpus).retrieval_set().corpus["01"] == "Wer sie zahlt."
+
+
+def test_missing_parts_of_a_beir_folder_are_problems(tmp_path: Path) -> None:
+    source = beir(tmp_path)
+    (tmp_path / "queries.jsonl").unlink()
+    (tmp_path / "qrels" / "train.tsv").unlink()
+
+    problems = list(source.problems())
+    assert [key for key, _ in problems] == ["folder", "folder"]
+    assert f"{tmp_path}/queries.jsonl does not exist" in problems[0][1]
+    assert f"{tmp_path}/qrels/train.tsv does not exist" in problems[1][1]
+
+
+def test_hub_pairs_are_read_by_split_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets import Dataset
+
+    asked = []
+
+    def load_dataset(name: str, subset: str | None, *, split: str, revision: str | None) -> Dataset:
+        asked.append((name, subset, split, revision))
+        return Dataset.from_list([{"q": f"{split} {i}", "a": f"answer {i}", "n": "no", "z": 1} for i in range(2)])
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    source = HubPairs("h", "owner/name", "de", "abc", "fit", "held", anchor="q", positive="a", negatives=["n"])
+
+    assert list(source.problems()) == []
+    assert asked == []
+    assert source.training_pairs()[:] == {
+        "anchor": ["fit 0", "fit 1"],
+        "positive": ["answer 0", "answer 1"],
+        "negative_1": ["no", "no"],
+    }
+    found = source.retrieval_set()
+    assert dict(found.queries) == {"q-0": "held 0", "q-1": "held 1"}
+    assert dict(found.corpus) == {"d-0": "answer 0", "d-1": "answer 1"}
+    assert dict(found.relevant) == {"q-0": {"d-0"}, "q-1": {"d-1"}}
+    assert asked == [("owner/name", "de", "fit", "abc"), ("owner/name", "de", "held", "abc")]
+
+
+def test_a_hub_set_out_of_reach_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route\nand much more")
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+
+    with pytest.raises(DataError) as error:
+        HubPairs("h", "owner/name").training_pairs()
+    assert str(error.value) == "data set 'owner/name', split 'train', cannot be loaded: no route"
