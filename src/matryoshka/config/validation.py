@@ -149,10 +149,10 @@ def _dims(config: Config) -> Iterator[Problem]:
 
 
 def _rooms(config: Config, found: Sequence[Problem]) -> Iterator[Problem]:
-    """What the data and the encoder say of their own arguments, and whether the dims fit the encoder."""
+    """What data, encoder and export say of their own arguments, and whether the dims fit the encoder."""
     broken = _broken(found)
-    for group in ("data", "encoder"):
-        if group not in broken and group in config:
+    for group in ("data", "encoder", "export"):
+        if group not in broken and config.get(group):
             room = _created(config[group])
             for key, message in room.problems() if hasattr(room, "problems") else ():
                 yield f"{group}.{key}", message

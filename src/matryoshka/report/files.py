@@ -50,6 +50,7 @@ def write_training(
     written = {
         "results": write_result(folder, record.tuned),
         "base results": write_result(folder, record.base, "base"),
+        "run": _write_run(folder, record),
         "every logged value": folder / "metrics.jsonl",
         "configuration": folder / "config.yaml",
         "figure": write_figure(folder, record.tuned, record.base, "; ".join(record.stand_in))[0],
@@ -58,3 +59,18 @@ def write_training(
         written["model"] = exporter.save(encoder, folder / "model")
         written["model card"] = write_atomically(folder / "model" / "README.md", model_card(record))
     return written
+
+
+def _write_run(folder: Path, record: TrainingRecord) -> Path:
+    """run.json: what the run was, how long it took, on what."""
+    facts = {
+        "name": record.name,
+        "stand_in": list(record.stand_in),
+        "training_pairs": record.pairs.rows,
+        "updates": record.updates,
+        "saved_step": record.saved_step,
+        "selected": record.selected,
+        "seconds": round(record.seconds, 1),
+        "environment": dict(record.environment),
+    }
+    return write_atomically(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
