@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from matryoshka.data.packing import PackedBatch, by_token_budget
 
@@ -26,7 +28,7 @@ def test_offsets_cut_out_every_sequence() -> None:
     batch = PackedBatch.from_ids(COLUMNS)
 
     ids, offsets = batch.input_ids_T.tolist(), batch.offsets
-    cut = [ids[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    cut = [ids[start:end] for start, end in itertools.pairwise(offsets)]
     assert cut == [sequence for column in COLUMNS for sequence in column]
 
 
@@ -67,7 +69,9 @@ def test_derived_tensors_are_where_the_ids_are() -> None:
 
 
 def test_pin_memory_keeps_lengths_and_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda ids: ids + 100)  # needs no GPU, and shows that it ran
+    monkeypatch.setattr(
+        torch.Tensor, "pin_memory", lambda ids: ids + 100
+    )  # needs no GPU, and shows that it ran
     batch = PackedBatch.from_ids(COLUMNS)
     pinned = batch.pin_memory()
 
@@ -92,7 +96,12 @@ def test_a_batch_cannot_be_changed() -> None:
 
 
 def batches_by_loop(lengths: list[int], budget: int) -> list[list[int]]:
-    order = [i for length in range(max(lengths, default=0), -1, -1) for i in range(len(lengths)) if lengths[i] == length]
+    order = [
+        i
+        for length in range(max(lengths, default=0), -1, -1)
+        for i in range(len(lengths))
+        if lengths[i] == length
+    ]
     batches: list[list[int]] = []
     for i in order:
         if batches and sum(lengths[j] for j in batches[-1]) + lengths[i] <= budget:

@@ -1,4 +1,4 @@
-"""Queries without an answer are dropped; a set that cannot be measured is refused; equal sets have equal hashes."""
+"""Queries without an answer are dropped, sets without any are refused, equal sets have equal hashes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_answers_of_dropped_queries_do_not_matter() -> None:
 
 
 def test_equal_sets_have_equal_fingerprints() -> None:
-    again = retrieval_set(dict(QUERIES), dict(CORPUS), {"q2": frozenset({"d2"}), "q1": frozenset({"d3", "d1"})})
+    again = retrieval_set(
+        dict(QUERIES), dict(CORPUS), {"q2": frozenset({"d2"}), "q1": frozenset({"d3", "d1"})}
+    )
 
     assert again.fingerprint == retrieval_set().fingerprint
     assert replace(again, name="another").fingerprint == retrieval_set().fingerprint
@@ -56,7 +58,9 @@ def test_equal_sets_have_equal_fingerprints() -> None:
     "changed",
     [
         lambda: retrieval_set({**QUERIES, "q1": "Wer!"}),
-        lambda: retrieval_set({"q1": "Wer?", "Q2": "Wann?"}, relevant={"q1": RELEVANT["q1"], "Q2": RELEVANT["q2"]}),
+        lambda: retrieval_set(
+            {"q1": "Wer?", "Q2": "Wann?"}, relevant={"q1": RELEVANT["q1"], "Q2": RELEVANT["q2"]}
+        ),
         lambda: retrieval_set(corpus={**CORPUS, "d3": "Nie."}),
         lambda: retrieval_set(corpus={**CORPUS, "d4": "Nie"}),
         lambda: retrieval_set(corpus={"d1": "Der Notar", "d2": "Morgen Nie", "d3": ""}),

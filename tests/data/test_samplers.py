@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from matryoshka.data.samplers import NoDuplicatesSampler, ShuffledSampler
 

@@ -18,7 +18,13 @@ from matryoshka.errors import DataError
 Row = Mapping[str, Any]
 
 ROWS = [
-    {"nr": "007", "question": "Wer?", "answer": 'Der "Notar",\nso heißt es.', "wrong": "Die Post", "worse": "Niemand"},
+    {
+        "nr": "007",
+        "question": "Wer?",
+        "answer": 'Der "Notar",\nso heißt es.',
+        "wrong": "Die Post",
+        "worse": "Niemand",
+    },
     {"nr": "07", "question": "NA", "answer": "2024", "wrong": "Der Wald", "worse": "Die See"},
     {"nr": "7", "question": "Wann?", "answer": "Morgen\tfrüh", "wrong": "Gestern", "worse": "Nie"},
 ]
@@ -94,7 +100,10 @@ def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
 
 def test_documents_only_widen_the_corpus(tmp_path: Path) -> None:
     more = [write(tmp_path / f"{n}.jsonl", [{"answer": f"{n} {i}"} for i in range(2)]) for n in ("a", "b")]
-    plain, widened = pair_files(tmp_path).retrieval_set(), pair_files(tmp_path, documents=more).retrieval_set()
+    plain, widened = (
+        pair_files(tmp_path).retrieval_set(),
+        pair_files(tmp_path, documents=more).retrieval_set(),
+    )
 
     assert dict(widened.queries) == dict(plain.queries)
     assert dict(widened.relevant) == dict(plain.relevant)
@@ -116,7 +125,9 @@ def test_an_empty_cell_is_named_with_file_and_row(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.csv, row 4: 'answer' is empty"):
         source.retrieval_set()
     with pytest.raises(DataError, match=r"x\.csv, row 4: 'wrong' is empty"):
-        PairFiles("x", path, path, anchor="question", positive="question", negatives=["wrong"]).training_pairs()
+        PairFiles(
+            "x", path, path, anchor="question", positive="question", negatives=["wrong"]
+        ).training_pairs()
 
 
 def test_all_problems_are_told_at_once_with_the_argument_they_belong_to(tmp_path: Path) -> None:
@@ -278,10 +289,14 @@ def test_hub_pairs_are_read_by_split_and_revision(monkeypatch: pytest.MonkeyPatc
 
     def load_dataset(name: str, subset: str | None, *, split: str, revision: str | None) -> Dataset:
         asked.append((name, subset, split, revision))
-        return Dataset.from_list([{"q": f"{split} {i}", "a": f"answer {i}", "n": "no", "z": 1} for i in range(2)])
+        return Dataset.from_list(
+            [{"q": f"{split} {i}", "a": f"answer {i}", "n": "no", "z": 1} for i in range(2)]
+        )
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    source = HubPairs("h", "owner/name", "de", "abc", "fit", "held", anchor="q", positive="a", negatives=["n"])
+    source = HubPairs(
+        "h", "owner/name", "de", "abc", "fit", "held", anchor="q", positive="a", negatives=["n"]
+    )
 
     assert list(source.problems()) == []
     assert asked == []

@@ -23,7 +23,9 @@ TEXTS = {"anchor": ["Wer zahlt?", "Wann", ""], "positive": ["der Notar", "morgen
 def pairs(tmp_path: Path) -> Dataset:
     rows = zip(TEXTS["anchor"], TEXTS["positive"], strict=True)
     path = tmp_path / "pairs.jsonl"
-    path.write_text("".join(json.dumps({"anchor": a, "positive": p}) + "\n" for a, p in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps({"anchor": a, "positive": p}) + "\n" for a, p in rows), encoding="utf-8"
+    )
     return read_rows(str(path))
 
 
@@ -111,7 +113,10 @@ def test_length_prompts_tokenizer_and_rows_each_make_another_key(pairs: Dataset)
 def test_a_prompt_of_no_column_makes_no_other_key(pairs: Dataset) -> None:
     plain = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
 
-    assert tokenized_pairs(pairs, tiny_tokenizer(), 16, {**PROMPTS, "negative_1": "x"})._fingerprint == plain._fingerprint
+    assert (
+        tokenized_pairs(pairs, tiny_tokenizer(), 16, {**PROMPTS, "negative_1": "x"})._fingerprint
+        == plain._fingerprint
+    )
 
 
 def test_a_fingerprint_does_not_remember_how_the_tokenizer_was_used() -> None:

@@ -1,4 +1,4 @@
-"""Where a class or function is defined, read from source text: importing torch to check a key takes seconds."""
+"""Where a class or function is defined, read from source: importing torch to check a key takes seconds."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def definition_in(file: Path, name: str) -> tuple[Definition, Path]:
         return _find(head, file, name)
     for node in statements(file):
         for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
-            if isinstance(node, ast.Import) and head == (alias.asname or alias.name.partition(".")[0]):
+            if isinstance(node, ast.ImportFrom):
+                if head == (alias.asname or alias.name) and (origin := imported(node, file)):
+                    return _inside(origin, [alias.name, *rest], name)
+            elif head == (alias.asname or alias.name.partition(".")[0]):
                 return definition(".".join([alias.name if alias.asname else head, *rest]))
-            named = isinstance(node, ast.ImportFrom) and head == (alias.asname or alias.name)
-            if named and (origin := imported(node, file)):
-                return _inside(origin, [alias.name, *rest], name)
     raise UnknownTargetError(name)
 
 

@@ -1,4 +1,4 @@
-"""Values that depend on the machine: one experiment file holds the card's recipe and what stands in for it."""
+"""Values that depend on the machine: one experiment file holds the card's recipe and its stand-in."""
 
 from __future__ import annotations
 

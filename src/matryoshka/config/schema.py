@@ -59,7 +59,14 @@ GIVEN_BY_THE_TASK: dict[str, set[str]] = {
     "optimizer": {"params"},
     "scheduler": {"optimizer", "updates"},
     "evaluator": set(),
-    "trainer": {"callbacks", "logger", "max_steps", "default_root_dir"},
+    "trainer": {
+        "callbacks",
+        "logger",
+        "max_steps",
+        "num_sanity_val_steps",
+        "use_distributed_sampler",
+        "default_root_dir",
+    },
     "logger": {"save_dir"},
     "export": set(),
 }

@@ -106,7 +106,9 @@ class Pretrained:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model} cannot be loaded: {str(error).splitlines()[0]}") from error
         if self.gradient_checkpointing:
-            backbone.gradient_checkpointing_enable()
+            # transformers 5.23 has a new name for it and warns of the old one
+            enable = "activation_checkpointing_enable"
+            getattr(backbone, enable, backbone.gradient_checkpointing_enable)()
         longest = min(self.longest_sequence(backbone.config.to_dict()), tokenizer.model_max_length)
         return Encoder(
             backbone,

@@ -1,0 +1,119 @@
+"""What the values of a configuration mean together: dims, counts, the selecting metric, data and encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from matryoshka.errors import UserError
+
+Problem = tuple[str, str]
+Config = Mapping[str, Any]
+
+FP16 = "fp16 is not supported; use auto, bf16-mixed or 32-true"
+# Arguments of Lightning's Trainer that only work where it takes the optimizer's steps itself.
+OURS = {"accumulate_grad_batches": "accumulation", "gradient_clip_val": "max_grad_norm"}
+
+
+def count_problems(config: Config) -> Iterator[Problem]:
+    """Batches, epochs and precision that cannot be trained with."""
+    trainer = config["trainer"]
+    for key in ("batch_size", "accumulation"):
+        if config[key] < 1:
+            yield key, f"{config[key]} is not at least 1"
+    if config["batch_size"] == 1:
+        yield "batch_size", "with 1 pair there are no in-batch negatives; use at least 2"
+    if str(trainer.get("precision", "")).startswith("16"):
+        yield "trainer.precision", FP16
+    if (trainer.get("max_epochs") or 0) < 1:
+        yield "trainer.max_epochs", f"{trainer.get('max_epochs')} is not at least 1"
+    for key, ours in OURS.items():
+        if key in trainer:
+            yield f"trainer.{key}", f"does not go with this training loop; remove it and use {ours}=..."
+
+
+def dims_problems(dims: Sequence[int], weights: Sequence[float] | None) -> Iterator[Problem]:
+    """Dims that cannot be trained or measured, and weights that do not go with them."""
+    if not dims:
+        yield "dims", "is empty; use for example dims=[768,512,256,128,64]"
+    for i, dim in enumerate(dims):
+        if dim < 1:
+            yield f"dims[{i}]", f"{dim} is not at least 1; remove it"
+        elif dim in dims[:i]:
+            once = sorted({dim for dim in dims if dim > 0}, reverse=True)
+            yield f"dims[{i}]", f"{dim} is given twice; use dims={_list(once)}"
+    if weights is not None and len(weights) != len(dims):
+        message = f"{len(weights)} weights for {len(dims)} dims; give one a dim or dim_weights=null"
+        yield "dim_weights", message
+
+
+def selection_problems(evaluator: Config, dims: Sequence[int] | None) -> Iterator[Problem]:
+    """A selecting metric that is not among those measured; a dim that is not, where dims are known."""
+    if "select" not in evaluator:
+        return
+    metric, _, dim = str(evaluator["select"]).partition("/dim_")
+    ranks = {key[:-3]: evaluator[key] for key in evaluator if key.endswith("_at")}
+    measured = [f"{name}@{k}" for name, ks in ranks.items() for k in ks]
+    if metric not in measured:
+        yield "evaluator.select", f"{metric!r} is not measured; use one of {', '.join(measured) or 'none'}"
+    if dim and dims and dim not in map(str, dims):
+        yield "evaluator.select", f"dim {dim} is not among dims={_list(dims)}"
+
+
+def mode_problems(pooling: Config) -> Iterator[Problem]:
+    """Pooling modes that are none or repeat."""
+    modes = pooling.get("modes")
+    if modes is not None and not modes:
+        yield "pooling.modes", "is empty; use for example pooling.modes=[cls]"
+    elif modes and len(set(modes)) < len(modes):
+        yield "pooling.modes", f"a mode is given twice; use pooling.modes={_list(dict.fromkeys(modes))}"
+
+
+def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
+    """What data, encoder and export say of their own arguments, and whether the dims fit the encoder.
+
+    broken: the root keys that are known to be wrong, and of which nothing more can be said.
+    """
+    rooms: dict[str, Any] = {}
+    for group in ("data", "encoder", "export"):
+        if group in broken or not config.get(group):
+            continue
+        try:
+            rooms[group] = _created(config[group])
+        except _creation_errors() as error:
+            yield group, f"cannot be created: {error.__cause__ or error}"
+            continue
+        for key, message in rooms[group].problems() if hasattr(rooms[group], "problems") else ():
+            yield f"{group}.{key}", message
+    if "encoder" in rooms and config.get("dims") and not broken & {"pooling", "dims"}:
+        yield from width_problems(config["dims"], rooms["encoder"], config.get("pooling") or {})
+
+
+def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterator[Problem]:
+    """Dims wider than the encoder's embeddings, where its configuration tells their width."""
+    try:
+        hidden = encoder.config["hidden_size"]
+        modes = pooling.get("modes") or encoder.settings.pooling or ["cls"]
+    except (UserError, AttributeError, KeyError):  # not to be found, as was said already, or of another kind
+        return
+    width = hidden * len(set(modes))
+    fitting = sorted({width, *(dim for dim in dims if 1 <= dim <= width)}, reverse=True)
+    for i, dim in enumerate(dims):
+        if dim > width:
+            yield f"dims[{i}]", f"{dim} is wider than the encoder's {width}; use dims={_list(fitting)}"
+
+
+def _created(node: Config) -> Any:
+    from hydra.utils import instantiate
+
+    return instantiate(dict(node), _convert_="all")
+
+
+def _creation_errors() -> type[Exception]:
+    from hydra.errors import InstantiationException
+
+    return InstantiationException
+
+
+def _list(values: Any) -> str:
+    return "[" + ",".join(map(str, values)) + "]"

@@ -1,0 +1,246 @@
+"""Attention over packed sequences equals attention over one sequence at a time, and the padded model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModel, CONFIG_MAPPING, PreTrainedModel
+
+from matryoshka.data.packing import PackedBatch
+from matryoshka.encoder import Encoder, Pooling
+from matryoshka.encoder.packed_attention import (
+    FIRST_POSITION_AFTER_PAD,
+    Buckets,
+    packed_attention,
+    use_packed_attention,
+)
+from tests.tiny import tiny_tokenizer
+
+LENGTHS = (5, 40, 1, 17, 2, 1, 33, 16, 3, 40, 8, 21)
+HEADS, SIZE = 3, 4
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def qkv(lengths: Sequence[int] = LENGTHS) -> list[Tensor]:
+    return [draw(1, HEADS, sum(lengths), SIZE, seed=seed).requires_grad_() for seed in range(3)]
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], **options: float) -> Tensor:
+    attended, weights = packed_attention(
+        nn.Module(), q, k, v, buckets=Buckets.of(lengths, torch.device("cpu")), **options
+    )
+    assert weights is None
+    return attended
+
+
+def attention_by_loop(
+    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scaling: float | None = None
+) -> Tensor:
+    """One sequence at a time, written out: softmax(q k / sqrt(size)) v."""
+    attended = []
+    for q_hLd, k_hLd, v_hLd in zip(*(x[0].split(list(lengths), dim=1) for x in (q, k, v)), strict=True):
+        scores_hLL = torch.einsum("hid,hjd->hij", q_hLd, k_hLd) * (scaling or q.shape[-1] ** -0.5)
+        attended.append(torch.einsum("hij,hjd->ihd", scores_hLL.softmax(-1), v_hLd))
+    return torch.cat(attended)[None]
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, (1,), (7,), (1, 1, 1), (40, 1), tuple(range(1, 41))])
+@pytest.mark.parametrize("scaling", [None, 0.3])
+def test_packed_attention_equals_one_sequence_at_a_time(lengths: tuple[int, ...], scaling: float | None) -> None:
+    inputs = qkv(lengths)
+    packed = attention(*inputs, lengths, **({} if scaling is None else {"scaling": scaling}))
+    looped = attention_by_loop(*inputs, lengths, scaling)
+
+    assert packed.shape == (1, sum(lengths), HEADS, SIZE)
+    torch.testing.assert_close(packed, looped, rtol=0, atol=1e-12)
+    weights = draw(*packed.shape, seed=9)
+    gradients = torch.autograd.grad((packed * weights).sum(), inputs)
+    expected = torch.autograd.grad((looped * weights).sum(), inputs)
+    for gradient, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=0, atol=1e-12)
+
+
+def test_gradcheck() -> None:
+    lengths = (2, 1, 4, 2)
+
+    assert torch.autograd.gradcheck(lambda *inputs: attention(*inputs, lengths), qkv(lengths))
+
+
+@pytest.mark.parametrize("growth", [1.0, 1.25, 100.0])
+def test_every_token_has_one_place_however_sequences_share_buckets(growth: float) -> None:
+    buckets = Buckets.of(LENGTHS, torch.device("cpu"), growth)
+
+    assert sum(sequences for sequences, _ in buckets.shapes) == len(LENGTHS)
+    assert sum(sequences * length for sequences, length in buckets.shapes) == len(buckets.places_P)
+    assert sorted(buckets.places_P[buckets.valid_P].tolist()) == list(range(sum(LENGTHS)))
+    assert torch.equal(buckets.places_P[buckets.back_T], torch.arange(sum(LENGTHS)))
+    assert buckets.valid_P[buckets.back_T].all()
+
+
+def test_like_lengths_share_a_bucket_and_padding_stays_small() -> None:
+    lengths = [40 - i % 40 for i in range(400)]
+    buckets = Buckets.of(lengths, torch.device("cpu"))
+
+    assert len(buckets.shapes) < 15
+    assert len(buckets.places_P) < 1.25 * sum(lengths)
+
+
+@pytest.fixture
+def seeded() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.mark.usefixtures("seeded")
+def test_dropout_keeps_the_expectation() -> None:
+    inputs = [x.detach() for x in qkv()]
+    draws = torch.stack([attention(*inputs, LENGTHS, dropout=0.3) for _ in range(400)])
+
+    plain = attention(*inputs, LENGTHS)
+    error = draws.std(0) / len(draws) ** 0.5
+    assert (draws.std(0) > 0.01).all()
+    assert ((draws.mean(0) - plain).abs() < 5 * error + 1e-9).all()
+
+
+@pytest.mark.usefixtures("seeded")
+def test_dropout_falls_on_weights_after_the_softmax() -> None:
+    """Of a sequence of one token the weight is 1: it is kept and scaled, or the output is 0."""
+    lengths = (1,) * 500
+    inputs = [x.detach() for x in qkv(lengths)]
+    attended = attention(*inputs, lengths, dropout=0.25)[0]
+
+    ratio_Th = (attended / inputs[2][0].transpose(0, 1)).round(decimals=6)
+    assert set(ratio_Th.unique().tolist()) == {0.0, round(1 / 0.75, 6)}
+    assert abs((ratio_Th[..., 0] == 0).double().mean() - 0.25) < 0.05
+
+
+def test_dropout_is_drawn_from_torchs_seed() -> None:
+    inputs = [x.detach() for x in qkv()]
+
+    def drawn(seed: int) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return attention(*inputs, LENGTHS, dropout=0.3)
+
+    assert torch.equal(drawn(1), drawn(1))
+    assert not torch.equal(drawn(1), drawn(2))
+
+
+def backbone(kind: str, *, hidden_dropout: float = 0.0, attention_dropout: float = 0.0) -> PreTrainedModel:
+    """A random model of any architecture with fewer positions than a packed row has tokens."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    options = {"vocab_size": 60, "max_position_embeddings": 64, "pad_token_id": 1, "initializer_range": 0.2}
+    dropouts = {"hidden_dropout_prob": hidden_dropout, "attention_probs_dropout_prob": attention_dropout}
+    if kind == "distilbert":  # has names of its own, and dropout unless told otherwise
+        sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
+        dropouts = {"dropout": hidden_dropout, "attention_dropout": attention_dropout}
+    elif kind == "electra":
+        sizes["embedding_size"] = 16
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: PreTrainedModel = AutoModel.from_config(CONFIG_MAPPING[kind](**options, **sizes, **dropouts))
+    return model.eval()
+
+
+def sequences(seed: int = 0) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(5, 60, (length,), generator=generator).tolist() for length in LENGTHS]
+
+
+def encoder(model: PreTrainedModel) -> Encoder:
+    return Encoder(model, tiny_tokenizer(), Pooling(["cls", "mean"]), max_seq_length=40, name="tiny").eval()
+
+
+def padded_embeddings(model: PreTrainedModel) -> Tensor:
+    """The model as transformers runs it: padded, with a mask."""
+    ids_SL, mask_SL = PackedBatch.from_ids([sequences()]).padded(pad_id=1)
+    hidden_SLH = model(input_ids=ids_SL, attention_mask=mask_SL.long()).last_hidden_state
+    mean_SH = (hidden_SLH * mask_SL[..., None]).sum(1) / mask_SL.sum(1, keepdim=True)
+    return torch.cat([hidden_SLH[:, 0], mean_SH], dim=1)
+
+
+def gradients(embeddings_SD: Tensor, model: PreTrainedModel) -> dict[str, Tensor]:
+    model.zero_grad()
+    F.normalize(embeddings_SD, dim=1).matmul(draw(embeddings_SD.shape[1], 3).float()).square().mean().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)
+def test_packed_models_equal_padded_ones(kind: str) -> None:
+    padded_model, packed_model = backbone(kind), encoder(backbone(kind))
+    assert packed_model.packed
+    assert sum(LENGTHS) > packed_model.backbone.config.max_position_embeddings
+
+    expected_SD = padded_embeddings(padded_model)
+    packed_SD = packed_model(PackedBatch.from_ids([sequences()]))
+    torch.testing.assert_close(packed_SD, expected_SD, rtol=0, atol=1e-5)
+    expected, packed = gradients(expected_SD, padded_model), gradients(packed_SD, packed_model.backbone)
+    assert packed.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(packed[name], gradient, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)
+def test_packed_models_equal_the_model_on_each_sequence_alone(kind: str) -> None:
+    packed_SD = encoder(backbone(kind))(PackedBatch.from_ids([sequences()]))
+
+    model = backbone(kind)
+    for ids, packed_D in zip(sequences(), packed_SD, strict=True):
+        hidden_LH = model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        torch.testing.assert_close(packed_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    plain, checkpointed = encoder(backbone("xlm-roberta")).train(), encoder(backbone("xlm-roberta")).train()
+    enable = "activation_checkpointing_enable"  # older than transformers 5.23: gradient_...
+    getattr(checkpointed.backbone, enable, checkpointed.backbone.gradient_checkpointing_enable)()
+    batch = PackedBatch.from_ids([sequences()])
+
+    expected = gradients(plain(batch), plain.backbone)
+    for name, gradient in gradients(checkpointed(batch), checkpointed.backbone).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("seeded")
+@pytest.mark.parametrize("place", ["hidden_dropout", "attention_dropout"])
+@pytest.mark.parametrize("kind", ["xlm-roberta", "bert"])
+def test_either_dropout_acts_in_training_only(kind: str, place: str) -> None:
+    model, batch = encoder(backbone(kind, **{place: 0.2})), PackedBatch.from_ids([sequences()])
+
+    assert torch.equal(model(batch), model(batch))
+    model.train()
+    assert not torch.equal(model(batch), model(batch))
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "mpnet"])
+def test_what_cannot_be_packed_is_padded_and_says_so(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="matryoshka"):
+        model = encoder(backbone(kind))
+
+    assert not model.packed
+    assert caplog.messages == [f"tiny: sequences are padded, since {kind} can't be packed"]
+    embeddings_SD = model(PackedBatch.from_ids([sequences()]))
+    torch.testing.assert_close(embeddings_SD, padded_embeddings(backbone(kind)), rtol=0, atol=1e-5)
+
+
+def test_a_packed_model_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="matryoshka"):
+        encoder(backbone("bert"))
+
+    assert caplog.messages == []
+
+
+def test_a_decoder_is_not_packed() -> None:
+    model = backbone("bert")
+    model.config.is_decoder = True
+
+    assert use_packed_attention(model) is None
