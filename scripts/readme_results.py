@@ -1,7 +1,7 @@
 """Put a run's results into README.md: `python scripts/readme_results.py outputs/bmf/<date>`.
 
-The block between the two markers is replaced and the run's figure copied to docs/images/bmf.png. Every number is read
-from the run's folder.
+The block between the two markers is replaced and the run's figure copied to docs/images/bmf.png. Every number
+is read from the run's folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def main(folder: Path, project: Path) -> None:
 
 def block(folder: Path) -> str:
     """Stand-in sentences, table, the line on what was run, and the figure."""
-    tuned, base, run = result(folder / "results.json"), result(folder / "base.json"), read(folder / "run.json")
+    tuned, base = result(folder / "results.json"), result(folder / "base.json")
+    run = read(folder / "run.json")
     metrics = [name for name in ESSENTIAL if name in tuned.metrics[tuned.dims[0]]]
     rows = [
         [str(dim), *(f"{base.metrics[dim][name]:.4f} → {tuned.metrics[dim][name]:.4f}" for name in metrics)]

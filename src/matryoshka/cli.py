@@ -1,13 +1,12 @@
-"""The command line: words to a composed and checked configuration, to a task. Errors of the user end with exit code 2."""
+"""The command line: words to a checked configuration, to a task. A mistake of the user exits with 2."""
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-import re
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -17,19 +16,21 @@ from typing import Any, NoReturn
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from matryoshka.config.hydra_errors import hydra_message
 from matryoshka.config.resolvers import register_resolvers
-from matryoshka.config.signatures import parameters_of
 from matryoshka.errors import UserError
 
 log = logging.getLogger("matryoshka")
 
+USAGE = (
+    "usage: matryoshka {train,evaluate} [options and overrides]; matryoshka train --help shows all choices"
+)
 Task = Callable[[Mapping[str, Any], Path], float]
 Check = Callable[[Mapping[str, Any]], None]
 
@@ -55,8 +56,10 @@ def main() -> None:
     """The console script: `matryoshka train ...` and `matryoshka evaluate ...`."""
     commands = {"train": train, "evaluate": evaluate}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
-        wanted = "usage: matryoshka {train,evaluate} [options and overrides]; matryoshka train --help shows every choice"
-        sys.exit(wanted if len(sys.argv) < 2 or sys.argv[1] not in ("-h", "--help") else print(wanted))
+        if sys.argv[1:2] in (["-h"], ["--help"]):
+            sys.stdout.write(f"{USAGE}\n")
+            sys.exit()
+        _exit(2, USAGE)
     command = sys.argv.pop(1)
     sys.argv[0] = f"matryoshka {command}"
     commands[command]()
@@ -72,15 +75,23 @@ def _run(name: str, job: Callable[[DictConfig], float]) -> None:
     except UserError as error:
         _exit(2, str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        _exit(2, hydra_message(error, name))
+        _exit(2, hydra_message(error, configuration_folder(), name, sys.argv[1:]))
     except KeyboardInterrupt:
         _exit(130, "interrupted")
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception:
+    except Exception as error:
+        if _is_hydras(error):
+            _exit(2, hydra_message(error, configuration_folder(), name, sys.argv[1:]))
         log.exception("failed")
         sys.exit(1)
+
+
+def _is_hydras(error: Exception) -> bool:
+    """Whether Hydra itself raised it over the words of the command: a few of these are plain ValueErrors."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, ValueError) and bool(frames) and frames[-1].startswith("hydra.")
 
 
 def _train(config: DictConfig) -> float:
@@ -96,10 +107,11 @@ def _evaluate(config: DictConfig) -> float:
 
 
 def _job(config: DictConfig, check: Check, task_name: str) -> float:
+    from matryoshka.config.validation import checked
+
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        plain: Any = OmegaConf.to_container(config, resolve=True)
-        check(plain)
+        plain = checked(config, check)
         task: Task = getattr(import_module(f"matryoshka.tasks.{task_name}"), task_name)
         return task(plain, folder)
     except UserError as error:
@@ -124,41 +136,5 @@ def _remove_if_unused(folder: Path) -> None:
 
 
 def _exit(code: int, message: str) -> NoReturn:
-    print(message, file=sys.stderr)
+    sys.stderr.write(f"{message}\n")
     sys.exit(code)
-
-
-def hydra_message(error: Exception, config_name: str) -> str:
-    """What Hydra says, without its stack, and the key or choice that was probably meant."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    if match := re.match(r"Could not override '([^']+)'", lines[0] if lines else ""):
-        return _unknown_key(match[1], config_name)
-    if match := re.search(r"Could not find '(.+)/([^/']+)'", str(error)):
-        group, choice = match.groups()
-        choices = [line.strip() for line in lines[2:] if line.startswith("\t") and "=" not in line]
-        near = difflib.get_close_matches(choice, choices, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        return f"{group}={choice}: unknown choice; {meant}there are {', '.join(choices)}"
-    return "\n".join(lines) or type(error).__name__
-
-
-def _unknown_key(key: str, config_name: str) -> str:
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(hydra.compose(config_name), resolve=False)
-    group, _, argument = key.partition(".")
-    target = config[group].get("_target_") if isinstance(config.get(group), dict) else None
-    if target and argument in parameters_of(target):
-        return f"{key} is not set by default: write +{key}=..."
-    near = difflib.get_close_matches(key, _dotted(config), n=1)
-    return f"{key}: unknown key; " + (f"did you mean {near[0]}?" if near else "--help shows every key")
-
-
-def _dotted(config: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Every key of a nested configuration, `group.key`."""
-    keys: list[str] = []
-    for key, value in config.items():
-        keys.append(f"{prefix}{key}")
-        if isinstance(value, dict):
-            keys += _dotted(value, f"{prefix}{key}.")
-    return keys

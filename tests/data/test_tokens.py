@@ -59,6 +59,10 @@ def test_truncation_counts_the_special_tokens(length: int) -> None:
     assert max(map(len, ids)) <= length
 
 
+def test_no_texts_have_no_ids() -> None:
+    assert token_ids(tiny_tokenizer(), [], 16) == []
+
+
 def test_prompts_stand_in_front_of_their_column(pairs: Dataset) -> None:
     tokens = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, CONFIG_MAPPING, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModel, PreTrainedModel
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder, Pooling
@@ -46,15 +46,17 @@ def attention_by_loop(
 ) -> Tensor:
     """One sequence at a time, written out: softmax(q k / sqrt(size)) v."""
     attended = []
-    for q_hLd, k_hLd, v_hLd in zip(*(x[0].split(list(lengths), dim=1) for x in (q, k, v)), strict=True):
-        scores_hLL = torch.einsum("hid,hjd->hij", q_hLd, k_hLd) * (scaling or q.shape[-1] ** -0.5)
-        attended.append(torch.einsum("hij,hjd->ihd", scores_hLL.softmax(-1), v_hLd))
+    for q_HLD, k_HLD, v_HLD in zip(*(x[0].split(list(lengths), dim=1) for x in (q, k, v)), strict=True):
+        scores_HLL = torch.einsum("hid,hjd->hij", q_HLD, k_HLD) * (scaling or q.shape[-1] ** -0.5)
+        attended.append(torch.einsum("hij,hjd->ihd", scores_HLL.softmax(-1), v_HLD))
     return torch.cat(attended)[None]
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS, (1,), (7,), (1, 1, 1), (40, 1), tuple(range(1, 41))])
 @pytest.mark.parametrize("scaling", [None, 0.3])
-def test_packed_attention_equals_one_sequence_at_a_time(lengths: tuple[int, ...], scaling: float | None) -> None:
+def test_packed_attention_equals_one_sequence_at_a_time(
+    lengths: tuple[int, ...], scaling: float | None
+) -> None:
     inputs = qkv(lengths)
     packed = attention(*inputs, lengths, **({} if scaling is None else {"scaling": scaling}))
     looped = attention_by_loop(*inputs, lengths, scaling)
@@ -170,7 +172,9 @@ def padded_embeddings(model: PreTrainedModel) -> Tensor:
 
 def gradients(embeddings_SD: Tensor, model: PreTrainedModel) -> dict[str, Tensor]:
     model.zero_grad()
-    F.normalize(embeddings_SD, dim=1).matmul(draw(embeddings_SD.shape[1], 3).float()).square().mean().backward()
+    F.normalize(embeddings_SD, dim=1).matmul(
+        draw(embeddings_SD.shape[1], 3).float()
+    ).square().mean().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -186,7 +190,9 @@ def test_packed_models_equal_padded_ones(kind: str) -> None:
     expected, packed = gradients(expected_SD, padded_model), gradients(packed_SD, packed_model.backbone)
     assert packed.keys() == expected.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(packed[name], gradient, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            packed[name], gradient, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)

@@ -56,7 +56,7 @@ def test_every_mode_has_a_reference_here() -> None:
     assert set(POOLINGS) == set(BY_LOOP)
 
 
-@pytest.mark.parametrize("given", list(permutations(ALL, 2)) + [("last", "mean", "max", "cls")])
+@pytest.mark.parametrize("given", [*permutations(ALL, 2), ("last", "mean", "max", "cls")])
 def test_several_stand_side_by_side_in_the_order_of_sentence_transformers(given: tuple[Mode, ...]) -> None:
     pooling = Pooling(given)
 

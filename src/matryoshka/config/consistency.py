@@ -109,10 +109,11 @@ def _created(node: Config) -> Any:
     return instantiate(dict(node), _convert_="all")
 
 
-def _creation_errors() -> type[Exception]:
+def _creation_errors() -> tuple[type[Exception], ...]:
     from hydra.errors import InstantiationException
+    from omegaconf.errors import OmegaConfBaseException
 
-    return InstantiationException
+    return InstantiationException, OmegaConfBaseException
 
 
 def _list(values: Any) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
 import pydantic
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from matryoshka.config.consistency import (
     count_problems,
@@ -43,6 +45,33 @@ def check_evaluation(config: Config) -> None:
     if config.get("dims") is not None and "dims" not in _broken(problems):
         problems += dims_problems(config["dims"], None)
     _raise(problems + _in_common(config, problems))
+
+
+def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, Any]:
+    """The composed configuration as plain values. Raises ConfigError with every problem that the check finds.
+
+    What follows a missing value (`${model}`) is missing itself, but only the value to give is reported.
+    """
+    config = config.copy()
+    unresolved: dict[str, list[Problem]] = {}
+    while True:
+        try:
+            plain: Any = OmegaConf.to_container(config, resolve=True)
+            break
+        except OmegaConfBaseException as error:
+            key = str(error.full_key)
+            if key in unresolved:
+                raise
+            missing = isinstance(error, InterpolationToMissingValueError)
+            unresolved[key] = [] if missing else [(key, str(error).splitlines()[0])]
+            OmegaConf.update(config, key, None)
+    problems = [problem for found in unresolved.values() for problem in found]
+    try:
+        check(plain)
+    except ConfigError as error:
+        problems += [problem for problem in error.problems if problem[0] not in unresolved]
+    _raise(problems)
+    return dict(plain)
 
 
 def _in_common(config: Config, found: Sequence[Problem]) -> list[Problem]:
@@ -132,6 +161,8 @@ def _type_problems(key: str, value: Any, annotation: Any) -> Iterator[Problem]:
         wanted = [e["msg"] for e in error.errors() if "isinstance" not in e["msg"]]
         if first["type"] == "missing":
             yield f"{key}{place}", "missing: give it a value"
+        elif not wanted:
+            yield key, "takes an object that no configuration can hold; remove it"
         elif all(message.startswith("Input should be ") for message in wanted):
             kinds = [message.removeprefix("Input should be ") for message in wanted]
             yield f"{key}{place}", f"{shown} is not {' or '.join(dict.fromkeys(kinds))}"
@@ -140,7 +171,7 @@ def _type_problems(key: str, value: Any, annotation: Any) -> Iterator[Problem]:
 
 
 def _place(value: Any, path: Sequence[int | str]) -> tuple[str, str]:
-    """`[0].key` for a path into a value, and what stands there; names of a union's members are passed over."""
+    """`[0].key` for a path into a value, and what stands there; names of a union's members are left out."""
     place = ""
     for part in path:
         if isinstance(value, list) and isinstance(part, int):

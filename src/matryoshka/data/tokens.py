@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def token_ids(tokenizer: Any, texts: list[str], max_seq_length: int) -> list[list[int]]:
     """Ids of each text with its special tokens, cut at max_seq_length tokens, specials included."""
+    if not texts:  # transformers' tokenizers fail at none
+        return []
     encoded = tokenizer(texts, truncation=True, max_length=max_seq_length, return_attention_mask=False)
     ids: list[list[int]] = encoded["input_ids"]
     return ids

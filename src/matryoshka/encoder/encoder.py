@@ -138,8 +138,10 @@ class Encoder(nn.Module):
 
         dim: keep the first so many numbers. prompt: "query" or "document" puts the model's prefix in front.
         progress: a bar on the terminal; by default for more than 1,000 texts. Each distinct text is encoded once.
-        Raises ValueError if dim is not between 1 and the width.
+        Raises ValueError if dim is not between 1 and the width, TypeError for one text in place of several.
         """
+        if isinstance(texts, str):
+            raise TypeError("encode takes a list of texts: encode([text])")
         if dim is not None and not 1 <= dim <= self.width:
             raise ValueError(f"dim={dim}: the encoder is {self.width} wide")
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}

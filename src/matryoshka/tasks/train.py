@@ -70,7 +70,7 @@ def train(config: Config, folder: Path) -> float:
         instantiate(config["optimizer"], _convert_="all"),
         instantiate(config["scheduler"], _convert_="all"),
         config["max_grad_norm"],
-        trainer.log_every_n_steps,
+        config["trainer"].get("log_every_n_steps") or 10,
     )
     trainer.fit(module, data)
 
@@ -122,7 +122,9 @@ def _trainer(
         enable_version_counter=False,
     )
     callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, terminal.show_epoch), checkpoint]
-    options = {key: value for key, value in config["trainer"].items() if key != "enable_progress_bar"}
+    # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
+    ours = ("enable_progress_bar", "log_every_n_steps")
+    options = {key: value for key, value in config["trainer"].items() if key not in ours}
     if config["trainer"].get("enable_progress_bar", True):
         callbacks.append(TrainingProgress())
     trainer: pl.Trainer = instantiate(
@@ -134,6 +136,7 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
+        log_every_n_steps=1,
         default_root_dir=str(folder),
     )
     return trainer, log, checkpoint

@@ -1,0 +1,184 @@
+"""Nested similarities against one product a dim; the total against a loop over the dims."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from matryoshka.losses import MatryoshkaLoss, RankingLoss, nested_similarities
+
+DIMS = [24, 16, 5, 1]
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def cosine(rows_BD: Tensor, candidates_ND: Tensor, dim: int) -> Tensor:
+    """The obvious way: cut, normalise, multiply."""
+    return F.normalize(rows_BD[:, :dim], dim=1) @ F.normalize(candidates_ND[:, :dim], dim=1).T
+
+
+def total_by_loop(
+    anchors_BD: Tensor,
+    candidates_ND: Tensor,
+    loss: nn.Module,
+    weights: dict[int, float],
+    mask_BN: Tensor | None = None,
+) -> Tensor:
+    total = torch.zeros((), dtype=anchors_BD.dtype)
+    for dim, weight in weights.items():
+        total = total + weight * loss(cosine(anchors_BD, candidates_ND, dim), mask_BN)
+    return total
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("dims", [DIMS, sorted(DIMS), [5, 24, 1, 16], [24], [5]])
+def test_similarities_equal_one_product_a_dim(dtype: torch.dtype, atol: float, dims: list[int]) -> None:
+    rows_BD, candidates_ND = draw(6, 24, dtype=dtype), draw(9, 24, seed=1, dtype=dtype)
+    rows_BD[2] *= 1e3
+    candidates_ND[3] *= 1e-3
+
+    nested = dict(nested_similarities(rows_BD, candidates_ND, dims))
+    assert list(nested) == sorted(dims)
+    for dim, similarity_BN in nested.items():
+        assert similarity_BN.dtype == dtype
+        torch.testing.assert_close(similarity_BN, cosine(rows_BD, candidates_ND, dim), rtol=0, atol=atol)
+
+
+def test_similarities_of_the_cards_dims_in_fp32() -> None:
+    dims = [768, 512, 256, 128, 64]
+    rows_BD, candidates_ND = draw(16, 768, dtype=torch.float32), draw(16, 768, seed=1, dtype=torch.float32)
+
+    for dim, similarity_BN in nested_similarities(rows_BD, candidates_ND, dims):
+        torch.testing.assert_close(similarity_BN, cosine(rows_BD, candidates_ND, dim), rtol=0, atol=1e-6)
+
+
+def test_gradcheck_of_similarities() -> None:
+    def similarities(rows_BD: Tensor, candidates_ND: Tensor) -> tuple[Tensor, ...]:
+        return tuple(similarity for _, similarity in nested_similarities(rows_BD, candidates_ND, [1, 3, 4]))
+
+    inputs = (draw(2, 4).requires_grad_(), draw(3, 4, seed=1).requires_grad_())
+    assert torch.autograd.gradcheck(similarities, inputs)
+
+
+def test_gradcheck_of_the_loss() -> None:
+    loss = MatryoshkaLoss(RankingLoss(direction="both"), [4, 3, 1], [1.0, 0.5, 2.0])
+
+    inputs = (draw(2, 4).requires_grad_(), draw(3, 4, seed=1).requires_grad_())
+    assert torch.autograd.gradcheck(lambda a, c: loss(a, c).total, inputs)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.float64, 1e-11)])
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 0.25, 2.0]])
+@pytest.mark.parametrize("masked", [False, True])
+def test_total_is_the_weighted_sum_over_dims(
+    dtype: torch.dtype, atol: float, weights: list[float] | None, masked: bool
+) -> None:
+    anchors_BD = draw(5, 24, dtype=dtype).requires_grad_()
+    candidates_ND = draw(8, 24, seed=1, dtype=dtype).requires_grad_()
+    mask_BN = draw(5, 8, seed=2) > 0.5 if masked else None
+    of_dim = dict(zip(DIMS, weights or [1.0] * 4, strict=True))
+
+    nested = MatryoshkaLoss(RankingLoss(), DIMS, weights)(anchors_BD, candidates_ND, mask_BN)
+    expected = total_by_loop(anchors_BD, candidates_ND, RankingLoss(), of_dim, mask_BN)
+    torch.testing.assert_close(nested.total, expected, rtol=0, atol=atol)
+    inputs = (anchors_BD, candidates_ND)
+    for gradient, other in zip(
+        torch.autograd.grad(nested.total, inputs), torch.autograd.grad(expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(gradient, other, rtol=0, atol=atol)
+
+
+def test_weights_belong_to_the_dims_in_the_order_given() -> None:
+    anchors_BD, candidates_ND = draw(4, 24), draw(4, 24, seed=1)
+
+    one_way = MatryoshkaLoss(RankingLoss(), [16, 5], [3.0, 1.0])(anchors_BD, candidates_ND).total
+    other_way = MatryoshkaLoss(RankingLoss(), [5, 16], [1.0, 3.0])(anchors_BD, candidates_ND).total
+    assert one_way == other_way
+    assert one_way != MatryoshkaLoss(RankingLoss(), [5, 16], [3.0, 1.0])(anchors_BD, candidates_ND).total
+
+
+def test_each_dims_own_loss_comes_unweighted_and_detached() -> None:
+    anchors_BD, candidates_ND = draw(4, 24).requires_grad_(), draw(4, 24, seed=1)
+
+    nested = MatryoshkaLoss(RankingLoss(), DIMS, [1.0, 0.5, 0.25, 2.0])(anchors_BD, candidates_ND)
+    assert set(nested.per_dim) == set(DIMS)
+    for dim, loss in nested.per_dim.items():
+        assert not loss.requires_grad
+        expected = RankingLoss()(cosine(anchors_BD, candidates_ND, dim))
+        torch.testing.assert_close(loss, expected.detach(), rtol=0, atol=1e-12)
+    assert nested.total.requires_grad
+
+
+def test_under_bf16_autocast_it_equals_fp32() -> None:
+    """A batch so well separated that in bf16 its gradient would be 0."""
+    anchors_BD = (torch.eye(8, 24) + 0.05 * draw(8, 24, dtype=torch.float32)).requires_grad_()
+    candidates_ND = torch.eye(8, 24) + 0.05 * draw(8, 24, seed=1, dtype=torch.float32)
+    loss = MatryoshkaLoss(RankingLoss(), [24, 16])
+
+    plain = loss(anchors_BD, candidates_ND).total
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = loss(anchors_BD, candidates_ND).total
+        assert torch.is_autocast_enabled("cpu")
+    assert torch.equal(cast, plain)
+    (gradient_BD,), (expected_BD,) = (torch.autograd.grad(total, anchors_BD) for total in (cast, plain))
+    assert torch.equal(gradient_BD, expected_BD)
+    assert gradient_BD.abs().max() > 0
+
+
+def test_similarities_alone_are_fp32_under_autocast_too() -> None:
+    rows_BD, candidates_ND = draw(4, 24, dtype=torch.float32), draw(5, 24, seed=1, dtype=torch.float32)
+
+    plain = dict(nested_similarities(rows_BD, candidates_ND, DIMS))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = dict(nested_similarities(rows_BD, candidates_ND, DIMS))
+    assert all(torch.equal(cast[dim], plain[dim]) for dim in DIMS)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_embeddings_are_compared_in_fp32(dtype: torch.dtype) -> None:
+    rows_BD, candidates_ND = draw(4, 24, dtype=dtype), draw(5, 24, seed=1, dtype=dtype)
+
+    for dim, similarity_BN in nested_similarities(rows_BD, candidates_ND, DIMS):
+        assert similarity_BN.dtype == torch.float32
+        expected_BN = cosine(rows_BD.float(), candidates_ND.float(), dim)
+        torch.testing.assert_close(similarity_BN, expected_BN, rtol=0, atol=1e-6)
+
+
+def test_a_zero_vector_gives_finite_values_and_gradients() -> None:
+    anchors_BD, candidates_ND = draw(4, 24, dtype=torch.float32), draw(4, 24, seed=1, dtype=torch.float32)
+    anchors_BD[1] = 0
+    candidates_ND[2, :16] = 0  # zero at the narrow dims only
+    anchors_BD.requires_grad_()
+    candidates_ND.requires_grad_()
+
+    nested = dict(nested_similarities(anchors_BD, candidates_ND, DIMS))
+    for dim in DIMS:
+        assert torch.equal(nested[dim][1], torch.zeros(4))
+    total = MatryoshkaLoss(RankingLoss(), DIMS)(anchors_BD, candidates_ND).total
+    assert total.isfinite()
+    assert all(
+        gradient.isfinite().all() for gradient in torch.autograd.grad(total, (anchors_BD, candidates_ND))
+    )
+
+
+@pytest.mark.parametrize("weights", [[], [1.0, 1.0, 1.0], [1.0] * 5])
+def test_as_many_weights_as_dims_are_wanted(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match=rf"{len(weights)} weights for 4 dims"):
+        MatryoshkaLoss(RankingLoss(), DIMS, weights)
+
+
+def test_the_inner_loss_sees_similarities_and_the_mask_only() -> None:
+    seen: list[tuple[tuple[int, ...], Tensor | None]] = []
+
+    class Watching(nn.Module):
+        def forward(self, similarity_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+            seen.append((tuple(similarity_BN.shape), mask_BN))
+            return similarity_BN.sum()
+
+    mask_BN = torch.zeros(4, 6, dtype=torch.bool)
+    MatryoshkaLoss(Watching(), DIMS)(draw(4, 24), draw(6, 24), mask_BN)
+    assert seen == [((4, 6), mask_BN)] * len(DIMS)

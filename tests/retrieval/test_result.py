@@ -1,0 +1,70 @@
+"""The one result: dims widest first, flat names, and through JSON without loss."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from matryoshka.retrieval.result import EvaluationResult
+
+RESULT = EvaluationResult(
+    model="tiny",
+    data="letters",
+    queries=3,
+    documents=7,
+    width=32,
+    metrics={8: {"ndcg@10": 0.1, "map@100": 1 / 3}, 32: {"ndcg@10": 0.5, "map@100": 0.25}},
+    precision="bf16",
+    tokens=99,
+    seconds=1.5,
+)
+
+
+def test_dims_stand_widest_first_however_they_were_given() -> None:
+    assert RESULT.dims == [32, 8]
+
+
+def test_flat_names_metric_and_dim() -> None:
+    assert list(RESULT.flat().items()) == [
+        ("ndcg@10/dim_32", 0.5),
+        ("map@100/dim_32", 0.25),
+        ("ndcg@10/dim_8", 0.1),
+        ("map@100/dim_8", 1 / 3),
+    ]
+
+
+def test_through_json_and_back_it_is_the_same() -> None:
+    again = EvaluationResult.from_dict(json.loads(json.dumps(RESULT.as_dict())))
+
+    assert again == RESULT
+    assert again.seconds == RESULT.seconds
+    assert all(isinstance(dim, int) for dim in again.metrics)
+
+
+def test_as_dict_is_ready_for_json() -> None:
+    plain = RESULT.as_dict()
+
+    assert list(plain["metrics"]) == ["32", "8"]
+    assert {key: value for key, value in plain.items() if key != "metrics"} == {
+        "model": "tiny",
+        "data": "letters",
+        "queries": 3,
+        "documents": 7,
+        "width": 32,
+        "precision": "bf16",
+        "tokens": 99,
+        "seconds": 1.5,
+    }
+
+
+def test_how_long_it_took_does_not_make_another_result() -> None:
+    assert replace(RESULT, seconds=9.0) == RESULT
+    assert replace(RESULT, precision="fp32") != RESULT
+    assert replace(RESULT, tokens=100) != RESULT
+
+
+def test_a_result_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        RESULT.width = 64  # type: ignore[misc]

@@ -1,0 +1,108 @@
+"""Exact search against a loop over every query and document, in a total order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from matryoshka.retrieval.search import search
+
+DIMS = [24, 7, 16]
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def hits_by_loop(queries_QD: Tensor, documents_ND: Tensor, dim: int, k: int) -> list[list[tuple[int, float]]]:
+    """(row, cosine) of each query's best documents, in fp64; sorted by similarity, then by row."""
+    found = []
+    for query_D in queries_QD.double().numpy()[:, :dim]:
+        rows = []
+        for row, document_D in enumerate(documents_ND.double().numpy()[:, :dim]):
+            cosine = query_D @ document_D / (np.linalg.norm(query_D) * np.linalg.norm(document_D))
+            rows.append((row, float(cosine)))
+        found.append(sorted(rows, key=lambda hit: (-round(hit[1], 12), hit[0]))[:k])
+    return found
+
+
+def test_hits_equal_a_loop_at_every_dim() -> None:
+    queries_QD, documents_ND = draw(11, 24), draw(60, 24, seed=1) * torch.linspace(0.1, 9, 60)[:, None]
+
+    found = search(queries_QD, documents_ND, DIMS, k=10)
+    assert list(found) == DIMS
+    for dim, hits in found.items():
+        expected = hits_by_loop(queries_QD, documents_ND, dim, 10)
+        assert hits.documents_Qk.tolist() == [[row for row, _ in hits_of_query] for hits_of_query in expected]
+        similarities_Qk = torch.tensor([[similarity for _, similarity in query] for query in expected])
+        torch.testing.assert_close(hits.similarities_Qk, similarities_Qk, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 256])
+def test_copies_stand_together_by_row_number_whatever_the_chunks(chunk: int) -> None:
+    """No matter of course: a product of random vectors rounds equal rows by where they stand in it."""
+    generator = torch.Generator().manual_seed(2)
+    queries_QD, distinct_UD = draw(13, 96), draw(31, 96, seed=1)
+    of_row_N = torch.randint(0, 31, (203,), generator=generator)
+
+    hits = search(queries_QD, distinct_UD[of_row_N], [96, 64], k=203, query_chunk=chunk)
+    for dim in (96, 64):
+        order = hits_by_loop(queries_QD, distinct_UD, dim, 31)
+        for documents_k, similarities_k, query in zip(
+            hits[dim].documents_Qk, hits[dim].similarities_Qk, order, strict=True
+        ):
+            rows = [row for text, _ in query for row in (of_row_N == text).nonzero().flatten().tolist()]
+            assert documents_k.tolist() == rows
+            assert len(similarities_k.unique()) == len(of_row_N.unique())
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data())
+def test_ties_go_to_the_lower_row(data: st.DataObject) -> None:
+    """Vectors of few small integers, where cosines are often equal and never nearly so."""
+    signs = st.lists(st.sampled_from([-1.0, 1.0]), min_size=4, max_size=4)
+    queries = data.draw(st.lists(signs, min_size=1, max_size=4))
+    documents = data.draw(st.lists(signs, min_size=1, max_size=12))
+    k = data.draw(st.integers(1, 14))
+
+    found = search(torch.tensor(queries), torch.tensor(documents), [4, 2], k)
+    for dim, hits in found.items():
+        expected = hits_by_loop(torch.tensor(queries), torch.tensor(documents), dim, k)
+        assert hits.documents_Qk.tolist() == [[row for row, _ in query] for query in expected]
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 10, 11, 1000])
+def test_chunks_change_no_hit(chunk: int) -> None:
+    queries_QD, documents_ND = draw(11, 24), draw(60, 24, seed=1)
+
+    whole = search(queries_QD, documents_ND, DIMS, k=15)
+    for dim, hits in search(queries_QD, documents_ND, DIMS, k=15, query_chunk=chunk).items():
+        assert torch.equal(hits.documents_Qk, whole[dim].documents_Qk)
+        torch.testing.assert_close(hits.similarities_Qk, whole[dim].similarities_Qk, rtol=0, atol=1e-6)
+
+
+def test_fewer_documents_than_k_give_all_of_them() -> None:
+    found = search(draw(3, 24), draw(5, 24, seed=1), DIMS, k=100)
+
+    for hits in found.values():
+        assert hits.documents_Qk.shape == hits.similarities_Qk.shape == (3, 5)
+        assert hits.documents_Qk.sort(dim=1).values.tolist() == [list(range(5))] * 3
+
+
+def test_hits_of_few_do_not_keep_all_similarities_in_memory() -> None:
+    hits = search(draw(3, 24), draw(50, 24, seed=1), [24], k=2)[24]
+
+    assert hits.similarities_Qk.untyped_storage().nbytes() == 3 * 2 * 4
+    assert hits.documents_Qk.untyped_storage().nbytes() == 3 * 2 * 8
+
+
+def test_a_document_without_direction_is_similar_to_nothing() -> None:
+    documents_ND = torch.stack([torch.zeros(24), draw(24, seed=1)])
+    hits = search(documents_ND[1:], documents_ND, [24], k=2)[24]
+
+    assert hits.documents_Qk.tolist() == [[1, 0]]
+    torch.testing.assert_close(hits.similarities_Qk, torch.tensor([[1.0, 0.0]]))

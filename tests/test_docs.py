@@ -1,0 +1,253 @@
+"""The documentation is run: code blocks, commands, links and make targets.
+
+A block "```python runnable" is executed with path/to/model replaced by a small model's folder. A block with
+file=PATH is that file's content. Commands are the lines of "```bash" blocks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from matryoshka.cli import configuration_folder
+from matryoshka.config import resolvers
+from matryoshka.config.validation import check_evaluation, check_training
+from matryoshka.encoder import pretrained
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.tiny import tiny_encoder
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "multirun" / "README.md"])
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CHECKS = {"train": check_training, "evaluate": check_evaluation}
+
+
+def blocks(page: Path, language: str, option: str = "") -> Iterator[tuple[str, str, str]]:
+    """(where, options, content) of every block of a language, those with a certain option only."""
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        if match[1] == language and option in match[2]:
+            line = text.count("\n", 0, match.start()) + 1
+            yield f"{page.relative_to(ROOT)}:{line}", match[2].strip(), match[3]
+
+
+def named_files(page: Path) -> dict[str, str]:
+    """Path -> content of every block that is a file."""
+    found = itertools.chain(blocks(page, "python", "file="), blocks(page, "yaml", "file="))
+    return {options.partition("file=")[2]: content for _, options, content in found}
+
+
+def every_command() -> list[tuple[str, str]]:
+    """(where, line) of every call of train.py and evaluate.py."""
+    return [
+        (where, line)
+        for page in PAGES
+        for where, _, content in blocks(page, "bash")
+        for line in content.splitlines()
+        if re.match(r"python (train|evaluate)\.py", line)
+    ]
+
+
+RUNNABLE = [block for page in PAGES for block in blocks(page, "python", "runnable")]
+COMMANDS = every_command()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model as wide as the documented ones."""
+    prompts = {"query": "query: ", "document": "passage: "}
+    encoder = tiny_encoder(width=384, modes=("cls", "mean"), prompts=prompts)
+    return SentenceTransformersFolder().save(encoder, tmp_path_factory.mktemp("docs") / "model")
+
+
+@pytest.mark.parametrize(("where", "options", "code"), RUNNABLE, ids=[where for where, *_ in RUNNABLE])
+def test_code_runs(where: str, options: str, code: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", example)  # where a dataclass looks itself up
+    exec(compile(code.replace("path/to/model", str(model)), where, "exec"), vars(example))
+
+
+def test_there_is_code_on_every_page_that_promises_it() -> None:
+    pages = {where.partition(":")[0] for where, *_ in RUNNABLE}
+    assert pages >= {"README.md", "CONTRIBUTING.md", "docs/python.md", "docs/using_the_model.md"}
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the files that the commands name, and a hub that has every model."""
+    row = dict.fromkeys(("anchor", "positive", "question", "passage", "negative", "id"), "ein Text")
+    for name in ("my.jsonl", "held_out.jsonl"):
+        (tmp_path / name).write_text(json.dumps(row) + "\n", encoding="utf-8")
+    for name in ("my.csv", "held_out.csv"):
+        (tmp_path / name).write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n", encoding="utf-8")
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "qrels/test.tsv"):
+        path = tmp_path / "my_beir_folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for path, content in (item for page in PAGES for item in named_files(page).items()):
+        if path.startswith("my_"):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(content, encoding="utf-8")
+    run = tmp_path / "outputs" / "bmf" / "2026-01-31_12-00-00"
+    run.mkdir(parents=True)
+    (run / "model").symlink_to(model)
+    (tmp_path / "my_model").symlink_to(model)
+    bge_m3 = {"hidden_size": 1024, "max_position_embeddings": 8194, "model_type": "xlm-roberta"}
+    monkeypatch.setattr(pretrained, "_hub_config", lambda *_: bge_m3)
+    monkeypatch.chdir(tmp_path)
+    resolvers.register_resolvers()
+    resolvers.why_not_card.cache_clear()
+    yield tmp_path
+    resolvers.why_not_card.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("where", "line"), COMMANDS, ids=[f"{where} {line[7:40]}" for where, line in COMMANDS]
+)
+def test_commands_compose_and_validate(where: str, line: str, surroundings: Path) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    name = words.pop(0).removesuffix(".py")
+    if "--config-dir" in words:
+        place = words.index("--config-dir")
+        words[place : place + 2] = [f"hydra.searchpath=[file://{surroundings / words[place + 1]}]"]
+    sweep = "-m" in words
+    words = [word for word in words if word not in ("-m", "--help", "--cfg", "job", "--resolve")]
+    jobs = list(swept(name, words)) if sweep else [words]
+    assert (len(jobs) > 1) == sweep
+    for job in jobs:
+        CHECKS[name](plain(composed(name, job)))
+
+
+def swept(name: str, words: list[str]) -> Iterator[list[str]]:
+    """The overrides of every job of a sweep, its file's parameters included."""
+    first = [next(iter(job)) for job in map(choices, parsed(words))]
+    params = composed(name, first).hydra.sweeper.params or {}
+    words = [*words, *(f"{key}={value}" for key, value in params.items())]
+    return (list(job) for job in itertools.product(*map(choices, parsed(words))))
+
+
+def choices(override: Override) -> list[str]:
+    """An override, or one for each value of a sweep."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def parsed(words: list[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(words)
+
+
+def composed(name: str, words: list[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return compose(name, overrides=words, return_hydra_config=True)
+
+
+def plain(config: DictConfig) -> Any:
+    with open_dict(config):
+        del config["hydra"]
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def slug(heading: str) -> str:
+    """The anchor that a heading has on a page."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{link} leads nowhere"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{link}: no such heading"
+
+
+def test_the_index_names_every_page() -> None:
+    named = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")} - {"index.md"}
+    assert named == pages
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        page.name: set(re.findall(r"^ *make ([\w-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+        for page in PAGES
+        if page.parent != ROOT / "multirun"
+    }
+    assert named["README.md"] == {"bmf", "test"}
+    assert set().union(*named.values()) <= targets
+
+
+def test_the_cards_table_says_what_the_recipe_says() -> None:
+    recipe = yaml.safe_load((ROOT / "conf" / "experiment" / "bmf.yaml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "the_card.md").read_text(encoding="utf-8")
+    table = [
+        [cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| ")
+    ]
+    rows = {cells[1]: cells[2:4] for cells in table}
+
+    def both(text: str) -> list[str]:
+        match = re.fullmatch(r"\$\{card_or_cpu:(.+),(.+)\}", text)
+        assert match, text
+        return [match[1], match[2]]
+
+    assert rows["epochs"] == both(recipe["trainer"]["max_epochs"])
+    assert rows["learning rate"] == both(recipe["optimizer"]["lr"])
+    batch = zip(both(recipe["batch_size"]), both(recipe["accumulation"]), strict=True)
+    assert rows["batch x accumulation"] == [" x ".join(pair) for pair in batch]
+    selects = zip(rows["checkpoint kept"], both(recipe["evaluator"]["select"]), strict=True)
+    assert all(cell.split()[1:] == [*select.replace("/dim_", " at dim ").split()] for cell, select in selects)
+    pairs = (ROOT / "src/matryoshka/embedded/german_help/train.jsonl").read_text(encoding="utf-8").count("\n")
+    assert f"{pairs:,}" in rows["pairs"][1]
+
+
+@pytest.mark.slow
+def test_the_examples_of_contributing_train_together(model: Path, tmp_path: Path) -> None:
+    """In a copy of the project: one file and one YAML each, nothing else changed."""
+    for part in ("src", "conf"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "train.py", tmp_path)
+    for path, content in named_files(ROOT / "CONTRIBUTING.md").items():
+        with (tmp_path / path).open("a", encoding="utf-8") as file:
+            file.write(f"\n{content}")
+    lines = [f"{kind} Nummer {i}" for i in range(12) for kind in ("Frage", "Antwort")]
+    (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    words = ["data=alternating", "data.train=lines.txt", "data.evaluation=lines.txt", "loss=margin"]
+    words += ["scheduler=triangular", "encoder=pretrained", f"encoder.model={model}", "pooling=saved"]
+    words += ["dims=[768,64]", "batch_size=4", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"]
+    words += ["logger=none", "hydra.run.dir=run"]
+    mine = {"PYTHONPATH": str(tmp_path / "src"), "MATRYOSHKA_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "train.py", *words],
+        cwd=tmp_path,
+        env={**os.environ, **mine},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"loss": "MarginLoss"' in (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")

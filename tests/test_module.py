@@ -1,0 +1,148 @@
+"""The LightningModule against a plain loop that says the same thing step by step."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from matryoshka import schedulers
+from matryoshka.callbacks.metrics_file import MetricsFile
+from matryoshka.data.packing import PackedBatch
+from matryoshka.data.samplers import ShuffledSampler
+from matryoshka.datamodule import PairsModule
+from matryoshka.losses import MatryoshkaLoss, RankingLoss
+from matryoshka.module import EmbeddingModule
+from matryoshka.plan import AcrossEpochs, TrainingPlan
+from tests.tiny import tiny_encoder
+
+DIMS = [32, 16, 8]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*",  # Lightning's advice
+    "ignore:.*isinstance\\(treespec, LeafSpec\\).*",  # a deprecation inside Lightning
+)
+
+
+def pairs(rows: int, negatives: int = 0) -> Dataset:
+    """Token ids of random lengths, every text different."""
+    generator = torch.Generator().manual_seed(1)
+    columns = ["anchor", "positive", *(f"negative_{i}" for i in range(negatives))]
+
+    def text() -> list[int]:
+        length = int(torch.randint(2, 12, (), generator=generator))
+        return [0, *torch.randint(4, 40, (length,), generator=generator).tolist(), 2]
+
+    return Dataset.from_dict({column: [text() for _ in range(rows)] for column in columns})
+
+
+def trained(
+    folder: Path, rows: int, accumulation: int, mode: AcrossEpochs, negatives: int = 0
+) -> tuple[EmbeddingModule, PairsModule, MetricsFile]:
+    data = PairsModule(pairs(rows, negatives), partial(ShuffledSampler, batch_size=4, seed=7))
+    plan = TrainingPlan(data.micro_batches(2), accumulation, mode)
+    module = EmbeddingModule(
+        tiny_encoder(),
+        MatryoshkaLoss(RankingLoss(), DIMS),
+        plan,
+        partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        partial(schedulers.linear, warmup=2),
+        max_grad_norm=0.5,
+        log_every=2,
+    )
+    log = MetricsFile(folder / "metrics.jsonl")
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        max_steps=plan.updates,
+        logger=log,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, data)
+    return module, data, log
+
+
+def by_hand(data: PairsModule, plan: TrainingPlan) -> tuple[dict[str, Tensor], list[float], list[float], list[float]]:
+    """(parameters, losses an update, rates, gradient norms) of a loop without Lightning."""
+    encoder, loss = tiny_encoder().train(), MatryoshkaLoss(RankingLoss(), DIMS)
+    # Not Adam: it would turn the rounding noise in the gradient of a key's bias (0 in exact arithmetic) into full steps.
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1, momentum=0.9)
+    scheduler = schedulers.linear(optimizer, plan.updates, warmup=2)
+    losses, rates, norms, total = [], [], [], 0.0
+    for epoch in range(2):
+        data.sampler.set_epoch(epoch)
+        for index, rows in enumerate(data.sampler):
+            batch = data.collate([data.pairs[row] for row in rows])
+            embeddings = [encoder(PackedBatch.from_ids([[ids]])) for ids in unpacked(batch)]  # one text at a time
+            anchors, candidates = torch.cat(embeddings).tensor_split([batch.columns[0]])
+            divisor, update = plan.window(epoch, index)
+            value = loss(anchors, candidates).total / divisor
+            value.backward()
+            total += float(value.detach())
+            if update:
+                norms.append(float(torch.nn.utils.clip_grad_norm_(encoder.parameters(), 0.5)))
+                rates.append(scheduler.get_last_lr()[0])
+                losses.append(total)
+                optimizer.step()
+                optimizer.zero_grad()
+                scheduler.step()
+                total = 0.0
+                if len(losses) == plan.updates:
+                    return dict(encoder.state_dict()), losses, rates, norms
+    return dict(encoder.state_dict()), losses, rates, norms
+
+
+def unpacked(batch: PackedBatch) -> list[list[int]]:
+    return [part.tolist() for part in batch.input_ids_T.split(list(batch.lengths))]
+
+
+@pytest.mark.parametrize(("rows", "accumulation", "mode"), [(24, 1, "carry"), (22, 4, "carry"), (22, 4, "flush")])
+def test_training_equals_a_plain_loop(tmp_path: Path, rows: int, accumulation: int, mode: AcrossEpochs) -> None:
+    module, data, log = trained(tmp_path, rows, accumulation, mode)
+    parameters, losses, rates, norms = by_hand(data, module.plan)
+    assert module.updates == module.plan.updates == len(losses)
+    for name, value in module.encoder.state_dict().items():
+        torch.testing.assert_close(value, parameters[name], atol=1e-5, rtol=0)
+    for i, row in enumerate(log.rows):
+        last = 2 * i + 1
+        assert row["step"] == last + 1
+        assert row["train/loss"] == pytest.approx((losses[last - 1] + losses[last]) / 2, rel=1e-4)
+        assert row["train/learning_rate"] == pytest.approx(rates[last])
+        assert row["train/gradient_norm"] == pytest.approx(norms[last], rel=1e-3)
+    assert len(log.rows) == len(losses) // 2
+
+
+def test_hard_negatives_are_candidates(tmp_path: Path) -> None:
+    module, data, _ = trained(tmp_path, 12, 1, "carry", negatives=1)
+    parameters, *_ = by_hand(data, module.plan)
+    for name, value in module.encoder.state_dict().items():
+        torch.testing.assert_close(value, parameters[name], atol=1e-5, rtol=0)
+    assert data.columns == ["anchor", "positive", "negative_0"]
+
+
+def test_the_losses_of_the_dims_add_up_to_the_loss(tmp_path: Path) -> None:
+    _, _, log = trained(tmp_path, 16, 1, "carry")
+    for row in log.rows:
+        parts: Any = [value for name, value in row.items() if name.startswith("train/loss/dim_")]
+        assert len(parts) == len(DIMS)
+        assert sum(parts) == pytest.approx(row["train/loss"], rel=1e-5)
+
+
+def test_training_turns_dropout_on() -> None:
+    encoder = tiny_encoder(dropout=0.5)
+    assert not encoder.training
+    plan = TrainingPlan([1], 1, "carry")
+    module = EmbeddingModule(encoder, MatryoshkaLoss(RankingLoss(), DIMS), plan, torch.optim.AdamW, schedulers.linear)
+    batch = PackedBatch.from_ids([[[0, 5, 6, 2]]])
+    assert module.encoder.backbone.training
+    assert not torch.equal(module.encoder(batch), module.encoder(batch))
