@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: bmf test lint bench docs clean
+.PHONY: bmf test test-gpu lint bench docs clean
 
 bmf: $(VENV)/run.installed  ## train the card's recipe (or its stand-in) and show what came of it
 	$(BIN)/python train.py +experiment=bmf
 
 test: $(VENV)/dev.installed  ## every test
 	$(BIN)/python -m pytest
+
+test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
+	$(BIN)/python -m pytest -m gpu
 
 lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff check .

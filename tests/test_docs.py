@@ -103,10 +103,10 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
         path = tmp_path / "my_beir_folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    for path, content in (item for page in PAGES for item in named_files(page).items()):
-        if path.startswith("my_"):
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(content, encoding="utf-8")
+    for name, content in (item for page in PAGES for item in named_files(page).items()):
+        if name.startswith("my_"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content, encoding="utf-8")
     run = tmp_path / "outputs" / "bmf" / "2026-01-31_12-00-00"
     run.mkdir(parents=True)
     (run / "model").symlink_to(model)
@@ -120,9 +120,7 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
     resolvers.why_not_card.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("where", "line"), COMMANDS, ids=[f"{where} {line[7:40]}" for where, line in COMMANDS]
-)
+@pytest.mark.parametrize(("where", "line"), COMMANDS, ids=[f"{where} {line[7:40]}" for where, line in COMMANDS])
 def test_commands_compose_and_validate(where: str, line: str, surroundings: Path) -> None:
     words = shlex.split(line, comments=True)[1:]
     name = words.pop(0).removesuffix(".py")
@@ -206,9 +204,7 @@ def test_make_targets_exist() -> None:
 def test_the_cards_table_says_what_the_recipe_says() -> None:
     recipe = yaml.safe_load((ROOT / "conf" / "experiment" / "bmf.yaml").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "the_card.md").read_text(encoding="utf-8")
-    table = [
-        [cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| ")
-    ]
+    table = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| ")]
     rows = {cells[1]: cells[2:4] for cells in table}
 
     def both(text: str) -> list[str]:

@@ -22,10 +22,9 @@ DIMS = ["768", "512", "256", "128", "64"]
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a script of the checkout in another folder."""
-    words = (str(PROJECT / words[0]), *words[1:])
-    return subprocess.run(
-        [sys.executable, *words], cwd=cwd, text=True, capture_output=True, timeout=600, env={**os.environ, "COLUMNS": "120"}
-    )
+    words = (sys.executable, str(PROJECT / words[0]), *words[1:])
+    environment = {**os.environ, "COLUMNS": "120"}
+    return subprocess.run(words, cwd=cwd, text=True, capture_output=True, timeout=600, env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def trained(
 def by_hand(data: PairsModule, plan: TrainingPlan) -> tuple[dict[str, Tensor], list[float], list[float], list[float]]:
     """(parameters, losses an update, rates, gradient norms) of a loop without Lightning."""
     encoder, loss = tiny_encoder().train(), MatryoshkaLoss(RankingLoss(), DIMS)
-    # Not Adam: it would turn the rounding noise in the gradient of a key's bias (0 in exact arithmetic) into full steps.
+    # Not Adam: the gradient of a key's bias is 0 but for rounding, and Adam would make full steps of the noise.
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1, momentum=0.9)
     scheduler = schedulers.linear(optimizer, plan.updates, warmup=2)
     losses, rates, norms, total = [], [], [], 0.0

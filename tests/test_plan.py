@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from matryoshka.plan import AcrossEpochs, TrainingPlan
 
@@ -34,12 +36,28 @@ def test_the_cards_run_has_its_updates_and_evaluations() -> None:
     assert all(window == [16] * 16 for window in windows)
 
 
-@pytest.mark.parametrize(
-    ("update", "epoch"),
-    [(10, 0.5161), (19, 0.9806), (38, 1.9613), (58, 2.9935), (96, 4.9548), (155, 8.0), (174, 8.9806), (190, 9.8065)],
-)
-def test_the_cards_epochs_are_those_of_its_log(update: int, epoch: float) -> None:
-    assert round(TrainingPlan([MICRO_BATCHES] * 10, 16, "carry").epoch_at(update), 4) == epoch
+# The columns epoch and step of the card's training log: a row every ten updates, one after each evaluation.
+CARD_LOG = {
+    10: 0.5161, 19: 0.9806, 20: 1.0323, 30: 1.5484, 38: 1.9613, 40: 2.0645, 50: 2.5806, 58: 2.9935, 60: 3.0968,
+    70: 3.6129, 77: 3.9742, 80: 4.1290, 90: 4.6452, 96: 4.9548, 100: 5.1613, 110: 5.6774, 116: 5.9871, 120: 6.1935,
+    130: 6.7097, 135: 6.9677, 140: 7.2258, 150: 7.7419, 155: 8.0, 160: 8.2581, 170: 8.7742, 174: 8.9806,
+    180: 9.2903, 190: 9.8065,
+}  # fmt: skip
+
+
+def test_the_cards_epochs_are_those_of_its_log() -> None:
+    plan = TrainingPlan([MICRO_BATCHES] * 10, 16, "carry")
+
+    assert {update: round(plan.epoch_at(update), 4) for update in CARD_LOG} == CARD_LOG
+
+
+def test_an_evaluation_a_few_micro_batches_later_shows_the_epoch_of_its_update() -> None:
+    """The first epoch ends 6 micro-batches after update 19; the log says .9806 and not 1."""
+    plan = TrainingPlan([MICRO_BATCHES] * 10, 16, "carry")
+
+    assert plan.window(0, 19 * 16 - 1) == (16, True)
+    assert [plan.window(0, i) for i in range(19 * 16, 310)] == [(16, False)] * 6
+    assert [plan.window(1, i)[1] for i in range(10)] == [False] * 9 + [True]
 
 
 def test_flush_ends_every_window_with_its_epoch() -> None:
@@ -50,6 +68,9 @@ def test_flush_ends_every_window_with_its_epoch() -> None:
     assert windows[19] == [6] * 6
     assert [len(window) for window in windows[:20]] == [16] * 19 + [6]
     assert plan.epoch_at(20) == 1.0
+    assert plan.epoch_at(19) == pytest.approx(304 / 310)
+    assert plan.epoch_at(21) == pytest.approx(1 + 16 / 310)
+    assert plan.epoch_at(200) == 10.0
 
 
 @pytest.mark.parametrize("mode", ["carry", "flush"])
@@ -63,3 +84,56 @@ def test_without_accumulation_every_micro_batch_is_an_update() -> None:
     plan = TrainingPlan([5, 4], 1, "carry")
     assert plan.updates == 9
     assert walk(plan)[0] == [5, 9]
+
+
+def updates_of_transformers(micro_batches: list[int], accumulation: int) -> list[tuple[int, int]]:
+    """(epoch, micro-batch) of every update by the condition of transformers 4.44's training loop."""
+    updates, total_batched_samples = [], 0
+    for epoch, steps_in_epoch in enumerate(micro_batches):
+        for step in range(steps_in_epoch):
+            total_batched_samples += 1
+            last_of_short_epoch = steps_in_epoch <= accumulation and step + 1 == steps_in_epoch
+            if total_batched_samples % accumulation == 0 or last_of_short_epoch:
+                updates.append((epoch, step))
+    return updates
+
+
+def updates_of(plan: TrainingPlan) -> list[tuple[int, int]]:
+    return [
+        (epoch, micro_batch)
+        for epoch, count in enumerate(plan.micro_batches)
+        for micro_batch in range(count)
+        if plan.window(epoch, micro_batch)[1]
+    ]
+
+
+epochs = st.lists(st.integers(1, 40), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(epochs, st.integers(1, 20))
+def test_carry_updates_where_transformers_4_does(micro_batches: list[int], accumulation: int) -> None:
+    plan = TrainingPlan(micro_batches, accumulation, "carry")
+
+    assert updates_of(plan) == updates_of_transformers(micro_batches, accumulation)
+    assert plan.updates == sum(max(1, count // accumulation) for count in micro_batches)
+    assert len(updates_of(plan)) >= plan.updates  # every promised update is reached
+    assert {plan.window(0, i)[0] for i in range(micro_batches[0])} == {accumulation}
+
+
+@settings(deadline=None)
+@given(epochs, st.integers(1, 20))
+def test_flush_weighs_the_micro_batches_of_a_window_alike(micro_batches: list[int], accumulation: int) -> None:
+    plan = TrainingPlan(micro_batches, accumulation, "flush")
+
+    assert len(updates_of(plan)) == plan.updates
+    for epoch, count in enumerate(micro_batches):
+        window: list[int] = []
+        for i in range(count):
+            divisor, update = plan.window(epoch, i)
+            window.append(divisor)
+            if update:
+                assert window == [len(window)] * len(window)
+                assert len(window) == accumulation or i == count - 1
+                window = []
+        assert window == []

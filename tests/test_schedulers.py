@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -57,3 +59,57 @@ def test_warmup_is_a_share_rounded_up_or_a_count() -> None:
     assert schedulers.warmup_updates(0, 191) == 0
     with pytest.raises(ValueError, match="share below 1"):
         schedulers.warmup_updates(-0.1, 191)
+
+
+UPDATES, WARMUP = 40, 4
+
+
+def after_warmup(step: int) -> float:
+    """How far the part after the warm-up is done, from 0."""
+    return (step - WARMUP) / (UPDATES - WARMUP)
+
+
+FORMULAS: dict[str, tuple[dict[str, float], Callable[[int], float]]] = {
+    "constant": ({}, lambda s: 1.0),
+    "linear": ({}, lambda s: 1 - after_warmup(s)),
+    "cosine": ({"cycles": 1.5}, lambda s: 0.5 * (1 + math.cos(3 * math.pi * after_warmup(s)))),
+    "cosine_with_restarts": (
+        {"cycles": 3},
+        lambda s: 0.5 * (1 + math.cos(math.pi * (3 * after_warmup(s) % 1))),
+    ),
+    "polynomial": ({"power": 3.0, "end": 0.1}, lambda s: 0.1 + 0.9 * (1 - after_warmup(s)) ** 3),
+    "inverse_square_root": ({}, lambda s: math.sqrt(WARMUP / s)),
+    "warmup_stable_decay": (
+        {"decay": 10},
+        lambda s: 1.0 if s < UPDATES - 10 else 0.5 * (1 + math.cos(math.pi * (s - UPDATES + 10) / 10)),
+    ),
+}
+
+
+@pytest.mark.parametrize("schedule", FORMULAS)
+@pytest.mark.parametrize("warmup", [WARMUP, WARMUP / UPDATES])
+def test_every_schedule_by_its_formula(schedule: str, warmup: float) -> None:
+    options, formula = FORMULAS[schedule]
+
+    expected = [step / WARMUP if step < WARMUP else formula(step) for step in range(UPDATES)]
+    assert rates(schedule, UPDATES, warmup=warmup, **options) == pytest.approx(expected, abs=1e-9)
+
+
+def test_every_schedule_has_a_formula_here() -> None:
+    made = {
+        name
+        for name, value in vars(schedulers).items()
+        if inspect.isfunction(value) and value.__module__ == schedulers.__name__
+    }
+    assert made - {"warmup_updates"} == set(FORMULAS)
+
+
+def test_a_share_to_decay_is_that_of_all_updates() -> None:
+    by_share = rates("warmup_stable_decay", UPDATES, warmup=WARMUP, decay=0.25)
+    assert by_share == rates("warmup_stable_decay", UPDATES, warmup=WARMUP, decay=10)
+
+
+@pytest.mark.parametrize("schedule", FORMULAS)
+def test_the_first_rate_is_0_with_a_warmup_only(schedule: str) -> None:
+    assert rates(schedule, UPDATES)[0] == (1.0 if schedule == "constant" else 0.0)
+    assert rates(schedule, UPDATES, warmup=0)[0] == pytest.approx(1.0)

@@ -21,7 +21,7 @@ MakeSampler = Callable[[Sequence[Sequence[int]]], ShuffledSampler]
 class PairsModule(pl.LightningDataModule):
     """Training batches from tokenized pairs.
 
-    pairs: token ids, a column each for anchor, positive and negatives. sampler: text keys of every row -> batch sampler.
+    pairs: token ids, a column each for anchor, positive, negatives. sampler: text keys of every row -> batch sampler.
     """
 
     def __init__(self, pairs: Dataset, sampler: MakeSampler, workers: int = 0) -> None:
@@ -36,7 +36,7 @@ class PairsModule(pl.LightningDataModule):
         # Lightning tells the epoch to `batch_sampler.sampler`; the batch sampler itself is what must know it.
         self.sampler.sampler = self.sampler  # type: ignore[attr-defined]
         return DataLoader(
-            self.pairs,  # type: ignore[arg-type]
+            self.pairs,
             batch_sampler=self.sampler,
             collate_fn=self.collate,
             num_workers=self.workers,

@@ -66,7 +66,8 @@ class EmbeddingModule(pl.LightningModule):
         anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
         nested = self.loss(anchors_BD, candidates_ND)
         self.manual_backward(nested.total / divisor)
-        self._rows.add(batch, nested.total.detach() / divisor, {d: loss / divisor for d, loss in nested.per_dim.items()})
+        per_dim = {dim: loss / divisor for dim, loss in nested.per_dim.items()}
+        self._rows.add(batch, nested.total.detach() / divisor, per_dim)
         if update:
             self.update()
 
@@ -74,7 +75,7 @@ class EmbeddingModule(pl.LightningModule):
         """Clip, step the optimizer and the schedule, and log where it is due."""
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert isinstance(scheduler, LRScheduler)
-        rate = scheduler.get_last_lr()[0]
+        rate = float(scheduler.get_last_lr()[0])
         norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), self.max_grad_norm)
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]

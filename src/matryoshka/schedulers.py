@@ -38,10 +38,10 @@ def cosine_with_restarts(optimizer: Optimizer, updates: int, warmup: float = 0.1
     return optimization.get_cosine_with_hard_restarts_schedule_with_warmup(optimizer, steps, updates, num_cycles=cycles)
 
 
-def polynomial(optimizer: Optimizer, updates: int, warmup: float = 0.1, power: float = 2.0, end: float = 1e-7) -> LambdaLR:
-    """Down to `end` (a rate) along a polynomial."""
+def polynomial(optimizer: Optimizer, updates: int, warmup: float = 0.1, power: float = 2.0) -> LambdaLR:
+    """Down to 0 along a polynomial."""
     steps = warmup_updates(warmup, updates)
-    return optimization.get_polynomial_decay_schedule_with_warmup(optimizer, steps, updates, lr_end=end, power=power)
+    return optimization.get_polynomial_decay_schedule_with_warmup(optimizer, steps, updates, lr_end=0.0, power=power)
 
 
 def inverse_square_root(optimizer: Optimizer, updates: int, warmup: float = 0.1) -> LambdaLR:

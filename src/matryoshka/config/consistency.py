@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf.errors import OmegaConfBaseException
+
 from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
@@ -80,7 +84,7 @@ def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
             continue
         try:
             rooms[group] = _created(config[group])
-        except _creation_errors() as error:
+        except (InstantiationException, OmegaConfBaseException) as error:
             yield group, f"cannot be created: {error.__cause__ or error}"
             continue
         for key, message in rooms[group].problems() if hasattr(rooms[group], "problems") else ():
@@ -104,16 +108,7 @@ def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterat
 
 
 def _created(node: Config) -> Any:
-    from hydra.utils import instantiate
-
     return instantiate(dict(node), _convert_="all")
-
-
-def _creation_errors() -> tuple[type[Exception], ...]:
-    from hydra.errors import InstantiationException
-    from omegaconf.errors import OmegaConfBaseException
-
-    return InstantiationException, OmegaConfBaseException
 
 
 def _list(values: Any) -> str:

@@ -38,7 +38,9 @@ class PackedBatch:
 
     def positions_T(self) -> Tensor:
         """The place of each token in its own sequence, from 0."""
-        return torch.cat([torch.arange(length) for length in self.lengths]).to(self.input_ids_T.device)
+        return torch.cat([torch.arange(length) for length in self.lengths]).to(
+            self.input_ids_T.device, non_blocking=True
+        )
 
     def padded(self, pad_id: int) -> tuple[Tensor, Tensor]:
         """input_ids_SL and attention_mask_SL, each sequence filled up on the right to the longest."""

@@ -139,7 +139,8 @@ class BeirFolder:
         splits = (f"qrels/{self.train_split}.tsv", f"qrels/{self.evaluation_split}.tsv")
         for file in (*self._files, *splits):
             if not (Path(self.folder) / file).is_file():
-                yield "folder", f"{Path(self.folder) / file} does not exist; BEIR's layout has {', '.join(self._files)}, qrels/"
+                layout = f"BEIR's layout has {', '.join(self._files)}, qrels/"
+                yield "folder", f"{Path(self.folder) / file} does not exist; {layout}"
 
     def training_pairs(self) -> Dataset:
         """One row a judgement of the train split."""

@@ -81,7 +81,7 @@ class Encoder(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings in fp32, not normalised: (S, width)."""
-        lengths_S = torch.tensor(batch.lengths, device=batch.input_ids_T.device)
+        lengths_S = torch.tensor(batch.lengths).to(batch.input_ids_T.device, non_blocking=True)
         if self.first_position is not None:
             hidden_TH = self.backbone(
                 input_ids=batch.input_ids_T[None],

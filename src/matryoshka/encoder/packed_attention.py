@@ -52,7 +52,7 @@ class Buckets:
         places_P, valid_P = torch.cat(places), torch.cat(valid)
         back_T = torch.empty(sum(lengths), dtype=torch.int64)
         back_T[places_P[valid_P]] = torch.arange(len(places_P))[valid_P]
-        return cls(shapes, places_P.to(device), valid_P.to(device), back_T.to(device))
+        return cls(shapes, *(x.to(device, non_blocking=True) for x in (places_P, valid_P, back_T)))
 
 
 def packed_attention(
@@ -86,8 +86,8 @@ def packed_attention(
         else:
             part = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
         attended.append(part.reshape(heads, -1, size))
-    attended_hTd = torch.cat(attended, dim=1).index_select(1, buckets.back_T)
-    return attended_hTd.transpose(0, 1)[None].contiguous(), None
+    row = torch.cat(attended, dim=1).index_select(1, buckets.back_T)  # (heads, T, head size)
+    return row.transpose(0, 1)[None].contiguous(), None
 
 
 def _attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scaling: float, dropout: float) -> Tensor:

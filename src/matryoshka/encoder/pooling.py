@@ -21,14 +21,15 @@ def last_pooling(hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
     return hidden_TH[lengths_S.cumsum(0) - 1]
 
 
+# unsafe: torch would read the lengths back from the device to check that they add up, and they do.
 def mean_pooling(hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
     """The mean over each sequence's tokens: (S, H)."""
-    return torch.segment_reduce(hidden_TH, "mean", lengths=lengths_S, axis=0)
+    return torch.segment_reduce(hidden_TH, "mean", lengths=lengths_S, axis=0, unsafe=True)
 
 
 def max_pooling(hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
     """The largest value of each feature over each sequence's tokens: (S, H)."""
-    return torch.segment_reduce(hidden_TH, "max", lengths=lengths_S, axis=0)
+    return torch.segment_reduce(hidden_TH, "max", lengths=lengths_S, axis=0, unsafe=True)
 
 
 # In the order in which sentence-transformers concatenates several modes.

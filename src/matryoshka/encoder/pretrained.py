@@ -96,7 +96,10 @@ class Pretrained:
         from matryoshka.encoder.encoder import Encoder
         from matryoshka.encoder.pooling import Pooling
 
-        folder = e5_small.prepare() if self.model == EMBEDDED else (self.folder or _hub_folder(self.model, self.revision))
+        if self.model == EMBEDDED:
+            folder = e5_small.prepare()
+        else:
+            folder = self.folder or _hub_folder(self.model, self.revision)
         settings = SavedSettings.read(folder)
         settings.require_supported()
         options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code, "local_files_only": True}
@@ -152,7 +155,8 @@ def _hub_config(model: str, revision: str | None) -> dict[str, Any]:
         raise _unreachable(model)
     try:
         url = hub.hf_hub_url(model, "config.json", revision=revision)
-        answer = hub.utils.get_session().get(url, timeout=3, follow_redirects=True, headers=hub.utils.build_hf_headers())
+        headers = hub.utils.build_hf_headers()  # type: ignore[attr-defined]
+        answer = hub.get_session().get(url, timeout=3, follow_redirects=True, headers=headers)
     except Exception as error:  # the network errors of the hub's client are of whichever library it uses
         raise _unreachable(model) from error
     if answer.status_code != 200:

@@ -62,8 +62,8 @@ class SavedSettings:
     def require_supported(self) -> None:
         """Raises UserError if the model needs modules or poolings that are not here: its embeddings would be wrong."""
         if self.unsupported:
-            have = ", ".join(SUPPORTED_MODULES)
-            raise UserError(f"{self.folder} uses {', '.join(self.unsupported)}; only {have} with {', '.join(POOLING_FLAGS)}")
+            have = f"only {', '.join(SUPPORTED_MODULES)} with {', '.join(POOLING_FLAGS)} can be read"
+            raise UserError(f"{self.folder} uses {', '.join(self.unsupported)}; {have}")
 
 
 def _modes(config: Mapping[str, Any]) -> tuple[Mode, ...] | None:

@@ -46,7 +46,7 @@ def write_figure(folder: Path, tuned: EvaluationResult, base: EvaluationResult |
 def write_training(
     folder: Path, record: TrainingRecord, encoder: Encoder, exporter: Exporter | None
 ) -> dict[str, Path]:
-    """What a training run leaves, by what it is: results, figure and, where one is exported, the model with its card."""
+    """What a training run leaves, by what it is: results, figure and, where it is exported, the model with its card."""
     written = {
         "results": write_result(folder, record.tuned),
         "base results": write_result(folder, record.base, "base"),

@@ -66,14 +66,15 @@ def _device(config: Mapping[str, Any]) -> str:
 
 def show_result(result: EvaluationResult, base: EvaluationResult | None, title: str) -> None:
     """One table row a dim, the essential metrics; with a base, each value beside it."""
-    names = [name for name in ESSENTIAL if name in result.metrics[result.dims[0]]] or list(result.metrics[result.dims[0]])
+    measured = list(result.metrics[result.dims[0]])
+    names = [name for name in ESSENTIAL if name in measured] or measured[:5]
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("dim", justify="right", style="bold")
-    for name in names[:5]:
+    for name in names:
         table.add_column(_label(name), justify="right", no_wrap=True)
     for dim in result.dims:
         before = base.metrics[dim] if base else {}
-        table.add_row(str(dim), *(_cell(before.get(name), result.metrics[dim][name]) for name in names[:5]))
+        table.add_row(str(dim), *(_cell(before.get(name), result.metrics[dim][name]) for name in names))
     console.print(table)
 
 

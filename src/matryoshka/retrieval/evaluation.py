@@ -12,7 +12,8 @@ from torchmetrics import MetricCollection
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import token_progress
-from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, Precision as PrecisionAt, RankedMetric, Recall
+from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
+from matryoshka.retrieval.metrics import Precision as PrecisionAt
 from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.retrieval.search import Hits, search
 

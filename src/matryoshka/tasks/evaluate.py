@@ -34,11 +34,12 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     files.write_config(folder, {**config, "dims": dims, "precision": precision})
     evaluator = instantiate(config["evaluator"], _convert_="all")
     result = evaluator.evaluate(encoder, held_out, dims, precision=precision, progress=True)
-    title = f"{result.model} on {result.data}: {result.queries:,} queries over {result.documents:,} documents, {precision}"
+    counts = f"{result.queries:,} queries over {result.documents:,} documents"
+    title = f"{result.model} on {result.data}: {counts}, {precision}"
     terminal.show_result(result, None, title=title)
     written = {"results": files.write_result(folder, result), "figure": files.write_figure(folder, result, None)[0]}
     terminal.show_paths({**written, "configuration": folder / "config.yaml"})
-    return result.flat()[evaluator.selected(dims)]
+    return float(result.flat()[evaluator.selected(dims)])
 
 
 def _run_of(model: str) -> dict[str, Any] | None:

@@ -80,5 +80,5 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     disable_progress_bar()
     # Lightning advises on loader workers and on loggers of its own kind; neither applies here.
-    for message in (".*does not have many workers.*", ".*`isinstance\\(treespec, LeafSpec\\)`.*", ".*Checkpoint directory.*"):
-        warnings.filterwarnings("ignore", message=message)
+    for advice in ("does not have many workers", "`isinstance\\(treespec, LeafSpec\\)`", "Checkpoint directory"):
+        warnings.filterwarnings("ignore", message=f".*{advice}.*")

@@ -18,7 +18,7 @@ from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.datamodule import PairsModule
-from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
@@ -38,7 +38,8 @@ def train(config: Config, folder: Path) -> float:
     config, reason = with_precision({**config, **nested_dims(config)})
     files.write_config(folder, config)
     pl.seed_everything(config["seed"], verbose=False)
-    torch.set_float32_matmul_precision("high")
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
 
     source = instantiate(config["data"], _convert_="all")
     pairs, held_out = source.training_pairs(), source.retrieval_set()
@@ -54,7 +55,7 @@ def train(config: Config, folder: Path) -> float:
     terminal.announce(config, encoder, summary, held_out, plan, reason, replaced)
 
     evaluator = instantiate(config["evaluator"], _convert_="all")
-    precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
+    precision: Precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
     measure = partial(evaluator.evaluate, encoder, held_out, config["dims"], precision=precision, progress=True)
     trainer, log, checkpoint = _trainer(config, folder, plan, evaluator.selected(config["dims"]), measure)
     encoder.to(trainer.strategy.root_device)
@@ -72,7 +73,7 @@ def train(config: Config, folder: Path) -> float:
         config["max_grad_norm"],
         config["trainer"].get("log_every_n_steps") or 10,
     )
-    trainer.fit(module, data)
+    _fit(trainer, module, data)
 
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
@@ -100,7 +101,17 @@ def train(config: Config, folder: Path) -> float:
         if hasattr(logger, "finish_record"):
             logger.finish_record(record, folder)
     terminal.show_training(record, written)
-    return tuned.flat()[record.selected]
+    return float(tuned.flat()[record.selected])
+
+
+def _fit(trainer: pl.Trainer, module: EmbeddingModule, data: PairsModule) -> None:
+    try:
+        trainer.fit(module, data)
+    except SystemExit:
+        # Lightning ends the process with 1 on Ctrl-C; the command line knows better (130).
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _trainer(

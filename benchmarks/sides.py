@@ -1,0 +1,89 @@
+"""The two sides of a benchmark: this project and sentence-transformers, with equal weights, texts and precision."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+
+from matryoshka.encoder import Encoder, Pooling, Pretrained
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from matryoshka.precision import choose_precision
+from matryoshka.report.environment import environment
+
+DIMS = (768, 512, 256, 128, 64)
+LENGTH = 128
+PROMPTS = {"query": "query: ", "document": "passage: "}
+
+
+def arguments(description: str, **sizes: int) -> argparse.Namespace:
+    """--repeats, --precision and the given sizes, each an option with its default."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--precision", choices=["fp32", "bf16", "auto"], default="auto")
+    for name, default in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    if options.precision == "auto":
+        choice = choose_precision(torch.device("cpu"))
+        options.precision = "bf16" if "bf16" in choice.precision else "fp32"
+        print(f"precision  {options.precision} on both sides ({choice.reason})")
+    else:
+        print(f"precision  {options.precision} on both sides (as asked)")
+    facts = environment()
+    print(f"machine    {facts['processor']}, {facts['threads']} threads; measured on the CPU")
+    packages = ("torch", "transformers", "sentence-transformers", "matryoshka")
+    print(f"versions   {', '.join(f'{package} {version(package)}' for package in packages)}")
+    return options
+
+
+def load() -> tuple[Encoder, SentenceTransformer]:
+    """The embedded encoder, first token and mean side by side, on both sides."""
+    for name in ("transformers", "sentence_transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    encoder = Pretrained("embedded:e5_small", max_seq_length=LENGTH, prompts=PROMPTS).load(Pooling(["cls", "mean"]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = SentenceTransformersFolder().save(encoder, Path(folder) / "model")
+        theirs = SentenceTransformer(str(path), device="cpu", local_files_only=True)
+    return encoder, theirs
+
+
+def autocast_forward(theirs: SentenceTransformer) -> None:
+    """bf16 autocast around the model's forward only, its outputs back in fp32: what its Trainer's accelerator does."""
+    forward = theirs.forward
+
+    def cast(*args: Any, **options: Any) -> dict[str, Any]:
+        with torch.autocast("cpu", torch.bfloat16):
+            output = forward(*args, **options)
+        floats = {k: v.float() for k, v in output.items() if torch.is_tensor(v) and v.is_floating_point()}
+        return {**output, **floats}
+
+    theirs.forward = cast  # type: ignore[method-assign]
+
+
+def interleaved(
+    ours: Callable[[int], object], theirs: Callable[[int], object], repeats: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of each side, repeat by repeat; the side that begins changes each time."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats):
+        for side in (0, 1) if repeat % 2 else (1, 0):
+            start = time.perf_counter()
+            (ours, theirs)[side](repeat)
+            seconds[side].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """How many times as fast we are: the median over repeats, the smallest and the largest."""
+    times = [slow / fast for fast, slow in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(times):.2f} (min {min(times):.2f}, max {max(times):.2f}, {len(times)} repeats)"

@@ -1,0 +1,46 @@
+"""A configuration as the command line composes it, in this process, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import hydra
+from omegaconf import DictConfig
+
+from matryoshka.cli import configuration_folder
+from matryoshka.config.resolvers import register_resolvers
+from matryoshka.config.validation import check_evaluation, check_training, checked
+from matryoshka.errors import ConfigError
+
+Primary = Literal["train", "evaluate"]
+CHECKS = {"train": check_training, "evaluate": check_evaluation}
+
+# config.json of BAAI/bge-m3, as far as anything here reads it.
+BGE_M3 = {
+    "architectures": ["XLMRobertaModel"],
+    "hidden_size": 1024,
+    "max_position_embeddings": 8194,
+    "model_type": "xlm-roberta",
+    "pad_token_id": 1,
+}
+
+
+def composed(*words: str, primary: Primary = "train") -> DictConfig:
+    """What Hydra makes of the words; nothing is resolved or checked yet."""
+    register_resolvers()
+    with hydra.initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return hydra.compose(primary, overrides=list(words))
+
+
+def plain(*words: str, primary: Primary = "train") -> dict[str, Any]:
+    """The resolved configuration. Raises ConfigError if anything is wrong with it."""
+    return checked(composed(*words, primary=primary), CHECKS[primary])
+
+
+def problems(*words: str, primary: Primary = "train") -> list[tuple[str, str]]:
+    """All problems, as (key, message)."""
+    try:
+        plain(*words, primary=primary)
+    except ConfigError as error:
+        return error.problems
+    return []
