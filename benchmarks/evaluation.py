@@ -11,7 +11,7 @@ import statistics
 from itertools import islice
 
 import torch
-from sentence_transformers.evaluation import InformationRetrievalEvaluator, SequentialEvaluator
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator, SequentialEvaluator
 from sides import DIMS, LENGTH, arguments, interleaved, load, ratio
 
 from matryoshka.data.retrieval_set import RetrievalSet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import statistics
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from sentence_transformers import SentenceTransformer
 
 from matryoshka.encoder import Encoder, Pooling, Pretrained
@@ -48,8 +48,8 @@ def arguments(description: str, **sizes: int) -> argparse.Namespace:
 
 def load() -> tuple[Encoder, SentenceTransformer]:
     """The embedded encoder, first token and mean side by side, on both sides."""
-    for name in ("transformers", "sentence_transformers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     encoder = Pretrained("embedded:e5_small", max_seq_length=LENGTH, prompts=PROMPTS).load(Pooling(["cls", "mean"]))
     with tempfile.TemporaryDirectory() as folder:
         path = SentenceTransformersFolder().save(encoder, Path(folder) / "model")
@@ -86,4 +86,5 @@ def interleaved(
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """How many times as fast we are: the median over repeats, the smallest and the largest."""
     times = [slow / fast for fast, slow in zip(ours, theirs, strict=True)]
-    return f"{statistics.median(times):.2f} (min {min(times):.2f}, max {max(times):.2f}, {len(times)} repeats)"
+    count = f"{len(times)} repeat{'s' if len(times) > 1 else ''}"
+    return f"{statistics.median(times):.2f} (min {min(times):.2f}, max {max(times):.2f}, {count})"

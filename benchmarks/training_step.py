@@ -1,7 +1,8 @@
-"""A training step against sentence-transformers': `python benchmarks/training_step.py [--repeats 3] [--precision fp32]`.
+"""A training step against sentence-transformers': `python benchmarks/training_step.py [--repeats 3]`.
 
-Equal weights, pairs, batches, loss, optimizer and dropout rates; forward, loss at five dims, backward, clipping, update.
-sentence-transformers: its model and MatryoshkaLoss(MultipleNegativesRankingLoss) in the order of its Trainer's step.
+Equal weights, pairs, batches, loss, optimizer and dropout rates; forward, loss at five dims, backward, clipping,
+update. sentence-transformers: its model and MatryoshkaLoss(MultipleNegativesRankingLoss), in the order of its
+Trainer's step.
 Left out on both sides: tokenizing, the loop, logging. Batches are new in every step and the same on both sides.
 """
 
@@ -14,7 +15,8 @@ from typing import Any
 import torch
 from datasets import load_dataset
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.losses import MatryoshkaLoss as TheirMatryoshkaLoss, MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss as TheirMatryoshkaLoss
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sides import DIMS, LENGTH, PROMPTS, arguments, autocast_forward, interleaved, load, ratio
 from torch import Tensor, nn
 

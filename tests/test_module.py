@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from matryoshka.datamodule import PairsModule
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import AcrossEpochs, TrainingPlan
+from tests.callbacks.small import UPDATES, fit, small_module
 from tests.tiny import tiny_encoder
 
 DIMS = [32, 16, 8]
@@ -146,3 +149,44 @@ def test_training_turns_dropout_on() -> None:
     batch = PackedBatch.from_ids([[[0, 5, 6, 2]]])
     assert module.encoder.backbone.training
     assert not torch.equal(module.encoder(batch), module.encoder(batch))
+
+
+def test_the_cards_recipe_equals_a_loop_written_out(tmp_path: Path) -> None:
+    """AdamW, cosine, clipping at 1, windows of 2 that run on into the next epoch, an end amid the third."""
+    module, data = small_module(log_every=1)
+    log = MetricsFile(tmp_path / "metrics.jsonl")
+    fit(module, data, tmp_path, loggers=[log])
+
+    encoder, losses, micro_batches = tiny_encoder().train(), [0.0], 0
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3)
+    for epoch in range(3):
+        data.sampler.set_epoch(epoch)
+        for rows in data.sampler:
+            if len(losses) > UPDATES:
+                break
+            embeddings_SD = encoder(data.collate([data.pairs[row] for row in rows]))
+            for dim in (32, 8):
+                cut_Sd = F.normalize(embeddings_SD[:, :dim], dim=1)
+                scores_BB = 20 * cut_Sd[: len(rows)] @ cut_Sd[len(rows) :].T
+                loss = F.cross_entropy(scores_BB, torch.arange(len(rows))) / 2
+                loss.backward(retain_graph=True)
+                losses[-1] += float(loss.detach())
+            micro_batches += 1
+            if micro_batches % 2 == 0:
+                step = len(losses) - 1
+                factor = 0.0 if step == 0 else 0.5 * (1 + math.cos(math.pi * (step - 1) / (UPDATES - 1)))
+                optimizer.param_groups[0]["lr"] = 1e-3 * factor
+                gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+                norm = sum(float(gradient.double().square().sum()) for gradient in gradients) ** 0.5
+                for gradient in gradients:
+                    gradient *= min(1.0, 1.0 / (norm + 1e-6))
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(0.0)
+
+    assert [row["train/loss"] for row in log.rows] == pytest.approx(losses[:-1], abs=1e-5)
+    assert any(row["train/gradient_norm"] > 1 for row in log.rows)
+    expected = encoder.state_dict()
+    for name, value in module.encoder.state_dict().items():
+        if not name.endswith("key.bias"):  # its gradient is 0 but for rounding, which AdamW makes steps of
+            torch.testing.assert_close(value, expected[name], atol=2e-6, rtol=0, msg=lambda m, n=name: f"{n}: {m}")

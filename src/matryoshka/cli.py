@@ -112,8 +112,11 @@ def _job(config: DictConfig, check: Check, task_name: str) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         plain = checked(config, check)
+        log.info("results go to %s", folder)  # at once: loading what follows takes seconds
         task: Task = getattr(import_module(f"matryoshka.tasks.{task_name}"), task_name)
         return task(plain, folder)
+    except KeyboardInterrupt:
+        _exit(130, f"interrupted; what was written until then is in {folder}")
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise

@@ -58,6 +58,8 @@ class TrainingProgress(pl.Callback):
         elif fresh and trainer.is_global_zero:
             self.console.print(f"update {pl_module.updates}/{pl_module.plan.updates}  {_numbers(row)}")
             sys.stderr.flush()
+        if trainer.is_last_batch or pl_module.updates == pl_module.plan.updates:
+            self.stop()  # here, since the evaluation may come before this callback at the epoch's end
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the bar away."""

@@ -14,22 +14,23 @@ from matryoshka.errors import UserError
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
 
-FP16 = "fp16 is not supported; use auto, bf16-mixed or 32-true"
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps itself.
 OURS = {"accumulate_grad_batches": "accumulation", "gradient_clip_val": "max_grad_norm"}
 
 
-def count_problems(config: Config) -> Iterator[Problem]:
-    """Batches, epochs and precision that cannot be trained with."""
-    trainer = config["trainer"]
+def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
+    """Batches, epochs and precision that cannot be trained with; nothing of the keys known to be wrong."""
     for key in ("batch_size", "accumulation"):
-        if config[key] < 1:
+        if key not in wrong and config[key] < 1:
             yield key, f"{config[key]} is not at least 1"
-    if config["batch_size"] == 1:
+    if "batch_size" not in wrong and config["batch_size"] == 1:
         yield "batch_size", "with 1 pair there are no in-batch negatives; use at least 2"
-    if str(trainer.get("precision", "")).startswith("16"):
-        yield "trainer.precision", FP16
-    if (trainer.get("max_epochs") or 0) < 1:
+    if "trainer" in wrong:
+        return
+    trainer = config["trainer"]
+    if "trainer.precision" not in wrong and str(trainer.get("precision", "")).startswith("16"):
+        yield "trainer.precision", "fp16 is not supported; use auto, bf16-mixed or 32-true"
+    if "trainer.max_epochs" not in wrong and (trainer.get("max_epochs") or 0) < 1:
         yield "trainer.max_epochs", f"{trainer.get('max_epochs')} is not at least 1"
     for key, ours in OURS.items():
         if key in trainer:

@@ -27,9 +27,7 @@ def hydra_message(error: Exception, folder: Path, config_name: str, words: Seque
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, OverrideParseException):
         details = [line for line in lines if not line.startswith(("See http", "Error parsing"))]
-        return (
-            f"{error.override}: not of the form key=value ({'; '.join(details)}); quote it if it holds blanks"
-        )
+        return f"{error.override}: not of the form key=value ({'; '.join(details)}); quote it if it holds blanks"
     if match := re.match(r"Could not override '([^']+)'", lines[0]):
         return _unknown_key(match[1], folder, config_name, words)
     if match := re.match(r"(\S+) appears more than once in the final defaults list", lines[0]):
@@ -78,9 +76,7 @@ def _unknown_key(key: str, folder: Path, config_name: str, words: Sequence[str])
 
 def _composed(folder: Path, config_name: str, words: Sequence[str]) -> dict[str, Any]:
     """The configuration with the command's choices of groups, where they can be had."""
-    choices = [
-        word for word in words if "=" in word and (folder / word.lstrip("+").partition("=")[0]).is_dir()
-    ]
+    choices = [word for word in words if "=" in word and (folder / word.lstrip("+").partition("=")[0]).is_dir()]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(folder), version_base="1.3"):
         try:

@@ -70,3 +70,6 @@ GIVEN_BY_THE_TASK: dict[str, set[str]] = {
     "logger": {"save_dir"},
     "export": set(),
 }
+
+# Groups with a choice that has no target: no logger, no export, the pooling saved with the model.
+MAY_BE_EMPTY = {"logger", "export", "pooling"}

@@ -144,6 +144,17 @@ def _names(file: Path) -> _Names:
 
 def _evaluated(node: ast.expr, names: dict[str, Any]) -> Any:
     try:
-        return eval(ast.unparse(node), {}, names)
+        return eval(ast.unparse(_Unquoted().visit(ast.parse(ast.unparse(node)))), {}, names)
     except Exception:  # an annotation may hold anything; one that is not understood accepts every value
         return Any
+
+
+class _Unquoted(ast.NodeTransformer):
+    """Names in quotes (`"Own | None"`) become names, but for the texts of a Literal."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        literal = ast.unparse(node.value).rpartition(".")[2] == "Literal"
+        return node if literal else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.parse(node.value, mode="eval").body if isinstance(node.value, str) else node

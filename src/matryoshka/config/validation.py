@@ -20,7 +20,7 @@ from matryoshka.config.consistency import (
     selection_problems,
 )
 from matryoshka.config.definitions import UnknownTargetError
-from matryoshka.config.schema import GIVEN_BY_THE_TASK, EvaluateSchema, TrainSchema
+from matryoshka.config.schema import GIVEN_BY_THE_TASK, MAY_BE_EMPTY, EvaluateSchema, TrainSchema
 from matryoshka.config.signatures import VARIADIC, Parameter, parameters_of
 from matryoshka.errors import ConfigError
 
@@ -31,20 +31,21 @@ LOADED = {"_target_", "_partial_"}
 
 def check_training(config: Config) -> None:
     """Raises ConfigError with every problem of a composed and resolved conf/train.yaml."""
-    problems = list(_structure(config, TrainSchema))
-    if not _broken(problems) & {"dims", "dim_weights"}:
+    structure = list(_structure(config, TrainSchema))
+    broken = _broken(structure)
+    problems = structure + list(count_problems(config, {key for key, _ in structure}))
+    if not broken & {"dims", "dim_weights"}:
         problems += dims_problems(config["dims"], config.get("dim_weights"))
-    if not _broken(problems) & {"batch_size", "accumulation", "trainer"}:
-        problems += count_problems(config)
-    _raise(problems + _in_common(config, problems))
+    _raise(problems + _in_common(config, broken))
 
 
 def check_evaluation(config: Config) -> None:
     """Raises ConfigError with every problem of a composed and resolved conf/evaluate.yaml."""
     problems = list(_structure(config, EvaluateSchema))
-    if config.get("dims") is not None and "dims" not in _broken(problems):
+    broken = _broken(problems)
+    if config.get("dims") is not None and "dims" not in broken:
         problems += dims_problems(config["dims"], None)
-    _raise(problems + _in_common(config, problems))
+    _raise(problems + _in_common(config, broken))
 
 
 def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, Any]:
@@ -74,10 +75,9 @@ def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, An
     return dict(plain)
 
 
-def _in_common(config: Config, found: Sequence[Problem]) -> list[Problem]:
-    """What is checked of every run, apart from the root keys in which something was found already."""
+def _in_common(config: Config, broken: set[str]) -> list[Problem]:
+    """What is checked of every run. broken: the root keys whose values cannot be read as what they should be."""
     problems: list[Problem] = []
-    broken = _broken(found)
     if "evaluator" not in broken:
         problems += selection_problems(config["evaluator"], None if "dims" in broken else config.get("dims"))
     if "pooling" not in broken:
@@ -105,7 +105,7 @@ def _structure(config: Config, schema: type) -> Iterator[Problem]:
     yield from bound("", config, roots)
     for group, given in GIVEN_BY_THE_TASK.items():
         node = config.get(group)
-        if isinstance(node, Mapping) and group in roots and node:
+        if isinstance(node, Mapping) and group in roots and (node or group not in MAY_BE_EMPTY):
             yield from _group_problems(group, node, given)
 
 
@@ -155,6 +155,8 @@ def _type_problems(key: str, value: Any, annotation: Any) -> Iterator[Problem]:
     try:
         # JSON mode: lists pass for sequences and tuples, but "3" is no number and 3 is no text.
         adapter.validate_json(json.dumps(value), strict=True)
+    except pydantic.PydanticUserError:  # nor one that it only then finds out it cannot
+        return
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place, shown = _place(value, first["loc"])

@@ -96,10 +96,8 @@ class Pretrained:
         from matryoshka.encoder.encoder import Encoder
         from matryoshka.encoder.pooling import Pooling
 
-        if self.model == EMBEDDED:
-            folder = e5_small.prepare()
-        else:
-            folder = self.folder or _hub_folder(self.model, self.revision)
+        ready = e5_small.prepare() if self.model == EMBEDDED else self.folder
+        folder = ready or _hub_folder(self.model, self.revision)
         settings = SavedSettings.read(folder)
         settings.require_supported()
         options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code, "local_files_only": True}

@@ -95,11 +95,12 @@ def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
     show_result(result, None, title=f"epoch {epoch:.2f}, update {update}")
 
 
-def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPlan, epochs: int) -> None:
+def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPlan, batch_size: int) -> None:
     """How long the run will take, from the speed just measured: a training token costs about four evaluated ones."""
     rate = base.tokens / base.seconds
-    tokens = pairs.rows * sum(mean for _, mean, _ in pairs.lengths.values()) * epochs
-    seconds = 4 * tokens / rate + (epochs + 1) * base.seconds
+    per_pair = sum(mean for _, mean, _ in pairs.lengths.values())
+    used = sum(min(count * batch_size, pairs.rows) for count in plan.micro_batches)
+    seconds = 4 * used * per_pair / rate + (len(plan.micro_batches) + 1) * base.seconds
     console.print(f"about {_duration(seconds)} to go, by the speed of that evaluation ({rate:,.0f} tokens/s)")
 
 

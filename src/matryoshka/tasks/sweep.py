@@ -52,8 +52,10 @@ def _show(rows: list[dict[str, Any]], path: Path) -> None:
     table = Table(title="sweep, best first", title_justify="left", title_style="bold", pad_edge=False)
     for column in ("job", "status", "selected"):
         table.add_column(column, justify="right" if column == "selected" else "left")
+    shared = set.intersection(*(set(row["job"].split(",")) for row in rows)) if len(rows) > 1 else set()
     for row in rows:
         value = row["selected"]
-        table.add_row(row["job"], row["status"], f"{value:.4f}" if value != "" else "")
+        varied = ", ".join(part for part in row["job"].split(",") if part not in shared)
+        table.add_row(varied, row["status"], f"{value:.4f}" if value != "" else "")
     console.print(table)
     show_paths({"summary": path})

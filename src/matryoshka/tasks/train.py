@@ -62,7 +62,7 @@ def train(config: Config, folder: Path) -> float:
     base = cached_evaluation(encoder, held_out, config["dims"], evaluator, precision, measure)
     log.log_metrics({**base.flat(), "epoch": 0.0}, step=0)
     terminal.show_result(base, None, title="base (untrained)")
-    terminal.show_estimate(base, summary, plan, epochs)
+    terminal.show_estimate(base, summary, plan, config["batch_size"])
 
     module = EmbeddingModule(
         encoder,

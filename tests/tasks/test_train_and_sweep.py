@@ -1,0 +1,130 @@
+"""Whole runs of a tiny encoder through the command line's own path: loggers, exports, sweeps, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from matryoshka import cli
+from matryoshka.embedded.german_help import FOLDER
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.tiny import tiny_encoder
+
+pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through many libraries
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder with a tiny model and a few real pairs; nothing outside it is written."""
+    SentenceTransformersFolder().save(tiny_encoder(), tmp_path / "tiny")
+    for name in ("train", "evaluation"):
+        lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines[:12]), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str, task: str = "train") -> int:
+    """Start a task as its script does, within this process; gives the exit code."""
+    GlobalHydra.instance().clear()
+    data = ["data=pairs", "data.train=train.jsonl", "data.evaluation=evaluation.jsonl"]
+    model = ["encoder=pretrained", "encoder.model=tiny", "pooling=saved", "dims=[32,16]"] if task == "train" else []
+    small = ["batch_size=4", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"] if task == "train" else []
+    given = {word.split("=")[0] for word in words}
+    defaults = [word for word in (*data, *model, *small) if word.split("=")[0] not in given]
+    monkeypatch.setattr(sys, "argv", [f"{task}.py", *words, *defaults])
+    try:
+        getattr(cli, task)()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def summary(workplace: Path) -> list[dict[str, str]]:
+    with (workplace / "sweep/summary.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("logger", "written"),
+    [
+        ("none", []),
+        ("csv", ["csv/metrics.csv"]),
+        ("tensorboard", ["tensorboard/events.*"]),
+        ("wandb", ["wandb/offline-run-*"]),
+    ],
+)
+def test_each_logger_writes_below_the_run_and_metrics_jsonl_always(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, logger: str, written: list[str]
+) -> None:
+    assert run(monkeypatch, f"logger={logger}", "hydra.run.dir=run") == 0
+    assert len((workplace / "run/metrics.jsonl").read_text().splitlines()) == 1 + 3 + 1
+    for pattern in written:
+        assert list((workplace / "run").glob(pattern)), sorted((workplace / "run").rglob("*"))
+
+
+def test_a_sweep_runs_every_job_and_sums_it_up(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["-m", "dims=[32,16],[16,8]", "optimizer.lr=1e-3,1e-2", "logger=none", "hydra.sweep.dir=sweep"]
+    assert run(monkeypatch, *words) == 0
+    jobs = [path.parent for path in (workplace / "sweep").glob("*/results.json")]
+    assert len(jobs) == 4
+    assert all((job / "model/model.safetensors").is_file() for job in jobs)
+    rows = summary(workplace)
+    assert [row["status"] for row in rows] == ["done"] * 4
+    selected = [float(row["selected"]) for row in rows]
+    assert selected == sorted(selected, reverse=True)
+    for row in rows:
+        result = json.loads((workplace / "sweep" / row["job"] / "results.json").read_text())
+        widest = max(map(int, result["metrics"]))
+        assert float(row["selected"]) == result["metrics"][str(widest)]["ndcg@10"]
+
+
+def test_a_failing_job_is_named_and_the_others_finish(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["-m", "dims=[64,16],[32,16]", "logger=none", "export=none", "hydra.sweep.dir=sweep"]
+    assert run(monkeypatch, *words) == 2
+    rows = summary(workplace)
+    assert sorted((row["status"], "dims=64-16" in row["job"]) for row in rows) == [
+        ("done", False),
+        ("failed", True),
+    ]
+
+
+def test_without_an_export_no_model_is_written(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "export=none", "logger=none", "hydra.run.dir=run") == 0
+    assert (workplace / "run/results.json").is_file()
+    assert not (workplace / "run/model").exists()
+
+
+def test_dims_in_any_order_are_sorted_with_their_weights(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+
+    assert run(monkeypatch, "dims=[8,32,16]", "dim_weights=[1,2,3]", "logger=none", "hydra.run.dir=run") == 0
+    config = yaml.safe_load((workplace / "run/config.yaml").read_text())
+    assert config["dims"] == [32, 16, 8]
+    assert config["dim_weights"] == [2, 3, 1]
+
+
+def test_evaluate_measures_any_model_folder(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "model=tiny", "dims=[16]", "hydra.run.dir=measured", task="evaluate") == 0
+    result = json.loads((workplace / "measured/results.json").read_text())
+    assert list(result["metrics"]) == ["16"]
+    assert result["queries"] == 12
+
+
+def test_a_failure_exits_1_with_its_traceback_in_the_log(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matryoshka.retrieval.evaluation import Evaluator
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(Evaluator, "evaluate", broken)
+    assert run(monkeypatch, "logger=none", "hydra.run.dir=run") == 1
+    log = (workplace / "run/train.log").read_text()
+    assert "Traceback" in log
+    assert "the disk is on fire" in log
