@@ -28,9 +28,7 @@ from matryoshka.errors import UserError
 
 log = logging.getLogger("matryoshka")
 
-USAGE = (
-    "usage: matryoshka {train,evaluate} [options and overrides]; matryoshka train --help shows all choices"
-)
+USAGE = "usage: matryoshka {train,evaluate} [options and overrides]; matryoshka train --help shows all choices"
 Task = Callable[[Mapping[str, Any], Path], float]
 Check = Callable[[Mapping[str, Any]], None]
 
@@ -72,6 +70,7 @@ def _run(name: str, job: Callable[[DictConfig], float]) -> None:
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job)
     try:
         decorated()
+        _exit_if_jobs_failed()
     except UserError as error:
         _exit(2, str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -86,6 +85,14 @@ def _run(name: str, job: Callable[[DictConfig], float]) -> None:
             _exit(2, hydra_message(error, configuration_folder(), name, sys.argv[1:]))
         log.exception("failed")
         sys.exit(1)
+
+
+def _exit_if_jobs_failed() -> None:
+    sweep = sys.modules.get("matryoshka.tasks.sweep")  # imported by Hydra, as a callback, for a multirun alone
+    if sweep and sweep.SweepSummary.failed:
+        failed = sweep.SweepSummary.failed.copy()
+        sweep.SweepSummary.failed.clear()
+        _exit(1, f"{len(failed)} jobs failed, each with its reason in its own log: {', '.join(failed)}")
 
 
 def _is_hydras(error: Exception) -> bool:
@@ -110,6 +117,7 @@ def _job(config: DictConfig, check: Check, task_name: str) -> float:
     from matryoshka.config.validation import checked
 
     folder = Path(HydraConfig.get().runtime.output_dir)
+    alone = HydraConfig.get().mode != RunMode.MULTIRUN
     try:
         plain = checked(config, check)
         log.info("results go to %s", folder)  # at once: loading what follows takes seconds
@@ -118,16 +126,16 @@ def _job(config: DictConfig, check: Check, task_name: str) -> float:
     except KeyboardInterrupt:
         _exit(130, f"interrupted; what was written until then is in {folder}")
     except UserError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        _remove_if_unused(folder)
-        _exit(2, str(error))
+        if alone:
+            _remove_if_unused(folder)
+            _exit(2, str(error))
+        log.error("%s", error)
     except Exception as error:
         log.exception("failed")
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        written = folder / f"{HydraConfig.get().job.name}.log"
-        _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
+        if alone:
+            written = folder / f"{HydraConfig.get().job.name}.log"
+            _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
+    return float("nan")  # a job that failed does not stop a sweep; the summary at its end names it
 
 
 def _remove_if_unused(folder: Path) -> None:

@@ -63,7 +63,5 @@ class PairsModule(pl.LightningDataModule):
 def text_keys(pairs: Dataset) -> list[tuple[int, ...]]:
     """For every row a number for each of its texts; equal texts (as the model reads them) have equal numbers."""
     numbers: dict[tuple[int, ...], int] = {}
-    columns = [
-        [numbers.setdefault(tuple(ids), len(numbers)) for ids in pairs[column]] for column in pairs.column_names
-    ]
+    columns = [[numbers.setdefault(tuple(ids), len(numbers)) for ids in pairs[column]] for column in pairs.column_names]
     return list(zip(*columns, strict=True))

@@ -103,8 +103,6 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ("~dims", "dims", "missing"),
     ("~loss._target_", "loss._target_", "choose a group with loss=..."),
     ("max_grad_norm=${nrom}", "max_grad_norm", "'nrom' not found"),
-    ("loss={}", "loss._target_", "choose a group with loss=..."),
-    ("data={}", "data._target_", "choose a group with data=..."),
     ("data.documents=['???']", "data", "cannot be created"),
     # Targets.
     ("loss._target_=matryoshka.losses.RankLoss", "loss._target_", "no 'matryoshka.losses.RankLoss'"),
@@ -298,6 +296,18 @@ def training() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def evaluation() -> dict[str, Any]:
     return plain("model=embedded:e5_small", primary="evaluate")
+
+
+@pytest.mark.parametrize(
+    "group", ["data", "encoder", "loss", "sampler", "optimizer", "scheduler", "evaluator", "trainer"]
+)
+def test_a_group_without_anything_in_it_is_a_mistake(group: str, training: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_training({**training, group: {}})
+
+    assert (f"{group}._target_", f"choose a group with {group}=...") in [
+        (key, message.rpartition("or ")[2]) for key, message in caught.value.problems
+    ]
 
 
 @settings(max_examples=150, deadline=None)

@@ -13,6 +13,7 @@ from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
+POOLING = "matryoshka.encoder.pooling.Pooling"
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps itself.
 OURS = {"accumulate_grad_batches": "accumulation", "gradient_clip_val": "max_grad_norm"}
@@ -32,6 +33,8 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
         yield "trainer.precision", "fp16 is not supported; use auto, bf16-mixed or 32-true"
     if "trainer.max_epochs" not in wrong and (trainer.get("max_epochs") or 0) < 1:
         yield "trainer.max_epochs", f"{trainer.get('max_epochs')} is not at least 1"
+    if trainer.get("devices", 1) not in (1, "1") and not _is_one(trainer["devices"]):
+        yield "trainer.devices", f"{trainer['devices']} is not one device, and training runs on one; use 1"
     for key, ours in OURS.items():
         if key in trainer:
             yield f"trainer.{key}", f"does not go with this training loop; remove it and use {ours}=..."
@@ -90,18 +93,21 @@ def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
             continue
         for key, message in rooms[group].problems() if hasattr(rooms[group], "problems") else ():
             yield f"{group}.{key}", message
+    pooling = config.get("pooling") or {}
+    if "export" in rooms and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
+        yield "export", f"no saved format can describe {pooling['_target_']}; use export=none"
     if "encoder" in rooms and config.get("dims") and not broken & {"pooling", "dims"}:
-        yield from width_problems(config["dims"], rooms["encoder"], config.get("pooling") or {})
+        yield from width_problems(config["dims"], rooms["encoder"], pooling)
 
 
 def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterator[Problem]:
     """Dims wider than the encoder's embeddings, where its configuration tells their width."""
     try:
-        hidden = encoder.config["hidden_size"]
         modes = pooling.get("modes") or encoder.settings.pooling or ["cls"]
-    except (UserError, AttributeError, KeyError):  # not to be found, as was said already, or of another kind
+        ours = pooling.get("_target_", POOLING) == POOLING
+        width = encoder.config["hidden_size"] * (len(set(modes)) if ours else _created(pooling).factor)
+    except (UserError, AttributeError, KeyError, InstantiationException):  # said already, or of another kind
         return
-    width = hidden * len(set(modes))
     fitting = sorted({width, *(dim for dim in dims if 1 <= dim <= width)}, reverse=True)
     for i, dim in enumerate(dims):
         if dim > width:
@@ -110,6 +116,10 @@ def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterat
 
 def _created(node: Config) -> Any:
     return instantiate(dict(node), _convert_="all")
+
+
+def _is_one(devices: Any) -> bool:
+    return isinstance(devices, list) and len(devices) == 1
 
 
 def _list(values: Any) -> str:

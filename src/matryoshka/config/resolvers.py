@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 from collections.abc import Callable
 from functools import cache
@@ -75,7 +76,9 @@ def folder_name(text: Any) -> str:
             parts[-1] += f"-{part}"
         else:
             parts.append(part)
-    return ",".join(parts).replace("/", "_").replace(" ", "") or "default"
+    name = ",".join(parts).replace("/", "_").replace(" ", "") or "default"
+    # File systems end names at 255 bytes; the hash keeps shortened ones apart.
+    return name if len(name.encode()) <= 200 else f"{name[:150]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @cache

@@ -33,9 +33,10 @@ def check_training(config: Config) -> None:
     """Raises ConfigError with every problem of a composed and resolved conf/train.yaml."""
     structure = list(_structure(config, TrainSchema))
     broken = _broken(structure)
-    problems = structure + list(count_problems(config, {key for key, _ in structure}))
+    problems = list(structure)
     if not broken & {"dims", "dim_weights"}:
         problems += dims_problems(config["dims"], config.get("dim_weights"))
+    problems += count_problems(config, {key for key, _ in structure})
     _raise(problems + _in_common(config, broken))
 
 

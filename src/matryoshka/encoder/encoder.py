@@ -67,7 +67,7 @@ class Encoder(nn.Module):
     @property
     def width(self) -> int:
         """Numbers in an embedding."""
-        return int(self.backbone.config.hidden_size) * len(self.pooling.modes)
+        return int(self.backbone.config.hidden_size) * self.pooling.factor
 
     @property
     def packed(self) -> bool:

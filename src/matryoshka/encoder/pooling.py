@@ -55,6 +55,11 @@ class Pooling(nn.Module):
             raise ValueError(f"pooling modes {list(modes)}: give each of {', '.join(POOLINGS)} at most once")
         self.modes: list[Mode] = [mode for mode in POOLINGS if mode in modes]
 
+    @property
+    def factor(self) -> int:
+        """How many times as wide as the hidden states the embedding is."""
+        return len(self.modes)
+
     def forward(self, hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
         """Hidden states of packed sequences to one vector each: (S, H * number of modes)."""
         return torch.cat([POOLINGS[mode](hidden_TH, lengths_S) for mode in self.modes], dim=-1)

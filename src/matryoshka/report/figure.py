@@ -127,9 +127,7 @@ def _name_lines(axes: Axes, x: float, tuned: float, base: float) -> None:
         label.set(color=color, fontweight="bold")
 
 
-def _annotate(
-    axes: Axes, dims: Sequence[int], values: Sequence[float], before: Sequence[float] | None
-) -> None:
+def _annotate(axes: Axes, dims: Sequence[int], values: Sequence[float], before: Sequence[float] | None) -> None:
     """The value at each point and, smaller, the gain over the base; below the point where it is a loss."""
     labelled = _spaced(dims)
     for i, (dim, value) in enumerate(zip(dims, values, strict=True)):

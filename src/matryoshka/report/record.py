@@ -47,7 +47,7 @@ class EncoderSummary:
         """The summary of an encoder."""
         return cls(
             architecture=type(encoder.backbone).__name__,
-            hidden_size=encoder.width // len(encoder.pooling.modes),
+            hidden_size=encoder.width // encoder.pooling.factor,
             modes=tuple(encoder.pooling.modes),
             max_seq_length=encoder.max_seq_length,
             prompts=dict(encoder.prompts),

@@ -101,7 +101,7 @@ def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPla
     per_pair = sum(mean for _, mean, _ in pairs.lengths.values())
     used = sum(min(count * batch_size, pairs.rows) for count in plan.micro_batches)
     seconds = 4 * used * per_pair / rate + (len(plan.micro_batches) + 1) * base.seconds
-    console.print(f"about {_duration(seconds)} to go, by the speed of that evaluation ({rate:,.0f} tokens/s)")
+    console.print(f"about {_duration(seconds)} to go, by the speed of the base evaluation ({rate:,.0f} tokens/s)")
 
 
 def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:

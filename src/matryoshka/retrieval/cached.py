@@ -36,16 +36,14 @@ def cached_evaluation(
     cache = Path(os.environ.get("MATRYOSHKA_CACHE") or platformdirs.user_cache_dir("matryoshka"))
     path = cache / "evaluations" / f"{key}.json"
     if path.is_file():
-        log.info("base evaluation of the same weights and texts found in %s", path)
+        log.info("base evaluation: these weights were measured on these texts before")
         return EvaluationResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
     result = measure()
     write_atomically(path, json.dumps(result.as_dict(), indent=1))
     return result
 
 
-def _key(
-    encoder: Encoder, data: RetrievalSet, dims: Sequence[int], evaluator: Evaluator, precision: Precision
-) -> str:
+def _key(encoder: Encoder, data: RetrievalSet, dims: Sequence[int], evaluator: Evaluator, precision: Precision) -> str:
     digest = hashlib.sha256()
     settings = [
         matryoshka.__version__,

@@ -20,17 +20,17 @@ USUAL_DIMS = (768, 512, 256, 128, 64)
 def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     """Encode once, measure every dim, print the table, write the files; returns the selecting metric."""
     quiet_libraries()
-    device = device_of(config["device"])
+    device = device_of(config.get("device", "auto"))
     run = _run_of(config["model"])
     precision = config["precision"]
     if precision == "auto":
         chosen = run["precision"] if run else choose_precision(device).precision
         precision = "bf16" if "bf16" in chosen else "fp32"
     held_out = instantiate(config["data"], _convert_="all").retrieval_set()
-    pooling = instantiate(config["pooling"], _convert_="all") if config["pooling"] else None
+    pooling = instantiate(config["pooling"], _convert_="all") if config.get("pooling") else None
     encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling).to(device)
     usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
-    dims = sorted(config["dims"] or usual or [encoder.width], reverse=True)
+    dims = sorted(config.get("dims") or usual or [encoder.width], reverse=True)
     files.write_config(folder, {**config, "dims": dims, "precision": precision})
     evaluator = instantiate(config["evaluator"], _convert_="all")
     result = evaluator.evaluate(encoder, held_out, dims, precision=precision, progress=True)

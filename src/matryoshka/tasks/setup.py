@@ -21,7 +21,7 @@ Config = Mapping[str, Any]
 
 def nested_dims(config: Config) -> dict[str, Any]:
     """Dims from wide to narrow, their weights with them."""
-    dims, weights = config["dims"], config["dim_weights"]
+    dims, weights = config["dims"], config.get("dim_weights")
     order = sorted(range(len(dims)), key=lambda i: -dims[i])
     return {"dims": [dims[i] for i in order], "dim_weights": None if weights is None else [weights[i] for i in order]}
 
@@ -56,6 +56,9 @@ def stand_in(config: Config) -> tuple[str, ...]:
             why = reference.get(f"{part}_missing") or "it was chosen so"
             what = wanted if part == "encoder" else "the card's pairs"
             sentences.append(f"{used[part]} is a stand-in for {what}, because {why}")
+    if reference.get("encoder_missing") and used["encoder"] == reference.get("encoder"):
+        why = reference["encoder_missing"]
+        sentences.append(f"batch, rate, epochs and pooling are a stand-in for the card's, because {why}")
     return tuple(sentences)
 
 
@@ -71,6 +74,7 @@ def pairs_summary(name: str, pairs: Dataset, tokens: Dataset) -> PairsSummary:
 
 def quiet_libraries() -> None:
     """Keep the terminal for what a reader needs: Lightning's tips and loading bars are not."""
+    import huggingface_hub.utils
     import transformers
     from datasets.utils.logging import disable_progress_bar
 
@@ -78,6 +82,7 @@ def quiet_libraries() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    huggingface_hub.utils.disable_progress_bars()  # type: ignore[attr-defined]
     disable_progress_bar()
     # Lightning advises on loader workers and on loggers of its own kind; neither applies here.
     for advice in ("does not have many workers", "`isinstance\\(treespec, LeafSpec\\)`", "Checkpoint directory"):

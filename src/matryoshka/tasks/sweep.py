@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from hydra.experimental.callback import Callback
@@ -19,7 +19,12 @@ from matryoshka.retrieval.result import EvaluationResult
 
 
 class SweepSummary(Callback):
-    """At the end of a multirun: summary.csv in its folder and the same rows on the terminal."""
+    """At the end of a multirun: summary.csv in its folder and the same rows on the terminal.
+
+    failed: the jobs without a result, for the exit code.
+    """
+
+    failed: ClassVar[list[str]] = []
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Collect results.json of every job; a job without one is listed as failed."""
@@ -28,6 +33,7 @@ class SweepSummary(Callback):
         if not rows:
             return
         rows.sort(key=lambda row: -row["selected"] if row["selected"] != "" else float("inf"))
+        self.failed[:] = [row["job"] for row in rows if row["status"] == "failed"]
         columns = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -30,13 +31,14 @@ from matryoshka.tasks.setup import nested_dims, pairs_summary, quiet_libraries, 
 
 Config = Mapping[str, Any]
 
+OPTIONAL: Config = {"logger": None, "export": None, "pooling": None, "dim_weights": None, "reference": {}}
+
 
 def train(config: Config, folder: Path) -> float:
     """Run the configuration and write everything into the folder; returns the selecting metric of the kept weights."""
     start = time.perf_counter()
     quiet_libraries()
-    config, reason = with_precision({**config, **nested_dims(config)})
-    files.write_config(folder, config)
+    config, reason = with_precision({**OPTIONAL, **config, **nested_dims(config)})
     pl.seed_everything(config["seed"], verbose=False)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
@@ -48,6 +50,8 @@ def train(config: Config, folder: Path) -> float:
     prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
     tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
 
+    # Only now: a mistake in data or model leaves no folder behind.
+    files.write_config(folder, config)
     data = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
     epochs, limit = config["trainer"]["max_epochs"], config["trainer"].get("limit_train_batches")
     plan = TrainingPlan(data.micro_batches(epochs, limit), config["accumulation"], config["accumulation_across_epochs"])
@@ -95,6 +99,7 @@ def train(config: Config, folder: Path) -> float:
         environment=environment(),
         seconds=time.perf_counter() - start,
     )
+    shutil.rmtree(folder / "checkpoints")  # the kept weights are in the encoder, and soon in model/
     exporter = instantiate(config["export"], _convert_="all") if config["export"] else None
     written = files.write_training(folder, record, encoder.cpu(), exporter)
     for logger in trainer.loggers:
