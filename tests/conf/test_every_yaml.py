@@ -335,4 +335,6 @@ def test_every_value_of_a_sweep_is_a_valid_override_of_what_is_there(sweep: str)
 
 
 def test_a_recipe_that_is_swept_keeps_no_logger_open_for_each_job() -> None:
-    assert composed("sweep=dims_lr_scheduler").logger is None
+    config = composed("sweep=dims_lr_scheduler")
+    assert not config.logger
+    assert not config.export

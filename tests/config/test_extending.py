@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -40,6 +41,7 @@ POOLING = """
             super().__init__()
             self.share = share
             self.modes = ["middle"]
+            self.factor = 1
 
         def forward(self, hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
             starts_S = lengths_S.cumsum(0) - lengths_S
@@ -92,6 +94,7 @@ def searchpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     code.mkdir()
     for name, source in (("our_losses", LOSS), ("our_poolings", POOLING), ("our_data", DATA)):
         (code / f"{name}.py").write_text(dedent(source), encoding="utf-8")
+        monkeypatch.delitem(sys.modules, name, raising=False)
     for name, text in YAML.items():
         (conf / name).parent.mkdir(parents=True)
         (conf / f"{name}.yaml").write_text(text, encoding="utf-8")
@@ -126,7 +129,7 @@ def test_a_loss_of_ones_own_is_trained_at_every_dim(searchpath: str) -> None:
 
 
 def test_a_pooling_of_ones_own_embeds_texts(searchpath: str) -> None:
-    config = plain(searchpath, "pooling=middle", "pooling.share=0", "dims=[384,64]")
+    config = plain(searchpath, "pooling=middle", "pooling.share=0", "dims=[384,64]", "export=none")
     cls = tiny_encoder(modes=("cls",))
     encoder = Encoder(cls.backbone, cls.tokenizer, made("pooling", config), max_seq_length=32)
     texts = ["das haus", "und der baum", "x"]
@@ -151,10 +154,11 @@ def test_a_source_of_ones_own_gives_pairs_and_a_set_to_search(searchpath: str) -
         (("loss=hinge", "+loss.margn=1"), "loss.margn", "did you mean loss.margin?"),
         (("loss=hinge", "loss.margin=weit"), "loss.margin", "not a valid number"),
         (("pooling=middle", "dims=[64]", "pooling.share=x"), "pooling.share", "not a valid number"),
-        (("pooling=middle", "dims=[768]"), "dims[0]", "use dims=[384]"),
+        (("pooling=middle", "dims=[768]", "export=none"), "dims[0]", "use dims=[384]"),
+        (("pooling=middle", "dims=[64]"), "export", "use export=none"),
         (("data=lines",), "data.path", "data.path=..."),
         (("data=lines", "data.path=none.txt"), "data.path", "give a file of 'question | answer' lines"),
-        (("data=lines", "data.path=pairs.txt", "data.held_out=1.5"), "data.held_out", "not a valid integer"),
+        (("data=lines", "data.path=pairs.txt", "+data.held_out=1.5"), "data.held_out", "not a valid integer"),
     ],
 )
 def test_its_arguments_are_checked_like_any_other(
@@ -167,12 +171,12 @@ def test_its_arguments_are_checked_like_any_other(
 
 
 def test_a_source_that_cannot_be_made_is_a_problem_of_its_group(searchpath: str, tmp_path: Path) -> None:
-    (tmp_path / "code" / "our_data.py").write_text(
-        "import missing_package\nclass Lines:\n    def __init__(self, name, path): ...\n"
-    )
+    source = "import missing_package\nclass Lines:\n    def __init__(self, name, path): ...\n"
+    (tmp_path / "code" / "our_broken_data.py").write_text(source, encoding="utf-8")
     importlib.invalidate_caches()
+    words = ("data=lines", "data.path=pairs.txt", "data._target_=our_broken_data.Lines", "dims=[]")
 
-    ((key, message),) = problems(searchpath, "data=lines", "data.path=pairs.txt", "data._target_=our_data.Lines")
+    found = dict(problems(searchpath, *words))
 
-    assert key == "data"
-    assert "missing_package" in message
+    assert found.keys() == {"data", "dims"}
+    assert "missing_package" in found["data"]

@@ -69,9 +69,7 @@ def test_derived_tensors_are_where_the_ids_are() -> None:
 
 
 def test_pin_memory_keeps_lengths_and_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        torch.Tensor, "pin_memory", lambda ids: ids + 100
-    )  # needs no GPU, and shows that it ran
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda ids: ids + 100)  # needs no GPU, and shows that it ran
     batch = PackedBatch.from_ids(COLUMNS)
     pinned = batch.pin_memory()
 
@@ -97,10 +95,7 @@ def test_a_batch_cannot_be_changed() -> None:
 
 def batches_by_loop(lengths: list[int], budget: int) -> list[list[int]]:
     order = [
-        i
-        for length in range(max(lengths, default=0), -1, -1)
-        for i in range(len(lengths))
-        if lengths[i] == length
+        i for length in range(max(lengths, default=0), -1, -1) for i in range(len(lengths)) if lengths[i] == length
     ]
     batches: list[list[int]] = []
     for i in order:

@@ -93,6 +93,7 @@ def test_reading_a_file_asks_no_server(tmp_path: Path, ending: str, monkeypatch:
         asked.append(address)
         raise OSError("no network")
 
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     monkeypatch.setattr("socket.socket.connect", refuse)
     read_rows(table_file(tmp_path, ending, ["a"]))
@@ -212,9 +213,7 @@ def test_a_blank_text_passes_where_it_may_a_missing_one_never(tmp_path: Path) ->
         require_texts(read_rows(path), ["text"], path, blank=True)
 
 
-@pytest.mark.parametrize(
-    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
-)
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
 def test_texts_of_every_arrow_type_are_texts(tmp_path: Path, kind: pa.DataType) -> None:
     parquet.write_table(pa.table({"text": pa.array(["a", "b", "a"]).cast(kind)}), tmp_path / "x.parquet")
 
@@ -248,9 +247,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         read_rows(str(tmp_path / "x.jsonl"))
 
 
-def test_an_error_leaves_nothing_that_a_later_run_could_take_for_rows(
-    tmp_path: Path, datasets_cache: Path
-) -> None:
+def test_an_error_leaves_nothing_that_a_later_run_could_take_for_rows(tmp_path: Path, datasets_cache: Path) -> None:
     folder = tmp_path / "data"
     path = written(folder / "x.jsonl", GOOD + '\n{"anchor": "b", "posi')
     with pytest.raises(DataError):

@@ -46,9 +46,7 @@ def test_answers_of_dropped_queries_do_not_matter() -> None:
 
 
 def test_equal_sets_have_equal_fingerprints() -> None:
-    again = retrieval_set(
-        dict(QUERIES), dict(CORPUS), {"q2": frozenset({"d2"}), "q1": frozenset({"d3", "d1"})}
-    )
+    again = retrieval_set(dict(QUERIES), dict(CORPUS), {"q2": frozenset({"d2"}), "q1": frozenset({"d3", "d1"})})
 
     assert again.fingerprint == retrieval_set().fingerprint
     assert replace(again, name="another").fingerprint == retrieval_set().fingerprint
@@ -58,9 +56,7 @@ def test_equal_sets_have_equal_fingerprints() -> None:
     "changed",
     [
         lambda: retrieval_set({**QUERIES, "q1": "Wer!"}),
-        lambda: retrieval_set(
-            {"q1": "Wer?", "Q2": "Wann?"}, relevant={"q1": RELEVANT["q1"], "Q2": RELEVANT["q2"]}
-        ),
+        lambda: retrieval_set({"q1": "Wer?", "Q2": "Wann?"}, relevant={"q1": RELEVANT["q1"], "Q2": RELEVANT["q2"]}),
         lambda: retrieval_set(corpus={**CORPUS, "d3": "Nie."}),
         lambda: retrieval_set(corpus={**CORPUS, "d4": "Nie"}),
         lambda: retrieval_set(corpus={"d1": "Der Notar", "d2": "Morgen Nie", "d3": ""}),

@@ -125,9 +125,7 @@ def test_an_empty_cell_is_named_with_file_and_row(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.csv, row 4: 'answer' is empty"):
         source.retrieval_set()
     with pytest.raises(DataError, match=r"x\.csv, row 4: 'wrong' is empty"):
-        PairFiles(
-            "x", path, path, anchor="question", positive="question", negatives=["wrong"]
-        ).training_pairs()
+        PairFiles("x", path, path, anchor="question", positive="question", negatives=["wrong"]).training_pairs()
 
 
 def test_all_problems_are_told_at_once_with_the_argument_they_belong_to(tmp_path: Path) -> None:
@@ -289,14 +287,10 @@ def test_hub_pairs_are_read_by_split_and_revision(monkeypatch: pytest.MonkeyPatc
 
     def load_dataset(name: str, subset: str | None, *, split: str, revision: str | None) -> Dataset:
         asked.append((name, subset, split, revision))
-        return Dataset.from_list(
-            [{"q": f"{split} {i}", "a": f"answer {i}", "n": "no", "z": 1} for i in range(2)]
-        )
+        return Dataset.from_list([{"q": f"{split} {i}", "a": f"answer {i}", "n": "no", "z": 1} for i in range(2)])
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    source = HubPairs(
-        "h", "owner/name", "de", "abc", "fit", "held", anchor="q", positive="a", negatives=["n"]
-    )
+    source = HubPairs("h", "owner/name", "de", "abc", "fit", "held", anchor="q", positive="a", negatives=["n"])
 
     assert list(source.problems()) == []
     assert asked == []

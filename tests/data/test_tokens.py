@@ -23,9 +23,7 @@ TEXTS = {"anchor": ["Wer zahlt?", "Wann", ""], "positive": ["der Notar", "morgen
 def pairs(tmp_path: Path) -> Dataset:
     rows = zip(TEXTS["anchor"], TEXTS["positive"], strict=True)
     path = tmp_path / "pairs.jsonl"
-    path.write_text(
-        "".join(json.dumps({"anchor": a, "positive": p}) + "\n" for a, p in rows), encoding="utf-8"
-    )
+    path.write_text("".join(json.dumps({"anchor": a, "positive": p}) + "\n" for a, p in rows), encoding="utf-8")
     return read_rows(str(path))
 
 
@@ -118,8 +116,7 @@ def test_a_prompt_of_no_column_makes_no_other_key(pairs: Dataset) -> None:
     plain = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
 
     assert (
-        tokenized_pairs(pairs, tiny_tokenizer(), 16, {**PROMPTS, "negative_1": "x"})._fingerprint
-        == plain._fingerprint
+        tokenized_pairs(pairs, tiny_tokenizer(), 16, {**PROMPTS, "negative_1": "x"})._fingerprint == plain._fingerprint
     )
 
 

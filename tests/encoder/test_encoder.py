@@ -50,9 +50,7 @@ def test_each_text_has_the_embedding_it_has_alone_in_order(encoder: Encoder) -> 
     assert isinstance(embeddings_ND, np.ndarray)
     assert (embeddings_ND.shape, embeddings_ND.dtype) == ((7, 64), np.float32)
     np.testing.assert_allclose(embeddings_ND, normalized(one_by_one(encoder, TEXTS)), rtol=0, atol=1e-6)
-    assert (
-        len(np.unique(embeddings_ND.round(4), axis=0)) == 6
-    )  # texts can be told apart; one stands there twice
+    assert len(np.unique(embeddings_ND.round(4), axis=0)) == 6  # texts can be told apart; one stands there twice
 
 
 def test_without_normalize_lengths_are_the_models(encoder: Encoder) -> None:
@@ -97,14 +95,10 @@ def test_a_dim_out_of_range_is_refused(encoder: Encoder, dim: int) -> None:
 def test_the_token_budget_changes_no_embedding(encoder: Encoder, budget: int) -> None:
     texts = ["wort " * (i % 7) + str(i) for i in range(40)]
 
-    np.testing.assert_allclose(
-        encoder.encode(texts, token_budget=budget), encoder.encode(texts), rtol=0, atol=1e-6
-    )
+    np.testing.assert_allclose(encoder.encode(texts, token_budget=budget), encoder.encode(texts), rtol=0, atol=1e-6)
 
 
-def test_a_token_budget_bounds_what_is_computed_at_once(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_budget_bounds_what_is_computed_at_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     forward = encoder.forward
 

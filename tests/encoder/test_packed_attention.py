@@ -41,9 +41,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], **options
     return attended
 
 
-def attention_by_loop(
-    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scaling: float | None = None
-) -> Tensor:
+def attention_by_loop(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scaling: float | None = None) -> Tensor:
     """One sequence at a time, written out: softmax(q k / sqrt(size)) v."""
     attended = []
     for q_HLD, k_HLD, v_HLD in zip(*(x[0].split(list(lengths), dim=1) for x in (q, k, v)), strict=True):
@@ -54,9 +52,7 @@ def attention_by_loop(
 
 @pytest.mark.parametrize("lengths", [LENGTHS, (1,), (7,), (1, 1, 1), (40, 1), tuple(range(1, 41))])
 @pytest.mark.parametrize("scaling", [None, 0.3])
-def test_packed_attention_equals_one_sequence_at_a_time(
-    lengths: tuple[int, ...], scaling: float | None
-) -> None:
+def test_packed_attention_equals_one_sequence_at_a_time(lengths: tuple[int, ...], scaling: float | None) -> None:
     inputs = qkv(lengths)
     packed = attention(*inputs, lengths, **({} if scaling is None else {"scaling": scaling}))
     looped = attention_by_loop(*inputs, lengths, scaling)
@@ -172,9 +168,7 @@ def padded_embeddings(model: PreTrainedModel) -> Tensor:
 
 def gradients(embeddings_SD: Tensor, model: PreTrainedModel) -> dict[str, Tensor]:
     model.zero_grad()
-    F.normalize(embeddings_SD, dim=1).matmul(
-        draw(embeddings_SD.shape[1], 3).float()
-    ).square().mean().backward()
+    F.normalize(embeddings_SD, dim=1).matmul(draw(embeddings_SD.shape[1], 3).float()).square().mean().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -190,9 +184,7 @@ def test_packed_models_equal_padded_ones(kind: str) -> None:
     expected, packed = gradients(expected_SD, padded_model), gradients(packed_SD, packed_model.backbone)
     assert packed.keys() == expected.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(
-            packed[name], gradient, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(packed[name], gradient, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)

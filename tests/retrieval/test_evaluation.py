@@ -99,9 +99,7 @@ def test_precision_is_used_and_recorded(encoder: Encoder, monkeypatch: pytest.Mo
     assert seen == [True, False]
 
 
-def test_a_distinct_text_is_encoded_once_for_all_dims(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_distinct_text_is_encoded_once_for_all_dims(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     data = small_set()
     computed: list[int] = []
     forward = encoder.forward
@@ -128,9 +126,7 @@ def test_a_query_that_is_a_document_too_gets_each_ones_prompt(encoder: Encoder) 
         {"mrr@10": Evaluator().evaluate(encoder, data, [32]).metrics[32]["mrr@10"]}
     )
     swapped = tiny_encoder(modes=("mean",), prompts={"query": "passage: ", "document": "query: "})
-    assert (
-        Evaluator().evaluate(swapped, data, DIMS).metrics != Evaluator().evaluate(encoder, data, DIMS).metrics
-    )
+    assert Evaluator().evaluate(swapped, data, DIMS).metrics != Evaluator().evaluate(encoder, data, DIMS).metrics
 
 
 @pytest.mark.parametrize("answer", ["b", "c", "a"])

@@ -76,9 +76,7 @@ def some_rankings(draw: st.DrawFn) -> list[Ranking]:
 @ALL
 @settings(deadline=None, max_examples=60)
 @given(rankings=some_rankings(), k=st.integers(1, 20))
-def test_each_metric_equals_its_definition(
-    metric: type[RankedMetric], rankings: list[Ranking], k: int
-) -> None:
+def test_each_metric_equals_its_definition(metric: type[RankedMetric], rankings: list[Ranking], k: int) -> None:
     """k is often larger than the number of hits there are: the missing ranks count as not relevant."""
     measured = metric(k)
     measured.update(*tensors(rankings))

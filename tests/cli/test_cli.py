@@ -1,0 +1,370 @@
+"""The command as a user meets it: quick to help, one clear message for a mistake, exit codes that scripts can use."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import InstantiationException
+
+from matryoshka import cli
+from matryoshka.errors import DataError
+
+PROJECT = Path(__file__).parents[2]
+CONSOLE_SCRIPT = Path(sys.executable).with_name("matryoshka")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+def run(*command: str | Path, cwd: Path) -> Outcome:
+    """A command in a process of its own."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120", "MATRYOSHKA_BMF": "nowhere"}
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr, time.perf_counter() - start)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# --- Processes: what only a process can show -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("script", "header"), [("train.py", "Fine-tune"), ("evaluate.py", "Measure")])
+def test_help_is_quick_and_shows_choices_and_values(script: str, header: str, tmp_path: Path) -> None:
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        outcome = run(PROJECT / script, "--help", cwd=tmp_path)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # Time of the processor: on a busy machine the clock on the wall says little.
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if spent[-1] < 1.5:
+            break
+
+    assert min(spent) < 1.5
+    assert outcome.code == 0
+    assert outcome.out.startswith(header)
+    assert "encoder: bge_m3, e5_small" in outcome.out
+    assert "evaluator: quick, retrieval" in outcome.out
+    assert "select: ndcg@10" in outcome.out
+    assert outcome.err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+PROCESSES = [
+    (("+experiment=bmf", "dims=[1024,64]"), "dims[0]: 1024 is wider than the encoder's 768; use dims=[768,64]"),
+    (("dims=[768,768]",), "dims[1]: 768 is given twice; use dims=[768]"),
+    (("encoder=bge_m3",), "use encoder=e5_small, or encoder=pretrained encoder.model=<folder>"),
+    (
+        ("data=pairs", "data.train=missing.jsonl", "data.evaluation=missing.jsonl"),
+        "data.train: missing.jsonl does not exist",
+    ),
+    (("+trainer.max_epoch=3",), "trainer.max_epoch: unknown key; did you mean trainer.max_epochs?"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), PROCESSES, ids=[" ".join(words) for words, _ in PROCESSES])
+def test_a_mistake_ends_at_once_with_a_message(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    outcome = run(PROJECT / "train.py", *words, cwd=tmp_path)
+
+    assert outcome.code == 2
+    assert outcome.said.count(message) == 1
+    assert outcome.out == ""
+    first, *problems = outcome.err.splitlines()
+    assert first.endswith("in the configuration:")
+    assert int(first.split()[0]) == len(problems)
+    assert "Traceback" not in outcome.said
+    assert files_in(tmp_path) == []
+    assert outcome.seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "usage: matryoshka {train,evaluate}"),
+        (("trian",), 2, "usage: matryoshka {train,evaluate}"),
+        (("--help",), 0, "usage: matryoshka {train,evaluate}"),
+        (("evaluate",), 2, "model: missing: give it a value, model=..."),
+        (("train", "--cfg", "job"), 0, "accumulation_across_epochs: carry"),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
+)
+def test_the_console_script_has_two_commands(words: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
+    outcome = run(CONSOLE_SCRIPT, *words, cwd=tmp_path)
+
+    assert outcome.code == code
+    assert said in (outcome.err if code else outcome.out)
+    assert "Traceback" not in outcome.said
+    assert files_in(tmp_path) == []
+
+
+# --- In this process: what is said of which mistake ----------------------------------------------------------------
+
+
+Shell = Callable[..., Outcome]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    """Gives a command in an empty folder, as `python train.py` would run it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MATRYOSHKA_BMF", "nowhere")
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def given(*words: str, command: Callable[[], None] = cli.train) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [f"{command.__name__}.py", *words])
+        start = time.perf_counter()
+        code: Any = 0
+        try:
+            command()
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            GlobalHydra.instance().clear()
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err, time.perf_counter() - start)
+
+    yield given
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.handlers[:], root.level = handlers, level
+
+
+MISTAKES = [
+    # Choices.
+    (("experiment=bfm",), "experiment=bfm: unknown choice; did you mean bmf? there are bmf, debug"),
+    (("+experiment=nothing",), "experiment=nothing: unknown choice; there are bmf, debug"),
+    (("encoder=bge",), "encoder=bge: unknown choice; did you mean bge_m3? there are bge_m3, e5_small"),
+    (("optimizer=sgd",), "optimizer=sgd: unknown choice; there are adamw"),
+    (("loss=[ranking2]",), "loss=ranking2: unknown choice; did you mean ranking? there are ranking, "),
+    (("logger=",), "logger=: unknown choice; there are csv, none"),
+    (("logger=null",), "logger=null: a group takes the name of a choice; --help lists them"),
+    (("loss={scale:3}",), "loss: takes the name of a choice; its values are changed one by one, loss.<key>=<value>"),
+    (("+logger=wandb",), "logger has a choice already; write logger=... without +"),
+    # Words that are no override.
+    (("seed",), "seed: not of the form key=value"),
+    (("dims=[768,64",), "dims=[768,64: not of the form key=value"),
+    (("trainer=gpu,cpu",), "add --multirun"),
+    (("-m", "--cfg", "job"), "Only one of"),
+    # Keys.
+    (("optimizer.lrr=1",), "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
+    (("optimizer.nesterov=true",), "optimizer.nesterov: unknown key; there are lr, betas, eps"),
+    (("lr=1e-5",), "lr: unknown key; did you mean optimizer.lr?"),
+    (("max_epochs=3",), "max_epochs: unknown key; did you mean trainer.max_epochs?"),
+    (("batchsize=3",), "batchsize: unknown key; did you mean batch_size?"),
+    (("wholly_else=3",), "wholly_else: unknown key; --help shows every key"),
+    (("encoder.prompts.quary=x",), "encoder.prompts.quary: unknown key; did you mean encoder.prompts.query?"),
+    (
+        ("trainer.limit_train_batches=3",),
+        "trainer.limit_train_batches: is not set by default; write +trainer.limit_train_batches=...",
+    ),
+    (
+        ("scheduler=polynomial", "scheduler.end=1e-6"),  # which the default scheduler does not have
+        "scheduler.end: is not set by default; write +scheduler.end=...",
+    ),
+    (("scheduler.updates=3",), "scheduler.updates: is set by the run itself; remove it"),
+    (
+        ("encoder.prompts={query: a, passage: b}",),
+        "encoder.prompts: the value has keys that are not there by default; write +encoder.prompts=...",
+    ),
+    # Values that follow others.
+    (("dims=${dimensions}",), "dims: Interpolation key 'dimensions' not found"),
+    (("seed=${oc.env:NO_SUCH_VARIABLE}",), "seed: "),
+    (("data=hub",), "data.dataset: missing: give it a value, data.dataset=..."),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_each_mistake_has_its_message(words: tuple[str, ...], message: str, shell: Shell, tmp_path: Path) -> None:
+    outcome = shell(*words)
+
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.said
+    assert files_in(tmp_path) == []
+    assert outcome.seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "model: missing: give it a value, model=..."),
+        (("model=./nowhere",), "encoder.model: ./nowhere does not exist"),
+        (("model=embedded:e5_small", "optimizer=adamw"), "optimizer: unknown key"),
+        (("model=embedded:e5_small", "dim=[64]"), "dim: unknown key; did you mean dims?"),
+        (("model=embedded:e5_small", "+experiment=bmf"), "Could not override 'loss'"),
+    ],
+)
+def test_each_mistake_in_evaluation_has_its_message(
+    words: tuple[str, ...], message: str, shell: Shell, tmp_path: Path
+) -> None:
+    outcome = shell(*words, command=cli.evaluate)
+
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.said
+    assert files_in(tmp_path) == []
+
+
+def test_the_composed_configuration_can_be_read(shell: Shell, tmp_path: Path) -> None:
+    outcome = shell("--cfg", "job", "+experiment=debug", "dims=[64,32]", "+trainer.max_time=1")
+
+    config = yaml.safe_load(outcome.out)
+    assert outcome.code == 0
+    assert (config["name"], config["dims"], config["batch_size"]) == ("debug", [64, 32], 8)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- What follows a right command ----------------------------------------------------------------------------------
+
+
+Task = Callable[[Mapping[str, Any], Path], float]
+
+
+@pytest.fixture
+def task(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], None]:
+    """Puts a function in the place of the training."""
+
+    def put(function: Task) -> None:
+        module = ModuleType("matryoshka.tasks.train")
+        module.train = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    return put
+
+
+def run_folder(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "outputs" / "train").iterdir()
+    return folder
+
+
+def test_a_right_command_reaches_the_task_with_its_values_and_a_folder(
+    shell: Shell, task: Callable[[Task], None], tmp_path: Path
+) -> None:
+    seen: list[tuple[Mapping[str, Any], Path]] = []
+    task(lambda config, folder: seen.append((config, folder)) or 0.5)  # type: ignore[func-returns-value]
+
+    outcome = shell("dims=[64,32]", "optimizer.lr=1e-4")
+
+    assert outcome.code == 0
+    ((config, folder),) = seen
+    assert (config["dims"], config["optimizer"]["lr"]) == ([64, 32], 1e-4)
+    assert config["sampler"]["batch_size"] == 32  # resolved
+    assert folder == run_folder(tmp_path)
+    assert (folder / ".hydra" / "overrides.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("the disk burst"), ValueError("the disk burst"), InstantiationException("the disk burst")]
+)
+def test_a_task_that_fails_exits_with_1_and_keeps_the_traceback_in_its_log(
+    error: Exception, shell: Shell, task: Callable[[Task], None], tmp_path: Path
+) -> None:
+    def failing(config: Mapping[str, Any], folder: Path) -> float:
+        raise error
+
+    task(failing)
+    outcome = shell("dims=[64]")
+
+    log = run_folder(tmp_path) / "train.log"
+    assert outcome.code == 1
+    assert outcome.err == f"{type(error).__name__}: the disk burst; the traceback is in {log}\n"
+    text = log.read_text(encoding="utf-8")
+    assert "Traceback (most recent call last)" in text
+    assert "in failing" in text
+    assert f"{type(error).__name__}: the disk burst" in text
+
+
+def test_data_that_cannot_be_used_is_a_mistake_of_the_user(
+    shell: Shell, task: Callable[[Task], None], tmp_path: Path
+) -> None:
+    def failing(config: Mapping[str, Any], folder: Path) -> float:
+        raise DataError("pairs.jsonl, row 3: 'anchor' is empty")
+
+    task(failing)
+    outcome = shell("dims=[64]")
+
+    assert outcome.code == 2
+    assert outcome.err == "pairs.jsonl, row 3: 'anchor' is empty\n"
+    assert files_in(tmp_path) == []
+
+
+def test_what_a_failed_task_wrote_is_kept(shell: Shell, task: Callable[[Task], None], tmp_path: Path) -> None:
+    def failing(config: Mapping[str, Any], folder: Path) -> float:
+        (folder / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
+        raise DataError("no more rows")
+
+    task(failing)
+
+    assert shell("dims=[64]").code == 2
+    assert "metrics.jsonl" in files_in(run_folder(tmp_path))
+
+
+def test_an_interrupted_task_exits_as_shells_expect(shell: Shell, task: Callable[[Task], None]) -> None:
+    def interrupted(config: Mapping[str, Any], folder: Path) -> float:
+        raise KeyboardInterrupt
+
+    task(interrupted)
+    outcome = shell("dims=[64]")
+
+    assert outcome.code == 130
+    assert outcome.err == "interrupted\n"
+
+
+@pytest.mark.parametrize("words", [("-m", "seed=1,2,3"), ("seed=1,2,3", "-m"), ("seed=1,2,3", "--multirun")])
+def test_a_sweep_runs_a_job_for_each_value(
+    words: tuple[str, ...], shell: Shell, task: Callable[[Task], None], tmp_path: Path
+) -> None:
+    jobs: dict[str, int] = {}
+    task(lambda config, folder: jobs.setdefault(folder.name, config["seed"]) * 1.0)
+
+    assert shell(*words).code == 0
+    assert jobs == {"seed=1": 1, "seed=2": 2, "seed=3": 3}
+    assert len(list((tmp_path / "multirun").rglob("summary.csv"))) == 1
+
+
+def test_a_failing_job_does_not_stop_a_sweep_but_is_not_forgotten(shell: Shell, task: Callable[[Task], None]) -> None:
+    done: list[int] = []
+
+    def failing_once(config: Mapping[str, Any], folder: Path) -> float:
+        if config["seed"] == 1:
+            raise RuntimeError("the disk burst")
+        done.append(config["seed"])
+        return 0.5
+
+    task(failing_once)
+    outcome = shell("-m", "seed=1,2,3")
+
+    assert outcome.code == 1
+    assert done == [2, 3]
+    assert "the disk burst" in outcome.said
