@@ -77,7 +77,7 @@ FORMULAS: dict[str, tuple[dict[str, float], Callable[[int], float]]] = {
         {"cycles": 3},
         lambda s: 0.5 * (1 + math.cos(math.pi * (3 * after_warmup(s) % 1))),
     ),
-    "polynomial": ({"power": 3.0, "end": 0.1}, lambda s: 0.1 + 0.9 * (1 - after_warmup(s)) ** 3),
+    "polynomial": ({"power": 3.0}, lambda s: (1 - after_warmup(s)) ** 3),
     "inverse_square_root": ({}, lambda s: math.sqrt(WARMUP / s)),
     "warmup_stable_decay": (
         {"decay": 10},

@@ -136,7 +136,25 @@ Task = Callable[[Mapping[str, Any], Path], float]
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def task(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], None]:
+    """Puts a function in the place of the tasks."""
+
+    def put(function: Task) -> None:
+        for name in ("train", "evaluate"):
+            module = ModuleType(f"matryoshka.tasks.{name}")
+            setattr(module, name, function)
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    return put
+
+
+@pytest.fixture
+def shell(
+    task: Callable[[Task], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Shell]:
     """Gives a command in an empty folder, as `python train.py` would run it; tasks do nothing."""
     task(lambda config, folder: 0.0)
     monkeypatch.chdir(tmp_path)
@@ -173,6 +191,7 @@ MISTAKES = [
     (("loss=[ranking2]",), "loss=ranking2: unknown choice; did you mean ranking? there are ranking, "),
     (("logger=",), "logger=: unknown choice; there are csv, none"),
     (("logger=null",), "logger=null: a group takes the name of a choice; --help lists them"),
+    (("loss={a: 3}",), "loss: takes the name of a choice; its values are changed one by one, loss.<key>=<value>"),
     (("+logger=wandb",), "logger has a choice already; write logger=... without +"),
     # Words that are no override.
     (("seed",), "seed: not of the form key=value"),
@@ -195,6 +214,7 @@ MISTAKES = [
         ("scheduler=cosine", "scheduler.cycles=1"),
         "scheduler.cycles: is not set by default; write +scheduler.cycles=...",
     ),
+    (("data=hub", "data.documents=[x]"), "data.documents: unknown key; there are name, dataset"),  # other data has it
     (("scheduler.updates=3",), "scheduler.updates: is set by the run itself; remove it"),
     (
         ("encoder.prompts={query: a, passage: b}",),

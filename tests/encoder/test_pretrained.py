@@ -274,7 +274,7 @@ class FakeSession:
 @pytest.mark.parametrize("model", ["nobody/no-model", "no-model"])
 def test_a_hub_name_without_the_hub_is_a_quick_error(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     session, start = FakeSession(200, {}), time.monotonic()
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: session)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
     ((key, message),) = Pretrained(model).problems()
 
     assert key == "model"
@@ -287,7 +287,7 @@ def test_a_hub_name_without_the_hub_is_a_quick_error(model: str, monkeypatch: py
 
 def online(monkeypatch: pytest.MonkeyPatch, session: FakeSession) -> FakeSession:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: session)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
     return session
 
 

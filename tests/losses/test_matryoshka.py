@@ -160,9 +160,7 @@ def test_a_zero_vector_gives_finite_values_and_gradients() -> None:
         assert torch.equal(nested[dim][1], torch.zeros(4))
     total = MatryoshkaLoss(RankingLoss(), DIMS)(anchors_BD, candidates_ND).total
     assert total.isfinite()
-    assert all(
-        gradient.isfinite().all() for gradient in torch.autograd.grad(total, (anchors_BD, candidates_ND))
-    )
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(total, (anchors_BD, candidates_ND)))
 
 
 @pytest.mark.parametrize("weights", [[], [1.0, 1.0, 1.0], [1.0] * 5])

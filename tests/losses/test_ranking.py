@@ -38,9 +38,7 @@ def test_ranking_loss_equals_a_loop(shape: tuple[int, int], masked: bool) -> Non
 
     loss, expected = ranking_loss(scores_BN, mask_BN), loss_by_loop(scores_BN, mask_BN)
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-12)
-    torch.testing.assert_close(
-        *(torch.autograd.grad(x, scores_BN)[0] for x in (loss, expected)), rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(*(torch.autograd.grad(x, scores_BN)[0] for x in (loss, expected)), rtol=0, atol=1e-12)
 
 
 def test_gradcheck() -> None:

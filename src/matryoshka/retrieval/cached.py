@@ -50,6 +50,7 @@ def _key(encoder: Encoder, data: RetrievalSet, dims: Sequence[int], evaluator: E
         torch.__version__,
         str(encoder.device.type),
         encoder.name,
+        type(encoder.pooling).__qualname__,
         encoder.pooling.modes,
         encoder.prompts,
         encoder.max_seq_length,
