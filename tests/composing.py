@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from matryoshka.cli import configuration_folder
@@ -28,8 +31,25 @@ BGE_M3 = {
 def composed(*words: str, primary: Primary = "train") -> DictConfig:
     """What Hydra makes of the words; nothing is resolved or checked yet."""
     register_resolvers()
+    choices = tuple(word for word in words if _chooses(word))
+    values = [word for word in words if word not in choices]
+    # The same choices give the same files; what an experiment chooses depends on the machine.
+    experiment = any("experiment=" in word or "sweep=" in word for word in choices)
+    config = (_chosen.__wrapped__ if experiment else _chosen)(choices, primary).copy()
+    parsed = OverridesParser.create().parse_overrides(values)
+    ConfigLoaderImpl._apply_overrides_to_config(parsed, config)  # as compose does with all of them
+    return config
+
+
+def _chooses(word: str) -> bool:
+    key = word.lstrip("+~").partition("=")[0]
+    return key.startswith("hydra.") or (configuration_folder() / key).is_dir()
+
+
+@cache
+def _chosen(choices: tuple[str, ...], primary: Primary) -> DictConfig:
     with hydra.initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        return hydra.compose(primary, overrides=list(words))
+        return hydra.compose(primary, overrides=list(choices))
 
 
 def plain(*words: str, primary: Primary = "train") -> dict[str, Any]:

@@ -112,8 +112,6 @@ def test_a_mistake_ends_at_once_with_a_message(words: tuple[str, ...], message: 
     ("words", "code", "said"),
     [
         ((), 2, "usage: matryoshka {train,evaluate}"),
-        (("trian",), 2, "usage: matryoshka {train,evaluate}"),
-        (("--help",), 0, "usage: matryoshka {train,evaluate}"),
         (("evaluate",), 2, "model: missing: give it a value, model=..."),
         (("train", "--cfg", "job"), 0, "accumulation_across_epochs: carry"),
     ],
@@ -180,6 +178,15 @@ def shell(
         root.removeHandler(handler)
         handler.close()
     root.handlers[:], root.level = handlers, level
+
+
+@pytest.mark.parametrize(("word", "code"), [("trian", 2), ("dims=[64]", 2), ("--help", 0), ("-h", 0)])
+def test_a_word_that_is_no_command_shows_how_it_is_used(word: str, code: int, shell: Shell) -> None:
+    outcome = shell(word, command=cli.main)
+
+    assert outcome.code == code
+    assert (outcome.err if code else outcome.out).startswith("usage: matryoshka {train,evaluate}")
+    assert "Traceback" not in outcome.said
 
 
 MISTAKES = [
@@ -360,7 +367,7 @@ def test_a_sweep_runs_a_job_for_each_value(
         metrics = {64: {"ndcg@10": config["seed"] / 10}}
         write_config(folder, {"evaluator": {"select": "ndcg@10"}})
         write_result(folder, EvaluationResult("tiny", "pairs", 1, 1, 64, metrics))
-        return config["seed"] / 10
+        return float(config["seed"] / 10)
 
     task(measured)
 

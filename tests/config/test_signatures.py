@@ -249,7 +249,7 @@ def test_an_alias_of_a_literal_is_read_where_it_is_and_where_it_is_imported(writ
     parameters = parameters_of(f"{package}.uses.pool")
 
     assert parameters["mode"].annotation == mode
-    assert parameters["modes"].annotation == Sequence[mode] | None  # type: ignore[valid-type]
+    assert parameters["modes"].annotation == Sequence[mode] | None
     assert list(bound("", {"mode": "max"}, parameters)) == [("mode", "\"max\" is not 'cls' or 'mean'")]
     assert list(bound("", {"mode": "cls", "modes": ["mean"]}, parameters)) == []
 

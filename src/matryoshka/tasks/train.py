@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
+from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.datamodule import PairsModule
 from matryoshka.encoder.encoder import Encoder, Precision
@@ -25,8 +27,9 @@ from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.environment import environment
-from matryoshka.report.record import EncoderSummary, TrainingRecord
+from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
 from matryoshka.retrieval.cached import cached_evaluation
+from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.tasks.setup import nested_dims, pairs_summary, quiet_libraries, stand_in, with_precision
 
 Config = Mapping[str, Any]
@@ -43,55 +46,37 @@ def train(config: Config, folder: Path) -> float:
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
 
-    source = instantiate(config["data"], _convert_="all")
-    pairs, held_out = source.training_pairs(), source.retrieval_set()
-    pooling = instantiate(config["pooling"], _convert_="all") if config["pooling"] else None
-    encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling)
-    prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
-    tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
+    room = _load(config)
+    files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
+    plan = _plan(config, room.batches)
+    terminal.announce(config, room.encoder, room.summary, room.held_out, plan, reason, stand_in(config))
 
-    # Only now: a mistake in data or model leaves no folder behind.
-    files.write_config(folder, config)
-    data = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
-    epochs, limit = config["trainer"]["max_epochs"], config["trainer"].get("limit_train_batches")
-    plan = TrainingPlan(data.micro_batches(epochs, limit), config["accumulation"], config["accumulation_across_epochs"])
-    replaced, summary = stand_in(config), pairs_summary(source.name, pairs, tokens)
-    terminal.announce(config, encoder, summary, held_out, plan, reason, replaced)
-
-    evaluator = instantiate(config["evaluator"], _convert_="all")
+    evaluator: Evaluator = instantiate(config["evaluator"], _convert_="all")
     precision: Precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
-    measure = partial(evaluator.evaluate, encoder, held_out, config["dims"], precision=precision, progress=True)
-    trainer, log, checkpoint = _trainer(config, folder, plan, evaluator.selected(config["dims"]), measure)
-    encoder.to(trainer.strategy.root_device)
-    base = cached_evaluation(encoder, held_out, config["dims"], evaluator, precision, measure)
+    how = {"dims": config["dims"], "precision": precision, "progress": True}
+    measure = partial(evaluator.evaluate, room.encoder, room.held_out, **how)
+    selected = evaluator.selected(config["dims"])
+    trainer, log, checkpoint = _trainer(config, folder, plan, selected, measure)
+    room.encoder.to(trainer.strategy.root_device)
+    base = cached_evaluation(room.encoder, room.held_out, config["dims"], evaluator, precision, measure)
     log.log_metrics({**base.flat(), "epoch": 0.0}, step=0)
     terminal.show_result(base, None, title="base (untrained)")
-    terminal.show_estimate(base, summary, plan, config["batch_size"])
+    terminal.show_estimate(base, room.summary, plan, config["batch_size"])
 
-    module = EmbeddingModule(
-        encoder,
-        MatryoshkaLoss(instantiate(config["loss"], _convert_="all"), config["dims"], config["dim_weights"]),
-        plan,
-        instantiate(config["optimizer"], _convert_="all"),
-        instantiate(config["scheduler"], _convert_="all"),
-        config["max_grad_norm"],
-        config["trainer"].get("log_every_n_steps") or 10,
-    )
-    _fit(trainer, module, data)
-
+    module = _module(config, room.encoder, plan)
+    _fit(trainer, module, room.batches)
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
-    encoder.to(trainer.strategy.root_device)
-    tuned = measure()
+    room.encoder.to(trainer.strategy.root_device)
     record = TrainingRecord(
         name=config["name"],
-        base_model=encoder.name,
-        stand_in=replaced,
-        encoder=EncoderSummary.of(encoder),
-        pairs=summary,
+        base_model=room.encoder.name,
+        stand_in=stand_in(config),
+        encoder=EncoderSummary.of(room.encoder),
+        pairs=room.summary,
         base=base,
-        tuned=tuned,
-        selected=evaluator.selected(config["dims"]),
+        tuned=measure(),
+        selected=selected,
         history=tuple(log.rows),
         saved_step=best["global_step"],
         updates=plan.updates,
@@ -99,14 +84,58 @@ def train(config: Config, folder: Path) -> float:
         environment=environment(),
         seconds=time.perf_counter() - start,
     )
-    shutil.rmtree(folder / "checkpoints")  # the kept weights are in the encoder, and soon in model/
-    exporter = instantiate(config["export"], _convert_="all") if config["export"] else None
-    written = files.write_training(folder, record, encoder.cpu(), exporter)
+    _write(folder, record, room.encoder.cpu(), trainer)
+    return record.tuned.flat()[selected]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What a run reads: the encoder, its training batches, and what it is measured on."""
+
+    encoder: Encoder
+    batches: PairsModule
+    held_out: RetrievalSet
+    summary: PairsSummary
+
+
+def _load(config: Config) -> _Loaded:
+    source = instantiate(config["data"], _convert_="all")
+    pairs, held_out = source.training_pairs(), source.retrieval_set()
+    pooling = instantiate(config["pooling"], _convert_="all") if config["pooling"] else None
+    encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling)
+    prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
+    tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
+    batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
+    return _Loaded(encoder, batches, held_out, pairs_summary(source.name, pairs, tokens))
+
+
+def _plan(config: Config, batches: PairsModule) -> TrainingPlan:
+    trainer = config["trainer"]
+    counts = batches.micro_batches(trainer["max_epochs"], trainer.get("limit_train_batches"))
+    return TrainingPlan(counts, config["accumulation"], config["accumulation_across_epochs"])
+
+
+def _module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
+    loss = instantiate(config["loss"], _convert_="all")
+    return EmbeddingModule(
+        encoder,
+        MatryoshkaLoss(loss, config["dims"], config["dim_weights"]),
+        plan,
+        instantiate(config["optimizer"], _convert_="all"),
+        instantiate(config["scheduler"], _convert_="all"),
+        config["max_grad_norm"],
+        config["trainer"].get("log_every_n_steps") or 10,
+    )
+
+
+def _write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.Trainer) -> None:
+    exporter = instantiate(record.config["export"], _convert_="all") if record.config["export"] else None
+    written = files.write_training(folder, record, encoder, exporter)
+    shutil.rmtree(folder / "checkpoints")  # model/ has the same weights; without an export none were wanted
     for logger in trainer.loggers:
         if hasattr(logger, "finish_record"):
             logger.finish_record(record, folder)
     terminal.show_training(record, written)
-    return float(tuned.flat()[record.selected])
 
 
 def _fit(trainer: pl.Trainer, module: EmbeddingModule, data: PairsModule) -> None:
