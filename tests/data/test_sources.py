@@ -315,3 +315,10 @@ def test_a_hub_set_out_of_reach_is_an_error_of_one_line(monkeypatch: pytest.Monk
     with pytest.raises(DataError) as error:
         HubPairs("h", "owner/name").training_pairs()
     assert str(error.value) == "data set 'owner/name', split 'train', cannot be loaded: no route"
+
+
+def test_one_column_under_two_names_is_a_problem(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", ROWS)
+    problems = dict(PairFiles("x", path, path, anchor="question", positive="question").problems())
+
+    assert "name one column twice" in problems["positive"]

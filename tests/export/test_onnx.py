@@ -17,9 +17,7 @@ BATCHES = [["x"], ["Die Schule und das Haus", "x", "ein Text, der länger ist al
 
 
 @pytest.mark.parametrize("largest_file", [onnx.LARGEST_FILE, 0])
-def test_onnxruntime_gives_equal_embeddings(
-    largest_file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_onnxruntime_gives_equal_embeddings(largest_file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     monkeypatch.setattr(onnx, "LARGEST_FILE", largest_file)

@@ -100,9 +100,7 @@ def test_the_transformers_files_know_nothing_of_us(encoder: Encoder, tmp_path: P
     for path in folder.rglob("*.json"):
         assert "matryoshka" not in path.read_text(encoding="utf-8")
     assert read(folder / "config.json")["architectures"] == ["XLMRobertaModel"]
-    assert (
-        read(folder / "tokenizer_config.json")["tokenizer_class"] == "PreTrainedTokenizerFast"
-    )  # 4.44 knows it
+    assert read(folder / "tokenizer_config.json")["tokenizer_class"] == "PreTrainedTokenizerFast"  # 4.44 knows it
     assert stat.S_IMODE((folder / "model.safetensors").stat().st_mode) == 0o644
     with safe_open(folder / "model.safetensors", "pt") as weights:
         assert set(weights.keys()) == set(encoder.backbone.state_dict())
@@ -128,9 +126,7 @@ def test_reloads_with_equal_embeddings(modes: tuple[Mode, ...], tmp_path: Path) 
             theirs.encode(TEXTS, prompt_name=prompt), ours.encode(TEXTS, prompt=prompt), atol=1e-5
         )
     cut = SentenceTransformer(str(folder), device="cpu", truncate_dim=16)
-    np.testing.assert_allclose(
-        cut.encode(TEXTS, normalize_embeddings=True), ours.encode(TEXTS, dim=16), atol=1e-5
-    )
+    np.testing.assert_allclose(cut.encode(TEXTS, normalize_embeddings=True), ours.encode(TEXTS, dim=16), atol=1e-5)
 
 
 def test_truncate_dim_is_kept(encoder: Encoder, tmp_path: Path) -> None:
@@ -151,9 +147,7 @@ def test_replaces_an_older_model_whole(encoder: Encoder, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_failure_leaves_the_older_model(
-    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_leaves_the_older_model(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save(encoder, tmp_path)
     before = (folder / "model.safetensors").read_bytes()
 

@@ -48,9 +48,7 @@ def test_model_index_is_the_tuned_result_to_the_last_digit() -> None:
             dataset_type=f"dim_{dim}",
             dataset_name=f"dim {dim}",
             metric_type=f"cosine_{name}",
-            metric_name={"accuracy@1": "Cosine Accuracy@1", "ndcg@10": "Cosine Ndcg@10"}.get(
-                name, "Cosine Map@100"
-            ),
+            metric_name={"accuracy@1": "Cosine Accuracy@1", "ndcg@10": "Cosine Ndcg@10"}.get(name, "Cosine Map@100"),
             metric_value=shown.tuned.metrics[dim][name],
         )
         for dim in DIMS

@@ -18,9 +18,7 @@ DIMS = (768, 512, 256, 128, 64)
 
 
 def result(*values: float, data: str = "German help") -> EvaluationResult:
-    metrics = {
-        dim: {"ndcg@10": value, "map@100": value / 2} for dim, value in zip(DIMS, values, strict=False)
-    }
+    metrics = {dim: {"ndcg@10": value, "map@100": value / 2} for dim, value in zip(DIMS, values, strict=False)}
     return EvaluationResult("model", data, 499, 1999, 768, metrics)
 
 
@@ -37,9 +35,7 @@ def test_lines_are_the_results() -> None:
     lines = {str(line.get_label()): line for line in axes.lines}
     for label, shown in (("tuned", TUNED), ("base", BASE)):
         np.testing.assert_array_equal(lines[label].get_xdata(), DIMS[::-1])
-        np.testing.assert_array_equal(
-            lines[label].get_ydata(), [shown.metrics[dim]["map@100"] for dim in DIMS[::-1]]
-        )
+        np.testing.assert_array_equal(lines[label].get_ydata(), [shown.metrics[dim]["map@100"] for dim in DIMS[::-1]])
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["64", "128", "256", "512", "768"]
     assert axes.get_legend() is None

@@ -53,7 +53,10 @@ class PairFiles:
     def problems(self) -> Iterator[Problem]:
         """Missing files, unknown endings and columns that a file does not have."""
         pair = [column for column in (self.anchor, self.positive, self.id) if column is not None]
-        yield from _file_problems("train", self.train, [self.anchor, self.positive, *self.negatives])
+        texts = [self.anchor, self.positive, *self.negatives]
+        if len(set(texts)) < len(texts):
+            yield "positive", f"the columns {', '.join(texts)} name one column twice; anchor and positive differ"
+        yield from _file_problems("train", self.train, texts)
         yield from _file_problems("evaluation", self.evaluation, pair)
         for i, path in enumerate(self.documents):
             yield from _file_problems(f"documents[{i}]", path, [self.positive])
