@@ -30,7 +30,7 @@ CONSOLE_SCRIPT = Path(sys.executable).with_name("matryoshka")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left behind."""
+    """What a command left behind. seconds: the processor's; on a busy machine the clock on the wall says little."""
 
     code: int
     out: str
@@ -45,11 +45,13 @@ class Outcome:
 def run(*command: str | Path, cwd: Path) -> Outcome:
     """A command in a process of its own."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120", "MATRYOSHKA_BMF": "nowhere"}
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
     )
-    return Outcome(done.returncode, done.stdout, done.stderr, time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Outcome(done.returncode, done.stdout, done.stderr, seconds)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -61,17 +63,12 @@ def files_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(("script", "header"), [("train.py", "Fine-tune"), ("evaluate.py", "Measure")])
 def test_help_is_quick_and_shows_choices_and_values(script: str, header: str, tmp_path: Path) -> None:
-    spent = []
     for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         outcome = run(PROJECT / script, "--help", cwd=tmp_path)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Time of the processor: on a busy machine the clock on the wall says little.
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if spent[-1] < 1.5:
+        if outcome.seconds < 1.5:
             break
 
-    assert min(spent) < 1.5
+    assert outcome.seconds < 1.5
     assert outcome.code == 0
     assert outcome.out.startswith(header)
     assert "encoder: bge_m3, e5_small" in outcome.out
@@ -162,7 +159,7 @@ def shell(
 
     def given(*words: str, command: Callable[[], None] = cli.train) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{command.__name__}.py", *words])
-        start = time.perf_counter()
+        start = time.process_time()
         code: Any = 0
         try:
             command()
@@ -171,7 +168,7 @@ def shell(
         finally:
             GlobalHydra.instance().clear()
         out, err = capsys.readouterr()
-        return Outcome(code, out, err, time.perf_counter() - start)
+        return Outcome(code, out, err, time.process_time() - start)
 
     yield given
     for handler in [handler for handler in root.handlers if handler not in handlers]:

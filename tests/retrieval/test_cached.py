@@ -49,7 +49,7 @@ def test_a_second_evaluation_is_not_measured(cache: Path, caplog: pytest.LogCapt
 
     assert len(log) == 1
     assert second == first
-    assert second.seconds == first.seconds
+    assert second.seconds == 0.0 < first.seconds  # no speed can be told from it
     assert len(list(cache.iterdir())) == 1
     assert caplog.messages == ["base evaluation: these weights were measured on these texts before"]
 

@@ -51,7 +51,7 @@ def why_not_bmf_pairs() -> str:
     """Why the card's pairs are not used; empty if they are in the user's folder."""
     folder = Path(bmf_folder())
     missing = [name for name in BMF_FILES if not (folder / name).is_file()]
-    return f"the card's pairs are not public and {folder} has no {' and '.join(missing)}" if missing else ""
+    return f"they are not public and {folder} has no {' and '.join(missing)}" if missing else ""
 
 
 def bmf_folder() -> str:

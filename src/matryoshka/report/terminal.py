@@ -97,6 +97,8 @@ def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
 
 def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPlan, batch_size: int) -> None:
     """How long the run will take, from the speed just measured: a training token costs about four evaluated ones."""
+    if not base.seconds:  # from an earlier run: the bar will tell
+        return
     rate = base.tokens / base.seconds
     per_pair = sum(mean for _, mean, _ in pairs.lengths.values())
     used = sum(min(count * batch_size, pairs.rows) for count in plan.micro_batches)
