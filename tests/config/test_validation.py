@@ -19,7 +19,7 @@ Words = str | Sequence[str]
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's folder with a few files in it, from which the command is given."""
     monkeypatch.chdir(tmp_path)
     row = {"question": "Wie?", "passage": "So.", "blank": ""}

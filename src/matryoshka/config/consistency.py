@@ -13,6 +13,7 @@ from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
+PRECISIONS = ("auto", "bf16-mixed", "32-true", "32", 32)
 POOLING = "matryoshka.encoder.pooling.Pooling"
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps itself.
@@ -29,8 +30,8 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
     if "trainer" in wrong:
         return
     trainer = config["trainer"]
-    if "trainer.precision" not in wrong and str(trainer.get("precision", "")).startswith("16"):
-        yield "trainer.precision", "fp16 is not supported; use auto, bf16-mixed or 32-true"
+    if "trainer.precision" not in wrong and trainer.get("precision", "auto") not in PRECISIONS:
+        yield "trainer.precision", f"{trainer['precision']} is not supported; use auto, bf16-mixed or 32-true"
     if "trainer.max_epochs" not in wrong and (trainer.get("max_epochs") or 0) < 1:
         yield "trainer.max_epochs", f"{trainer.get('max_epochs')} is not at least 1"
     if trainer.get("devices", 1) not in (1, "1") and not _is_one(trainer["devices"]):

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.errors import UserError
 from matryoshka.precision import choose_precision
 from matryoshka.report import files, terminal
 from matryoshka.tasks.setup import device_of, quiet_libraries
@@ -33,13 +34,15 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     dims = sorted(config.get("dims") or usual or [encoder.width], reverse=True)
     files.write_config(folder, {**config, "dims": dims, "precision": precision})
     evaluator = instantiate(config["evaluator"], _convert_="all")
+    if (selected := evaluator.selected(dims)).rpartition("_")[2] not in map(str, dims):
+        raise UserError(f"evaluator.select: {selected} is not measured, the dims are {dims}")
     result = evaluator.evaluate(encoder, held_out, dims, precision=precision, progress=True)
     counts = f"{result.queries:,} queries over {result.documents:,} documents"
     title = f"{result.model} on {result.data}: {counts}, {precision}"
     terminal.show_result(result, None, title=title)
     written = {"results": files.write_result(folder, result), "figure": files.write_figure(folder, result, None)[0]}
     terminal.show_paths({**written, "configuration": folder / "config.yaml"})
-    return float(result.flat()[evaluator.selected(dims)])
+    return float(result.flat()[selected])
 
 
 def _run_of(model: str) -> dict[str, Any] | None:

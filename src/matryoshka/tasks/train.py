@@ -12,6 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -22,6 +23,7 @@ from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.datamodule import PairsModule
 from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.errors import UserError
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
@@ -172,7 +174,8 @@ def _trainer(
     options = {key: value for key, value in config["trainer"].items() if key not in ours}
     if config["trainer"].get("enable_progress_bar", True):
         callbacks.append(TrainingProgress())
-    trainer: pl.Trainer = instantiate(
+    make = partial(
+        instantiate,
         options,
         _convert_="all",
         logger=loggers,
@@ -184,4 +187,7 @@ def _trainer(
         log_every_n_steps=1,
         default_root_dir=str(folder),
     )
-    return trainer, log, checkpoint
+    try:
+        return make(), log, checkpoint
+    except InstantiationException as error:  # Lightning refuses a device that is not there
+        raise UserError(f"trainer: {error.__cause__ or error}") from error
