@@ -83,7 +83,8 @@ class EmbeddingModule(pl.LightningModule):
         self.updates += 1
         self._rows.updates += 1
         if self.updates % self.log_every == 0:
-            self.record({**self._rows.close(), "train/learning_rate": rate, "train/gradient_norm": float(norm)})
+            row, self._rows = self._rows.close(), _SinceLastRow()
+            self.record({**row, "train/learning_rate": rate, "train/gradient_norm": float(norm)})
 
     def pause_clock(self) -> None:
         """What follows until the next epoch is not training."""
@@ -116,12 +117,11 @@ class _SinceLastRow:
         self.seconds += time.perf_counter() - self.clock
 
     def close(self) -> dict[str, float]:
-        """The row: means over the updates since the last one; starts the next."""
+        """The row: means over the updates since the last one."""
         loss = torch.stack(self.losses).sum() / self.updates
         dims = {d: torch.stack([row[d] for row in self.dim_losses]).sum() / self.updates for d in self.dim_losses[0]}
         row = {"train/loss": float(loss)} | {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
         self.pause()
         row["train/pairs_per_second"] = self.pairs / self.seconds
         row["train/tokens_per_second"] = self.tokens / self.seconds
-        self.__init__()  # type: ignore[misc]
         return row
