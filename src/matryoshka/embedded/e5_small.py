@@ -6,16 +6,15 @@
 import hashlib
 import importlib.util
 import logging
-import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
+from matryoshka.cache import cache_folder
 from matryoshka.errors import UserError
 
 WIDTH = 384
@@ -39,8 +38,7 @@ class EmbeddedEncoderError(UserError, RuntimeError):
 
 def folder() -> Path:
     """Where the encoder lies once prepared: below $MATRYOSHKA_CACHE, else below the user's cache folder."""
-    cache = os.environ.get("MATRYOSHKA_CACHE") or platformdirs.user_cache_dir("matryoshka")
-    return Path(cache).expanduser().absolute() / f"e5-small-{_BIN_SHA256[:12]}-{_FORMAT}"
+    return cache_folder() / f"e5-small-{_BIN_SHA256[:12]}-{_FORMAT}"
 
 
 def is_ready() -> bool:

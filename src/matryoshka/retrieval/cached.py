@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import platformdirs
 import torch
 
 import matryoshka
 from matryoshka.atomic import write_atomically
+from matryoshka.cache import cache_folder
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import tokenizer_fingerprint
 from matryoshka.encoder.encoder import Encoder, Precision
@@ -34,8 +32,7 @@ def cached_evaluation(
 ) -> EvaluationResult:
     """The result kept under a key of all that decides it, else measured now and kept."""
     key = _key(encoder, data, dims, evaluator, precision)
-    cache = Path(os.environ.get("MATRYOSHKA_CACHE") or platformdirs.user_cache_dir("matryoshka"))
-    path = cache / "evaluations" / f"{key}.json"
+    path = cache_folder() / "evaluations" / f"{key}.json"
     if path.is_file():
         log.info("base evaluation: these weights were measured on these texts before")
         found = EvaluationResult.from_dict(json.loads(path.read_text(encoding="utf-8")))

@@ -9,11 +9,10 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.precision import choose_precision
 from matryoshka.report import files, terminal
-from matryoshka.tasks.setup import device_of, quiet_libraries
+from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries
 
 USUAL_DIMS = (768, 512, 256, 128, 64)
 
@@ -28,8 +27,7 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
         chosen = run["precision"] if run else choose_precision(device).precision
         precision = "bf16" if "bf16" in chosen else "fp32"
     held_out = instantiate(config["data"], _convert_="all").retrieval_set()
-    pooling = instantiate(config["pooling"], _convert_="all") if config.get("pooling") else None
-    encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling).to(device)
+    encoder = load_encoder(config).to(device)
     usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
     dims = sorted(config.get("dims") or usual or [encoder.width], reverse=True)
     files.write_config(folder, {**config, "dims": dims, "precision": precision})

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from hydra.utils import instantiate
 
 from matryoshka.precision import choose_precision
 from matryoshka.report.record import PairsSummary
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from matryoshka.encoder.encoder import Encoder
 
 Config = Mapping[str, Any]
 
@@ -24,6 +27,13 @@ def nested_dims(config: Config) -> dict[str, Any]:
     dims, weights = config["dims"], config.get("dim_weights")
     order = sorted(range(len(dims)), key=lambda i: -dims[i])
     return {"dims": [dims[i] for i in order], "dim_weights": None if weights is None else [weights[i] for i in order]}
+
+
+def load_encoder(config: Config) -> Encoder:
+    """The configured encoder with the configured pooling; without one, with the pooling saved with the model."""
+    pooling = instantiate(config["pooling"], _convert_="all") if config.get("pooling") else None
+    encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling)
+    return encoder
 
 
 def device_of(accelerator: str) -> torch.device:

@@ -32,7 +32,7 @@ from matryoshka.report.environment import environment
 from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
 from matryoshka.retrieval.cached import cached_evaluation
 from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.tasks.setup import nested_dims, pairs_summary, quiet_libraries, stand_in, with_precision
+from matryoshka.tasks.setup import load_encoder, nested_dims, pairs_summary, quiet_libraries, stand_in, with_precision
 
 Config = Mapping[str, Any]
 
@@ -103,8 +103,7 @@ class _Loaded:
 def _load(config: Config) -> _Loaded:
     source = instantiate(config["data"], _convert_="all")
     pairs, held_out = source.training_pairs(), source.retrieval_set()
-    pooling = instantiate(config["pooling"], _convert_="all") if config["pooling"] else None
-    encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling)
+    encoder = load_encoder(config)
     prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
     tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
     batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
