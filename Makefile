@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: bmf test test-gpu lint bench docs clean
+.PHONY: bmf test test-gpu parity lint bench docs clean
 
 bmf: $(VENV)/run.installed  ## train the card's recipe (or its stand-in) and show what came of it
 	$(BIN)/python train.py +experiment=bmf
@@ -14,6 +14,9 @@ test: $(VENV)/dev.installed  ## every test, a process a core
 
 test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
 	$(BIN)/python -m pytest -m gpu
+
+parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table and docs/parity.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity -m 'not gpu' --numprocesses auto --dist loadfile --parity-page docs/parity.md
 
 lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff check .
