@@ -155,3 +155,13 @@ def test_equal_texts_of_two_columns_have_one_key() -> None:
     assert keys[0][0] == keys[1][1]
     assert len({key for row in keys for key in row}) == 3
     assert [len(batch) for batch in NoDuplicatesSampler(keys, 2)] == [1, 1]
+
+
+def test_copies_in_a_batch_are_masked_where_the_sampler_says_so() -> None:
+    rows = [PAIRS[0], PAIRS[1], PAIRS[4]]  # the first two share their passage
+    masked = PairsModule(PAIRS, partial(NoDuplicatesSampler, batch_size=4, clashes="mask")).collate(rows)
+
+    assert masked.mask_BN is not None
+    assert masked.mask_BN.int().tolist() == [[0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
+    assert masked.to("meta").mask_BN.device.type == "meta"  # type: ignore[union-attr]
+    assert module().collate(rows).mask_BN is None

@@ -17,8 +17,9 @@ from torch import Tensor
 from matryoshka import schedulers
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.data.packing import PackedBatch
-from matryoshka.data.samplers import ShuffledSampler
+from matryoshka.data.samplers import NoDuplicatesSampler, ShuffledSampler
 from matryoshka.datamodule import PairsModule
+from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import AcrossEpochs, TrainingPlan
@@ -190,3 +191,38 @@ def test_the_cards_recipe_equals_a_loop_written_out(tmp_path: Path) -> None:
     for name, value in module.encoder.state_dict().items():
         if not name.endswith("key.bias"):  # its gradient is 0 but for rounding, which AdamW makes steps of
             torch.testing.assert_close(value, expected[name], atol=2e-6, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_copies_that_meet_in_a_batch_are_no_negatives(tmp_path: Path) -> None:
+    """Rate 0, so that every loss is that of the first weights, each candidate's own text left out by hand."""
+    shared = Dataset.from_dict(
+        {
+            "anchor": [[0, 4 + i, 5, 2] for i in range(10)],
+            "positive": [[0, 20 + (0 if i < 7 else i), 6, 2] for i in range(10)],
+        }
+    )
+    data = PairsModule(shared, partial(NoDuplicatesSampler, batch_size=4, clashes="mask"))
+    encoder = tiny_encoder()
+    plan = TrainingPlan(data.micro_batches(1), 1)
+    loss = MatryoshkaLoss(RankingLoss(direction="both"), [32])
+    optimizer = partial(torch.optim.SGD, lr=0.0)
+    module = EmbeddingModule(encoder, loss, plan, optimizer, schedulers.constant, log_every=1)
+    log = MetricsFile(tmp_path / "metrics.jsonl")
+    fit(module, data, tmp_path, loggers=[log])
+
+    assert data.sampler.summary().clashing == 4
+    for rows, logged in zip(data.sampler.batches(), log.rows, strict=True):
+        texts = [shared[row]["positive"] for row in rows]
+        similarity_BB = cosines(encoder, [shared[row]["anchor"] for row in rows], texts)
+        losses = []
+        for i, text in enumerate(texts):
+            kept = [i, *(j for j in range(len(rows)) if texts[j] != text)]
+            for scores in (20 * similarity_BB[i, kept], 20 * similarity_BB[kept, i]):
+                losses.append(float(torch.logsumexp(scores, 0) - scores[0]))
+        assert logged["train/loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+
+
+def cosines(encoder: Encoder, rows: list[list[int]], columns: list[list[int]]) -> Tensor:
+    with torch.no_grad():
+        embeddings_SD = F.normalize(encoder(PackedBatch.from_ids([rows, columns])), dim=1)
+    return embeddings_SD[: len(rows)] @ embeddings_SD[len(rows) :].T

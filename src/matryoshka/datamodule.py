@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from matryoshka.data.clashes import no_negatives
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.samplers import ShuffledSampler
 
@@ -46,7 +47,8 @@ class PairsModule(pl.LightningDataModule):
 
     def collate(self, rows: Sequence[dict[str, Any]]) -> PackedBatch:
         """Rows of token ids to one packed batch, column by column."""
-        return PackedBatch.from_ids([[row[column] for row in rows] for column in self.columns])
+        columns = [[row[column] for row in rows] for column in self.columns]
+        return PackedBatch.from_ids(columns, no_negatives(columns) if self.sampler.mask_clashes else None)
 
     def micro_batches(self, epochs: int, limit: int | float | None = None) -> list[int]:
         """Micro-batches in each epoch, known before the first; limit as Lightning's limit_train_batches."""

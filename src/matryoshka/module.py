@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.losses.matryoshka import MatryoshkaLoss
+from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss
 from matryoshka.plan import TrainingPlan
 
 
@@ -64,10 +64,9 @@ class EmbeddingModule(pl.LightningModule):
         divisor, update = self.plan.window(self.current_epoch, batch_index)
         embeddings_SD = self.encoder(batch)
         anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
-        nested = self.loss(anchors_BD, candidates_ND)
+        nested = self.loss(anchors_BD, candidates_ND, batch.mask_BN)
         self.manual_backward(nested.total / divisor)
-        per_dim = {dim: loss / divisor for dim, loss in nested.per_dim.items()}
-        self._rows.add(batch, nested.total.detach() / divisor, per_dim)
+        self._rows.add(batch, nested, divisor)
         if update:
             self.update()
 
@@ -102,14 +101,17 @@ class _SinceLastRow:
 
     def __init__(self) -> None:
         self.losses: list[Tensor] = []
-        self.dim_losses: list[dict[int, Tensor]] = []
+        self.dim_losses: dict[int, list[Tensor]] = {}  # each with its share of an update
+        self.dim_shares: dict[int, float] = {}
         self.pairs = self.tokens = self.updates = 0
         self.seconds = 0.0
         self.clock = time.perf_counter()
 
-    def add(self, batch: PackedBatch, loss: Tensor, per_dim: dict[int, Tensor]) -> None:
-        self.losses.append(loss)
-        self.dim_losses.append(per_dim)
+    def add(self, batch: PackedBatch, loss: NestedLoss, divisor: int) -> None:
+        self.losses.append(loss.total.detach() / divisor)
+        for dim, value in loss.per_dim.items():
+            self.dim_losses.setdefault(dim, []).append(value / divisor)
+            self.dim_shares[dim] = self.dim_shares.get(dim, 0.0) + 1 / divisor
         self.pairs += batch.columns[0]
         self.tokens += sum(batch.lengths)
 
@@ -117,9 +119,9 @@ class _SinceLastRow:
         self.seconds += time.perf_counter() - self.clock
 
     def close(self) -> dict[str, float]:
-        """The row: means over the updates since the last one."""
+        """The row: mean loss of an update, and of each dim where it counted."""
         loss = torch.stack(self.losses).sum() / self.updates
-        dims = {d: torch.stack([row[d] for row in self.dim_losses]).sum() / self.updates for d in self.dim_losses[0]}
+        dims = {dim: torch.stack(losses).sum() / self.dim_shares[dim] for dim, losses in self.dim_losses.items()}
         row = {"train/loss": float(loss)} | {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
         self.pause()
         row["train/pairs_per_second"] = self.pairs / self.seconds

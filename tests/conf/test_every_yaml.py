@@ -175,6 +175,7 @@ def test_an_unreachable_hub_is_a_problem_of_the_model() -> None:
 CARD = {
     "dims": [768, 512, 256, 128, 64],
     "dim_weights": None,
+    "dims_per_step": None,
     "batch_size": 16,
     "accumulation": 16,
     "accumulation_across_epochs": "carry",
@@ -190,6 +191,7 @@ CARD = {
     "sampler._target_": "matryoshka.data.samplers.NoDuplicatesSampler",
     "sampler.batch_size": 16,
     "sampler.seed": 42,
+    "sampler.clashes": "smaller_batch",
     "optimizer._target_": "torch.optim.AdamW",
     "optimizer.lr": 2e-5,
     "optimizer.betas": [0.9, 0.999],

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matryoshka.data.samplers import NoDuplicatesSampler, ShuffledSampler
+from matryoshka.data.samplers import BatchSummary, NoDuplicatesSampler, ShuffledSampler
 
 CARD_ROWS, CARD_BATCH = 4957, 16
 
@@ -135,3 +135,53 @@ def test_a_passage_of_many_rows_costs_batches_but_no_row() -> None:
 @SAMPLERS
 def test_no_rows_make_no_batches(sampler: type[ShuffledSampler]) -> None:
     assert list(sampler([], 4)) == []
+
+
+def test_masked_clashes_keep_the_batches_full() -> None:
+    texts = card_like(0.3)
+    sampler = NoDuplicatesSampler(texts, CARD_BATCH, clashes="mask")
+
+    batches = list(sampler)
+    assert [len(batch) for batch in batches] == [16] * 309 + [13]
+    assert sorted(row for batch in batches for row in batch) == list(range(CARD_ROWS))
+    hub = int(0.3 * CARD_ROWS)
+    with_hub = [sum(row < hub for row in batch) for batch in batches]
+    assert min(with_hub) >= 1
+    summary = sampler.summary()
+    assert sampler.mask_clashes
+    assert (summary.extra, summary.sharing, summary.clashing) == (0, hub, hub - 310)
+
+
+def test_masked_and_smaller_batches_agree_where_nothing_clashes() -> None:
+    texts = [(i, 100 + i // 2) for i in range(64)]
+
+    assert list(NoDuplicatesSampler(texts, 8, clashes="mask")) == list(NoDuplicatesSampler(texts, 8))
+
+
+def test_a_summary_counts_what_copies_cost() -> None:
+    hub = int(0.3 * CARD_ROWS)
+    summary = NoDuplicatesSampler(card_like(0.3), CARD_BATCH).summary()
+
+    assert summary.batches == 310 + summary.extra == hub
+    assert summary.of_one_row > 1000
+    assert (summary.sharing, summary.clashing) == (hub, 0)
+    assert NoDuplicatesSampler(card_like(0), CARD_BATCH).summary() == BatchSummary(310)
+
+
+def test_a_summary_of_plain_batches_counts_rows_that_meet_a_copy() -> None:
+    sampler = ShuffledSampler([(0, 9), (1, 9), (2, 9), (3, 8)], batch_size=4)
+
+    assert sampler.summary() == BatchSummary(1, sharing=3, clashing=2)
+    assert not sampler.mask_clashes
+
+
+@SAMPLERS
+def test_a_pass_can_begin_amid_an_epoch(sampler: type[ShuffledSampler]) -> None:
+    made = sampler([(i, 100 + i // 2) for i in range(64)], 8)
+    made.set_epoch(3)
+    whole = list(made)
+
+    made.start_at(5)
+    assert list(made) == whole[5:]
+    assert list(made) == whole  # only that pass
+    assert len(made) == len(whole)

@@ -180,3 +180,41 @@ def test_the_inner_loss_sees_similarities_and_the_mask_only() -> None:
     mask_BN = torch.zeros(4, 6, dtype=torch.bool)
     MatryoshkaLoss(Watching(), DIMS)(draw(4, 24), draw(6, 24), mask_BN)
     assert seen == [((4, 6), mask_BN)] * len(DIMS)
+
+
+def test_some_dims_a_step_are_drawn_by_the_seed() -> None:
+    anchors_BD, candidates_ND = draw(4, 24), draw(4, 24, seed=1)
+    every = MatryoshkaLoss(RankingLoss(), DIMS, [1.0, 0.5, 0.25, 2.0])
+    whole = every(anchors_BD, candidates_ND).per_dim
+
+    def drawn(seed: int) -> list[list[int]]:
+        loss = MatryoshkaLoss(RankingLoss(), DIMS, [1.0, 0.5, 0.25, 2.0], dims_per_step=2, seed=seed)
+        steps = []
+        for _ in range(12):
+            nested = loss(anchors_BD, candidates_ND)
+            expected = torch.stack([every.weights[dim] * whole[dim] for dim in nested.per_dim]).sum()
+            torch.testing.assert_close(nested.total, expected, rtol=0, atol=1e-12)
+            steps.append(list(nested.per_dim))
+        return steps
+
+    assert drawn(7) == drawn(7) != drawn(8)
+    assert all(len(dims) == 2 for dims in drawn(7))
+    assert {dim for dims in drawn(7) for dim in dims} == set(DIMS)
+
+
+def test_in_evaluation_every_dim_counts_and_nothing_is_drawn() -> None:
+    loss = MatryoshkaLoss(RankingLoss(), DIMS, dims_per_step=2).eval()
+    before = loss.random.getstate()
+
+    assert set(loss(draw(4, 24), draw(4, 24, seed=1)).per_dim) == set(DIMS)
+    assert loss.random.getstate() == before
+
+
+@pytest.mark.parametrize("dims_per_step", [4, 9])
+def test_as_many_dims_a_step_as_there_are_is_all_of_them(dims_per_step: int) -> None:
+    assert set(MatryoshkaLoss(RankingLoss(), DIMS, None, dims_per_step)(draw(4, 24), draw(4, 24)).per_dim) == set(DIMS)
+
+
+def test_a_step_needs_a_dim() -> None:
+    with pytest.raises(ValueError, match="dims_per_step=0: at least one dim"):
+        MatryoshkaLoss(RankingLoss(), DIMS, None, 0)

@@ -6,6 +6,7 @@ pytest tests/parity --parity-page docs/parity.md       and, where all agree, as 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -86,7 +87,8 @@ class Summary:
         if not self.comparisons:
             return
         measured = rows(sorted(self.comparisons, key=lambda comparison: AREAS.index(comparison.area)))
-        Console(width=terminalreporter._tw.fullwidth).print(terminal_table(measured))
+        width = terminalreporter._tw.fullwidth if sys.stdout.isatty() else 150  # a log has no edge
+        Console(width=width).print(terminal_table(measured))
         if self.path and exitstatus == pytest.ExitCode.OK:
             write_atomically(self.path, page(measured))
             terminalreporter.write_line(f"all {len(measured)} items agree: {self.path}")

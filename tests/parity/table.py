@@ -81,7 +81,7 @@ def terminal_table(measured: Sequence[Row]) -> Table:
     """The table as a terminal shows it; what does not agree in red."""
     shown = Table(title="parity", title_justify="left", title_style="bold", pad_edge=False)
     for name in HEADER:
-        shown.add_column(name, justify="right" if name in HEADER[2:] else "left", overflow="fold")
+        shown.add_column(name, justify="right" if name in HEADER[2:] else "left")
     for area in dict.fromkeys(row.area for row in measured):
         shown.add_section()
         shown.add_row(f"[bold]{area}[/bold]")

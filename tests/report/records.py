@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from matryoshka.data.samplers import BatchSummary
 from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
 from matryoshka.retrieval.result import EvaluationResult
 
@@ -67,6 +68,7 @@ def record(*samples: tuple[str, str], **changes: Any) -> TrainingRecord:
         stand_in=(),
         encoder=EncoderSummary("XLMRobertaModel", 32, ("cls",), 1024, {"query": "query: ", "document": ""}),
         pairs=PairsSummary("letters", 4957, ("anchor", "positive"), lengths, tuple(pairs)),
+        batches=BatchSummary(310),
         base=result(0.1),
         tuned=result(0.2),
         selected="map@100/dim_16",

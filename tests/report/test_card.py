@@ -111,6 +111,7 @@ def test_loss_and_configuration_can_be_read_back() -> None:
         "direction": "positive_to_anchor",
         "matryoshka_dims": [32, 16, 8],
         "matryoshka_weights": [1.0, 0.5, 0.25],
+        "n_dims_per_step": -1,
     }
     assert yaml.safe_load(section(card, "```yaml").split("```")[0]) == weighted
 

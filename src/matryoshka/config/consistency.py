@@ -41,7 +41,9 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
             yield f"trainer.{key}", f"does not go with this training loop; remove it and use {ours}=..."
 
 
-def dims_problems(dims: Sequence[int], weights: Sequence[float] | None) -> Iterator[Problem]:
+def dims_problems(
+    dims: Sequence[int], weights: Sequence[float] | None, per_step: int | None = None
+) -> Iterator[Problem]:
     """Dims that cannot be trained or measured, and weights that do not go with them."""
     if not dims:
         yield "dims", "is empty; use for example dims=[768,512,256,128,64]"
@@ -54,6 +56,8 @@ def dims_problems(dims: Sequence[int], weights: Sequence[float] | None) -> Itera
     if weights is not None and len(weights) != len(dims):
         message = f"{len(weights)} weights for {len(dims)} dims; give one a dim or dim_weights=null"
         yield "dim_weights", message
+    if per_step is not None and not 1 <= per_step <= len(dims):
+        yield "dims_per_step", f"{per_step} of {len(dims)} dims cannot be drawn; use 1 to {len(dims)}, or null for all"
 
 
 def selection_problems(evaluator: Config, dims: Sequence[int] | None) -> Iterator[Problem]:

@@ -31,6 +31,7 @@ class TrainSchema:
     logger: Group | None = None
     export: Group | None = None
     dim_weights: list[float] | None = None
+    dims_per_step: int | None = None
     reference: Group = field(default_factory=dict)
 
 

@@ -34,8 +34,8 @@ def check_training(config: Config) -> None:
     structure = list(_structure(config, TrainSchema))
     broken = _broken(structure)
     problems = list(structure)
-    if not broken & {"dims", "dim_weights"}:
-        problems += dims_problems(config["dims"], config.get("dim_weights"))
+    if not broken & {"dims", "dim_weights", "dims_per_step"}:
+        problems += dims_problems(config["dims"], config.get("dim_weights"), config.get("dims_per_step"))
     problems += count_problems(config, {key for key, _ in structure})
     _raise(problems + _in_common(config, broken))
 

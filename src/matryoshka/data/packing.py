@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,18 +15,20 @@ class PackedBatch:
 
     input_ids_T: the sequences one after another. lengths: tokens of each sequence (on the host: no device sync).
     columns: how many of the sequences belong to each column (anchors first, then positives, then negatives).
+    mask_BN: candidates that are no negatives of a row, if there are any (see clashes.no_negatives).
     """
 
     input_ids_T: Tensor
     lengths: tuple[int, ...]
     columns: tuple[int, ...]
+    mask_BN: Tensor | None = None
 
     @classmethod
-    def from_ids(cls, columns: Sequence[Sequence[Sequence[int]]]) -> PackedBatch:
+    def from_ids(cls, columns: Sequence[Sequence[Sequence[int]]], mask_BN: Tensor | None = None) -> PackedBatch:
         """Pack the sequences of every column, in order."""
         sequences = [ids for column in columns for ids in column]
         flat = torch.tensor([i for ids in sequences for i in ids], dtype=torch.int64)
-        return cls(flat, tuple(map(len, sequences)), tuple(map(len, columns)))
+        return cls(flat, tuple(map(len, sequences)), tuple(map(len, columns)), mask_BN)
 
     @property
     def offsets(self) -> list[int]:
@@ -52,11 +54,17 @@ class PackedBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""
-        return PackedBatch(self.input_ids_T.to(device, non_blocking=non_blocking), self.lengths, self.columns)
+        ids_T, mask_BN = self.input_ids_T, self.mask_BN
+        return replace(
+            self,
+            input_ids_T=ids_T.to(device, non_blocking=non_blocking),
+            mask_BN=None if mask_BN is None else mask_BN.to(device, non_blocking=non_blocking),
+        )
 
     def pin_memory(self) -> PackedBatch:
         """The same batch in page-locked memory, from where copies to a GPU need not wait."""
-        return PackedBatch(self.input_ids_T.pin_memory(), self.lengths, self.columns)
+        mask_BN = None if self.mask_BN is None else self.mask_BN.pin_memory()
+        return replace(self, input_ids_T=self.input_ids_T.pin_memory(), mask_BN=mask_BN)
 
 
 def by_token_budget(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:

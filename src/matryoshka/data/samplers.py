@@ -3,25 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+
+from matryoshka.data.first_fit import first_fit, shared_texts
+
+Clashes = Literal["smaller_batch", "mask"]
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """An epoch's batches in numbers.
+
+    extra: batches more than the rows would fill. of_one_row: batches of one row, which has no negatives. sharing: rows
+    of which another row has a text too. clashing: rows that stand in a batch with one of their texts.
+    """
+
+    batches: int
+    extra: int = 0
+    of_one_row: int = 0
+    sharing: int = 0
+    clashing: int = 0
 
 
 class ShuffledSampler:
     """Batches of a permutation seeded by seed + epoch; the last batch may be smaller.
 
-    texts: per row the keys of its texts, one a column (only their number matters here).
+    texts: per row the keys of its texts, one a column (equal texts have equal keys).
     """
+
+    mask_clashes = False  # whether a text that meets its copy in a batch is to be left out of the loss
 
     def __init__(self, texts: Sequence[Sequence[int]], batch_size: int, seed: int = 42) -> None:
         self.texts = texts
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        self._shared = shared_texts(texts)
+        self._full = -(-len(texts) // batch_size)  # batches if none is smaller, but for the last
+        self._first = 0
+        self._made: tuple[int, list[list[int]]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order."""
         self.epoch = epoch
+
+    def start_at(self, batch: int) -> None:
+        """Let the next pass begin with this batch of its epoch: a run goes on where it was cut off."""
+        self._first = batch
 
     def permutation(self) -> list[int]:
         """The rows in this epoch's order."""
@@ -31,11 +62,27 @@ class ShuffledSampler:
 
     def batches(self) -> list[list[int]]:
         """All batches of this epoch, every row once."""
+        if self._made is None or self._made[0] != self.epoch:
+            self._made = (self.epoch, self._batches())
+        return self._made[1]
+
+    def _batches(self) -> list[list[int]]:
         order = self.permutation()
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
+    def summary(self) -> BatchSummary:
+        """This epoch's batches in numbers."""
+        return BatchSummary(
+            batches=len(self),
+            extra=len(self) - self._full,
+            of_one_row=sum(len(batch) == 1 for batch in self.batches()),
+            sharing=sum(map(bool, self._shared)),
+            clashing=sum(_repeats(batch, self._shared) for batch in self.batches()),
+        )
+
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches())
+        first, self._first = self._first, 0
+        return iter(self.batches()[first:])
 
     def __len__(self) -> int:
         return len(self.batches())
@@ -44,27 +91,32 @@ class ShuffledSampler:
 class NoDuplicatesSampler(ShuffledSampler):
     """No text twice in a batch, in any column: a row that clashes waits for the next batch.
 
-    The permutation is scanned from its head, as sentence-transformers' no_duplicates sampler does; rows that
-    clash keep their order. Every row is in exactly one batch; batches are smaller where nothing else is left.
+    The same batches as sentence-transformers' no_duplicates sampler makes with the same seed, in linear time.
+    clashes: what becomes of rows where one text has more rows than there are full batches. `smaller_batch`: more
+    batches, the last ones smaller (of one row at worst, which learns nothing). `mask`: as many batches as without
+    copies, and the loss leaves out a candidate that is no negative. Every row is in exactly one batch either way.
     """
 
-    def batches(self) -> list[list[int]]:
-        """All batches of this epoch, every row once, no text twice in a batch."""
-        waiting = self.permutation()
-        batches: list[list[int]] = []
-        while waiting:
-            batch: list[int] = []
-            seen: set[int] = set()
-            clashing: list[int] = []
-            for place, row in enumerate(waiting):
-                if seen.isdisjoint(self.texts[row]):
-                    batch.append(row)
-                    seen.update(self.texts[row])
-                    if len(batch) == self.batch_size:
-                        clashing += waiting[place + 1 :]
-                        break
-                else:
-                    clashing.append(row)
-            batches.append(batch)
-            waiting = clashing
-        return batches
+    def __init__(
+        self,
+        texts: Sequence[Sequence[int]],
+        batch_size: int,
+        seed: int = 42,
+        clashes: Clashes = "smaller_batch",
+    ) -> None:
+        super().__init__(texts, batch_size, seed)
+        self.mask_clashes = clashes == "mask"
+
+    def _batches(self) -> list[list[int]]:
+        most = self._full if self.mask_clashes else None
+        return first_fit(self.permutation(), self._shared, self.batch_size, most)
+
+
+def _repeats(batch: Sequence[int], shared: Sequence[Sequence[int]]) -> int:
+    """Rows of a batch with a text that an earlier row of it has."""
+    seen: set[int] = set()
+    count = 0
+    for row in batch:
+        count += not seen.isdisjoint(shared[row])
+        seen.update(shared[row])
+    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,26 +46,45 @@ class MatryoshkaLoss(nn.Module):
     """sum over dims of weight * loss(similarities of the first dim numbers): a sum, not a mean.
 
     loss: takes a matrix of similarities (B, N) and, at most, a mask. weights: one a dim, in the order of dims; 1 each
-    where none are given. Raises ValueError if their numbers differ.
+    where none are given. dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed`
+    (the same draws as sentence-transformers' n_dims_per_step makes after random.seed); none or too many: all of them.
+    Raises ValueError if weights and dims differ in number, or if dims_per_step is below 1.
     """
 
-    def __init__(self, loss: nn.Module, dims: Sequence[int], weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        loss: nn.Module,
+        dims: Sequence[int],
+        weights: Sequence[float] | None = None,
+        dims_per_step: int | None = None,
+        seed: int = 42,
+    ) -> None:
         super().__init__()
         weights = [1.0] * len(dims) if weights is None else list(weights)
         if len(weights) != len(dims):
             raise ValueError(f"{len(weights)} weights for {len(dims)} dims")
+        if dims_per_step is not None and dims_per_step < 1:
+            raise ValueError(f"dims_per_step={dims_per_step}: at least one dim must count")
         self.loss = loss
-        self.weights = dict(zip(dims, weights, strict=True))
+        self.weights = dict(sorted(zip(dims, weights, strict=True), reverse=True))
+        self.dims_per_step = dims_per_step
+        self.random = random.Random(seed)
 
     def forward(self, anchors_BD: Tensor, candidates_ND: Tensor, mask_BN: Tensor | None = None) -> NestedLoss:
         """The nested loss of B anchors and N candidates, positives first (candidate i belongs to anchor i)."""
         with torch.autocast(anchors_BD.device.type, enabled=False):
             losses = {
                 dim: self.loss(similarity_BN, mask_BN)
-                for dim, similarity_BN in nested_similarities(anchors_BD, candidates_ND, list(self.weights))
+                for dim, similarity_BN in nested_similarities(anchors_BD, candidates_ND, self._dims_of_this_step())
             }
             total = torch.stack([self.weights[dim] * loss for dim, loss in losses.items()]).sum()
         return NestedLoss(total, {dim: loss.detach() for dim, loss in losses.items()})
+
+    def _dims_of_this_step(self) -> list[int]:
+        dims = list(self.weights)
+        if not self.training or self.dims_per_step is None or self.dims_per_step >= len(dims):
+            return dims
+        return [dims[i] for i in self.random.sample(range(len(dims)), self.dims_per_step)]
 
 
 def _at_least_fp32(x: Tensor) -> Tensor:

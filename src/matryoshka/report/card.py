@@ -136,7 +136,9 @@ def _loss(record: TrainingRecord) -> dict[str, Any]:
     loss, dims = dict(record.config["loss"]), list(record.config["dims"])
     name = str(loss.pop("_target_")).rpartition(".")[2]
     weights = record.config["dim_weights"] or [1] * len(dims)
-    return {"loss": name, **loss, "matryoshka_dims": dims, "matryoshka_weights": list(weights)}
+    return {"loss": name, **loss, "matryoshka_dims": dims, "matryoshka_weights": list(weights)} | {
+        "n_dims_per_step": record.config.get("dims_per_step") or -1
+    }
 
 
 def _evaluation(record: TrainingRecord) -> dict[str, Any]:

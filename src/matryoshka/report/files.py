@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,6 +68,7 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "name": record.name,
         "stand_in": list(record.stand_in),
         "training_pairs": record.pairs.rows,
+        "batches": asdict(record.batches),
         "updates": record.updates,
         "saved_step": record.saved_step,
         "selected": record.selected,

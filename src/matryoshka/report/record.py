@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.data.samplers import BatchSummary
 from matryoshka.retrieval.result import EvaluationResult
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class TrainingRecord:
     real one. history: every logged row, with `step` (updates) and `epoch`; training rows have `train/loss`,
     evaluations the metrics by full name. saved_step: the update whose weights were kept; `tuned` is their
     evaluation. config: the resolved configuration, plain values. environment: versions and hardware.
-    seconds: the whole run.
+    seconds: the whole run. batches: those of the first epoch, in numbers.
     """
 
     name: str
@@ -71,6 +72,7 @@ class TrainingRecord:
     stand_in: tuple[str, ...]
     encoder: EncoderSummary
     pairs: PairsSummary
+    batches: BatchSummary
     base: EvaluationResult
     tuned: EvaluationResult
     selected: str

@@ -16,6 +16,7 @@ from matryoshka.retrieval.result import EvaluationResult
 
 if TYPE_CHECKING:
     from matryoshka.data.retrieval_set import RetrievalSet
+    from matryoshka.data.samplers import BatchSummary
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.plan import TrainingPlan
 
@@ -54,6 +55,22 @@ def announce(
         console.print(Text(f"stand-in: {sentence}", style="bold yellow"), soft_wrap=True)
     for label, line in lines.items():
         console.print(Text.assemble((f"{label:>8}  ", "bold"), line), soft_wrap=True)
+
+
+def show_batches(batches: BatchSummary, masked: bool) -> None:
+    """What copies of texts do to an epoch's batches; nothing if they do nothing."""
+    said = f"{batches.sharing:,} rows have a text that others have too: "
+    if batches.extra:
+        said += f"{batches.batches:,} batches an epoch where {batches.batches - batches.extra:,} would hold all rows, "
+        said += f"{batches.of_one_row:,} of them of one row, which learns nothing; sampler.clashes=mask keeps them full"
+    elif batches.clashing and masked:
+        said += f"{batches.clashing:,} meet it in their batch, and the loss leaves out what is no negative"
+    elif batches.clashing:
+        said += f"{batches.clashing:,} meet it in their batch, where a right answer is trained as a wrong one; "
+        said += "sampler=no_duplicates keeps them apart"
+    else:
+        return
+    console.print(Text.assemble(("batches  ", "bold"), (said, "yellow")), soft_wrap=True)
 
 
 def _device(config: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.data.samplers import BatchSummary
 from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.datamodule import PairsModule
 from matryoshka.encoder.encoder import Encoder, Precision
@@ -36,7 +37,14 @@ from matryoshka.tasks.setup import load_encoder, nested_dims, pairs_summary, qui
 
 Config = Mapping[str, Any]
 
-OPTIONAL: Config = {"logger": None, "export": None, "pooling": None, "dim_weights": None, "reference": {}}
+OPTIONAL: Config = {
+    "logger": None,
+    "export": None,
+    "pooling": None,
+    "dim_weights": None,
+    "dims_per_step": None,
+    "reference": {},
+}
 
 
 def train(config: Config, folder: Path) -> float:
@@ -52,6 +60,7 @@ def train(config: Config, folder: Path) -> float:
     files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
     plan = _plan(config, room.batches)
     terminal.announce(config, room.encoder, room.summary, room.held_out, plan, reason, stand_in(config))
+    terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
 
     evaluator: Evaluator = instantiate(config["evaluator"], _convert_="all")
     precision: Precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
@@ -76,6 +85,7 @@ def train(config: Config, folder: Path) -> float:
         stand_in=stand_in(config),
         encoder=EncoderSummary.of(room.encoder),
         pairs=room.summary,
+        batches=room.batch_summary,
         base=base,
         tuned=measure(),
         selected=selected,
@@ -98,6 +108,7 @@ class _Loaded:
     batches: PairsModule
     held_out: RetrievalSet
     summary: PairsSummary
+    batch_summary: BatchSummary
 
 
 def _load(config: Config) -> _Loaded:
@@ -107,7 +118,7 @@ def _load(config: Config) -> _Loaded:
     prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
     tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
     batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
-    return _Loaded(encoder, batches, held_out, pairs_summary(source.name, pairs, tokens))
+    return _Loaded(encoder, batches, held_out, pairs_summary(source.name, pairs, tokens), batches.sampler.summary())
 
 
 def _plan(config: Config, batches: PairsModule) -> TrainingPlan:
@@ -120,7 +131,7 @@ def _module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingMo
     loss = instantiate(config["loss"], _convert_="all")
     return EmbeddingModule(
         encoder,
-        MatryoshkaLoss(loss, config["dims"], config["dim_weights"]),
+        MatryoshkaLoss(loss, config["dims"], config["dim_weights"], config["dims_per_step"], config["seed"]),
         plan,
         instantiate(config["optimizer"], _convert_="all"),
         instantiate(config["scheduler"], _convert_="all"),
