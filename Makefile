@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# sentence-transformers 3.0.1, which wrote the published card. Its tokenizers have no wheels for Python 3.13 and newer.
+OLDEST := .venv-3.0.1
+OLDEST_PYTHON ?= $(PYTHON)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: bmf test test-gpu parity lint bench docs clean
@@ -32,7 +35,7 @@ docs: $(VENV)/run.installed  ## the table and figure of the README, from the new
 	$(BIN)/python scripts/readme_results.py "$$(dirname "$$(ls outputs/bmf/*/results.json | tail -n 1)")"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/run.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -43,4 +46,10 @@ $(VENV)/run.installed: pyproject.toml constraints.txt
 
 $(VENV)/dev.installed: $(VENV)/run.installed
 	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(OLDEST)/installed: tests/parity/release_3_0_1.txt
+	$(OLDEST_PYTHON) -c 'import sys; sys.exit("sentence-transformers 3.0.1 needs Python 3.11 or 3.12: make parity OLDEST_PYTHON=python3.12" if sys.version_info[:2] not in ((3, 11), (3, 12)) else 0)'
+	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
 	touch $@

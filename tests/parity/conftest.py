@@ -20,6 +20,8 @@ from torch import Tensor
 from matryoshka.atomic import write_atomically
 from tests.parity.table import AREAS, Comparison, page, rows, terminal_table
 
+PROJECT = Path(__file__).resolve().parents[2]
+
 
 class Parity:
     """Asserts that two sides agree, and keeps by how much they differ."""
@@ -50,6 +52,15 @@ class Parity:
 def parity(request: pytest.FixtureRequest) -> Parity:
     """Comparisons of the area that the test's module names in AREA."""
     return Parity(request.module.AREA, request.node.user_properties)
+
+
+@pytest.fixture(scope="session")
+def oldest_release() -> Path:
+    """The Python of an environment with sentence-transformers 3.0.1, the oldest release that we are compared with."""
+    python = PROJECT / ".venv-3.0.1" / "bin" / "python"
+    if not python.exists():
+        pytest.fail(f"{python} is not there: run `make parity`, which builds it")
+    return python
 
 
 def release(package: str) -> str:
