@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from torch import nn
 
 from matryoshka.data.packing import PackedBatch
@@ -165,3 +165,15 @@ def test_copies_in_a_batch_are_masked_where_the_sampler_says_so() -> None:
     assert masked.mask_BN.int().tolist() == [[0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
     assert masked.to("meta").mask_BN.device.type == "meta"  # type: ignore[union-attr]
     assert module().collate(rows).mask_BN is None
+
+
+def test_text_keys_of_selected_and_joined_rows() -> None:
+    """Arrow keeps such rows in chunks and by reference; the keys are those of the rows all the same."""
+    rows = concatenate_datasets([PAIRS.select([4, 1, 0]), PAIRS.select(range(2, 5))])
+    keys = text_keys(rows)
+
+    texts = [[tuple(row[column]) for column in PAIRS.column_names] for row in rows]
+    for i, row in enumerate(keys):
+        for j, other in enumerate(keys):
+            for a, key in enumerate(row):
+                assert [key == k for k in other] == [texts[i][a] == text for text in texts[j]]

@@ -222,7 +222,6 @@ def test_the_cards_table_says_what_the_recipe_says() -> None:
     assert f"{pairs:,}" in rows["pairs"][1]
 
 
-@pytest.mark.slow
 def test_the_examples_of_contributing_train_together(model: Path, tmp_path: Path) -> None:
     """In a copy of the project: one file and one YAML each, nothing else changed."""
     for part in ("src", "conf"):
