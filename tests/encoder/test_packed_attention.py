@@ -197,6 +197,18 @@ def test_packed_models_equal_the_model_on_each_sequence_alone(kind: str) -> None
         torch.testing.assert_close(packed_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)
+def test_a_pad_token_that_a_text_spells_out_has_the_models_position(kind: str) -> None:
+    spelt_out = [[0, 1, 7, 8, 2], [0, 9, 2], [0, 7, 1, 1, 8, 9, 1, 2], [1], [0, 5, 6, 7, 2]]
+    packed_SD = encoder(backbone(kind))(PackedBatch.from_ids([spelt_out]))
+
+    model = backbone(kind)
+    for ids, packed_D in zip(spelt_out, packed_SD, strict=True):
+        ids_1L = torch.tensor([ids])
+        hidden_LH = model(input_ids=ids_1L, attention_mask=torch.ones_like(ids_1L)).last_hidden_state[0]
+        torch.testing.assert_close(packed_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)
+
+
 def test_gradient_checkpointing_changes_no_gradient() -> None:
     plain, checkpointed = encoder(backbone("xlm-roberta")).train(), encoder(backbone("xlm-roberta")).train()
     enable = "activation_checkpointing_enable"  # older than transformers 5.23: gradient_...

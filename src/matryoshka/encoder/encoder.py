@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch, by_token_budget
 from matryoshka.data.tokens import token_ids
-from matryoshka.encoder.packed_attention import Buckets, use_packed_attention
+from matryoshka.encoder.packed_attention import Buckets, positions_after_pad, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
 from matryoshka.encoder.progress import token_progress
 
@@ -85,7 +85,7 @@ class Encoder(nn.Module):
         if self.first_position is not None:
             hidden_TH = self.backbone(
                 input_ids=batch.input_ids_T[None],
-                position_ids=batch.positions_T()[None] + self.first_position,
+                position_ids=self._positions_T(batch)[None],
                 buckets=Buckets.of(batch.lengths, batch.input_ids_T.device),
             ).last_hidden_state[0]
         else:
@@ -94,6 +94,12 @@ class Encoder(nn.Module):
             hidden_TH = hidden_SLH[mask_SL]
         embeddings_SD: Tensor = self.pooling(hidden_TH.float(), lengths_S)
         return embeddings_SD
+
+    def _positions_T(self, batch: PackedBatch) -> Tensor:
+        places_T = batch.positions_T()
+        if not self.first_position:
+            return places_T
+        return positions_after_pad(batch.input_ids_T, places_T, self.first_position - 1)
 
     def tokenize(self, texts: Sequence[str], prompt: Prompt | None = None) -> list[list[int]]:
         """Token ids of each text, with the prompt in front, cut at max_seq_length."""

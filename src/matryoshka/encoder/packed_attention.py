@@ -107,3 +107,15 @@ def use_packed_attention(model: PreTrainedModel) -> int | None:
         return None
     model.set_attn_implementation(NAME)
     return int(model.config.pad_token_id) + 1 if after_pad else 0
+
+
+def positions_after_pad(ids_T: Tensor, places_T: Tensor, pad_id: int) -> Tensor:
+    """RoBERTa's positions: from pad_id + 1 on in each sequence; a pad token that a text spells out is passed over.
+
+    places_T: the place of each token in its own sequence, from 0. A pad token's own position is pad_id.
+    """
+    pad_T = (ids_T == pad_id).long()
+    until_T = pad_T.cumsum(0)
+    start_T = torch.arange(len(ids_T), device=ids_T.device) - places_T
+    passed_T = until_T - (until_T - pad_T)[start_T]  # pad tokens of the same sequence up to here
+    return (pad_id + 1 + places_T - passed_T).masked_fill(pad_T.bool(), pad_id)
