@@ -85,6 +85,33 @@ def test_chunks_change_no_hit(chunk: int) -> None:
         torch.testing.assert_close(hits.similarities_Qk, whole[dim].similarities_Qk, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_chunks_change_no_hit_among_documents_that_are_close(chunk: int) -> None:
+    """An encoder's cosines crowd together: there a product of fp32 ranks hundreds of hits by how it was cut up."""
+    queries_QD, documents_ND = 20 + draw(200, 256), 20 + draw(500, 256, seed=1)
+
+    whole = search(queries_QD, documents_ND, [256, 64], k=100)
+    for dim, hits in search(queries_QD, documents_ND, [256, 64], k=100, query_chunk=chunk).items():
+        assert hits.similarities_Qk.dtype == torch.float32
+        assert torch.equal(hits.similarities_Qk, whole[dim].similarities_Qk)
+        assert torch.equal(hits.documents_Qk, whole[dim].documents_Qk)
+
+
+def test_documents_that_differ_past_a_dim_only_are_tied_at_it() -> None:
+    documents_ND = torch.cat([draw(1, 64).expand(203, 64), draw(203, 32, seed=1)], 1)
+
+    hits = search(draw(13, 96, seed=2), documents_ND, [96, 64], k=203)
+    assert hits[64].documents_Qk.tolist() == [list(range(203))] * 13
+    assert all(documents_k != list(range(203)) for documents_k in hits[96].documents_Qk.tolist())
+
+
+@pytest.mark.parametrize(("given", "compared"), [(torch.bfloat16, torch.float32), (torch.float64, torch.float64)])
+def test_similarities_are_of_fp32_or_better(given: torch.dtype, compared: torch.dtype) -> None:
+    hits = search(draw(3, 24).to(given), draw(5, 24, seed=1).to(given), [24], k=2)[24]
+
+    assert hits.similarities_Qk.dtype == compared
+
+
 def test_fewer_documents_than_k_give_all_of_them() -> None:
     found = search(draw(3, 24), draw(5, 24, seed=1), DIMS, k=100)
 
