@@ -100,7 +100,9 @@ def test_the_transformers_files_know_nothing_of_us(encoder: Encoder, tmp_path: P
     for path in folder.rglob("*.json"):
         assert "matryoshka" not in path.read_text(encoding="utf-8")
     assert read(folder / "config.json")["architectures"] == ["XLMRobertaModel"]
-    assert read(folder / "tokenizer_config.json")["tokenizer_class"] == "PreTrainedTokenizerFast"  # 4.44 knows it
+    tokenizer = read(folder / "tokenizer_config.json")
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"  # 4.44 knows it
+    assert (tokenizer["model_max_length"], encoder.tokenizer.model_max_length) == (32, 64)  # the encoder's, as in 3.0.1
     assert stat.S_IMODE((folder / "model.safetensors").stat().st_mode) == 0o644
     with safe_open(folder / "model.safetensors", "pt") as weights:
         assert set(weights.keys()) == set(encoder.backbone.state_dict())

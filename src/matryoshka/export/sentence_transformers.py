@@ -42,7 +42,7 @@ class SentenceTransformersFolder:
         for weights in folder.glob("*.safetensors"):
             weights.chmod(0o644)  # safetensors would keep colleagues out
         encoder.tokenizer.save_pretrained(folder)
-        _mend_tokenizer_config(folder / "tokenizer_config.json")
+        _mend_tokenizer_config(folder / "tokenizer_config.json", encoder.max_seq_length)
         for path in MODULES.values():
             (folder / path).mkdir(exist_ok=True)
         modules = [
@@ -80,10 +80,11 @@ def pooling_config(modes: Sequence[Mode], hidden_size: int) -> dict[str, Any]:
     return {"word_embedding_dimension": hidden_size, **flags, **others, "include_prompt": True}
 
 
-def _mend_tokenizer_config(path: Path) -> None:
+def _mend_tokenizer_config(path: Path, max_seq_length: int) -> None:
     # transformers 5 calls fast tokenizers without a class of their own by a name that 4 does not know, though
-    # both know the older one, and saves how the tokenizer was loaded here, which concerns nobody else.
-    config = json.loads(path.read_text(encoding="utf-8"))
+    # both know the older one, and saves how the tokenizer was loaded here, which concerns nobody else. The length
+    # is the one trained with, as in 3.0.1: whoever uses the tokenizer alone cuts texts where this encoder does.
+    config = json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": max_seq_length}
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     _write_json(path, {k: v for k, v in config.items() if k not in ("is_local", "local_files_only")})
