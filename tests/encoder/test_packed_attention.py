@@ -204,8 +204,8 @@ def test_a_pad_token_that_a_text_spells_out_has_the_models_position(kind: str) -
 
     model = backbone(kind)
     for ids, packed_D in zip(spelt_out, packed_SD, strict=True):
-        ids_1L = torch.tensor([ids])
-        hidden_LH = model(input_ids=ids_1L, attention_mask=torch.ones_like(ids_1L)).last_hidden_state[0]
+        ids_SL = torch.tensor([ids])
+        hidden_LH = model(input_ids=ids_SL, attention_mask=torch.ones_like(ids_SL)).last_hidden_state[0]
         torch.testing.assert_close(packed_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)
 
 
