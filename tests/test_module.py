@@ -49,6 +49,12 @@ def trained(
     folder: Path, rows: int, accumulation: int, mode: AcrossEpochs, negatives: int = 0
 ) -> tuple[EmbeddingModule, PairsModule, MetricsFile]:
     data = PairsModule(pairs(rows, negatives), partial(ShuffledSampler, batch_size=4, seed=7))
+    return fitted(folder, data, accumulation, mode)
+
+
+def fitted(
+    folder: Path, data: PairsModule, accumulation: int, mode: AcrossEpochs
+) -> tuple[EmbeddingModule, PairsModule, MetricsFile]:
     plan = TrainingPlan(data.micro_batches(2), accumulation, mode)
     module = EmbeddingModule(
         tiny_encoder(),
@@ -124,6 +130,23 @@ def test_training_equals_a_plain_loop(tmp_path: Path, rows: int, accumulation: i
         assert row["train/learning_rate"] == pytest.approx(rates[last])
         assert row["train/gradient_norm"] == pytest.approx(norms[last], rel=1e-3)
     assert len(log.rows) == len(losses) // 2
+
+
+@pytest.mark.parametrize(("accumulation", "mode"), [(1, "carry"), (2, "flush")])
+def test_an_epoch_longer_than_the_first_is_used_to_its_end(
+    tmp_path: Path, accumulation: int, mode: AcrossEpochs
+) -> None:
+    """Where rows share passages, the number of micro-batches without duplicates depends on the epoch's order."""
+    columns = pairs(24).to_dict()
+    columns["positive"][:9] = [columns["positive"][i % 3] for i in range(9)]
+    data = PairsModule(Dataset.from_dict(columns), partial(NoDuplicatesSampler, batch_size=4, seed=1))
+    assert data.micro_batches(2) == [6, 7]
+
+    module, data, _ = fitted(tmp_path, data, accumulation, mode)
+    parameters, losses, *_ = by_hand(data, module.plan)
+    assert module.updates == module.plan.updates == len(losses)
+    for name, value in module.encoder.state_dict().items():
+        torch.testing.assert_close(value, parameters[name], atol=1e-5, rtol=0)
 
 
 def test_hard_negatives_are_candidates(tmp_path: Path) -> None:

@@ -56,7 +56,12 @@ class EmbeddingModule(pl.LightningModule):
         return [optimizer], [self.make_scheduler(optimizer, self.plan.updates)]
 
     def on_train_epoch_start(self) -> None:
-        """Time spent between epochs, in evaluations, is no training time."""
+        """Use all micro-batches of the epoch. Time spent between epochs, in evaluations, is no training time."""
+        # Lightning counts the first epoch's batches and cuts off what later epochs have more.
+        loop, count = self.trainer.fit_loop, self.plan.micro_batches[self.current_epoch]
+        assert loop._combined_loader is not None
+        loop.max_batches = count
+        loop._combined_loader.limits = [count]
         self._rows.clock = time.perf_counter()
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
