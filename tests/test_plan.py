@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matryoshka.plan import AcrossEpochs, TrainingPlan
+from tests.golden.card_log import card_log
 
 MICRO_BATCHES = 310  # 4,957 rows in batches of 16
 
@@ -36,19 +37,10 @@ def test_the_cards_run_has_its_updates_and_evaluations() -> None:
     assert all(window == [16] * 16 for window in windows)
 
 
-# The columns epoch and step of the card's training log: a row every ten updates, one after each evaluation.
-CARD_LOG = {
-    10: 0.5161, 19: 0.9806, 20: 1.0323, 30: 1.5484, 38: 1.9613, 40: 2.0645, 50: 2.5806, 58: 2.9935, 60: 3.0968,
-    70: 3.6129, 77: 3.9742, 80: 4.1290, 90: 4.6452, 96: 4.9548, 100: 5.1613, 110: 5.6774, 116: 5.9871, 120: 6.1935,
-    130: 6.7097, 135: 6.9677, 140: 7.2258, 150: 7.7419, 155: 8.0, 160: 8.2581, 170: 8.7742, 174: 8.9806,
-    180: 9.2903, 190: 9.8065,
-}  # fmt: skip
-
-
 def test_the_cards_epochs_are_those_of_its_log() -> None:
     plan = TrainingPlan([MICRO_BATCHES] * 10, 16, "carry")
 
-    assert {update: round(plan.epoch_at(update), 4) for update in CARD_LOG} == CARD_LOG
+    assert [round(plan.epoch_at(int(row["step"])), 4) for row in card_log()] == [row["epoch"] for row in card_log()]
 
 
 def test_an_evaluation_a_few_micro_batches_later_shows_the_epoch_of_its_update() -> None:
@@ -119,6 +111,22 @@ def test_carry_updates_where_transformers_4_does(micro_batches: list[int], accum
     assert plan.updates == sum(max(1, count // accumulation) for count in micro_batches)
     assert len(updates_of(plan)) >= plan.updates  # every promised update is reached
     assert {plan.window(0, i)[0] for i in range(micro_batches[0])} == {accumulation}
+
+
+@pytest.mark.parametrize("mode", ["carry", "flush"])
+@settings(deadline=None)
+@given(micro_batches=epochs, accumulation=st.integers(1, 20))
+def test_the_epoch_of_an_update_is_where_it_happens(
+    mode: AcrossEpochs, micro_batches: list[int], accumulation: int
+) -> None:
+    """As in transformers' training loop: epoch + (step + 1) / steps_in_epoch."""
+    plan = TrainingPlan(micro_batches, accumulation, mode)
+
+    happened = [epoch + (micro_batch + 1) / micro_batches[epoch] for epoch, micro_batch in updates_of(plan)]
+    assert [plan.epoch_at(update) for update in range(1, len(happened) + 1)] == happened
+    assert plan.epoch_at(0) == 0
+    with pytest.raises(ValueError, match="1 update"):
+        plan.epoch_at(len(happened) + 1)
 
 
 @settings(deadline=None)

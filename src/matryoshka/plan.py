@@ -16,8 +16,9 @@ class TrainingPlan:
     micro_batches: their number in each epoch. accumulation: micro-batches an update.
     across_epochs: `carry` lets an accumulation window run on into the next epoch and divides every micro-loss by
     `accumulation` (transformers 4.44); `flush` ends the last window with its epoch and divides by its own count
-    (transformers 5). With `carry`, training stops after micro_batches // accumulation updates an epoch, so the last
-    micro-batches of the last epoch are not used; an epoch shorter than one window ends with an update.
+    (transformers 5). With `carry`, training stops after micro_batches // accumulation updates an epoch, so the run's
+    last micro-batches are not used. An epoch no longer than a window counts for one update and ends with one; others
+    still follow where windows are full, so a run of such epochs may be over before the last of them.
     """
 
     micro_batches: Sequence[int]
@@ -46,8 +47,12 @@ class TrainingPlan:
         return self.accumulation, short or done % self.accumulation == 0
 
     def epoch_at(self, update: int) -> float:
-        """The epoch shown for an update, as transformers counts it: micro-batches used / micro-batches an epoch."""
-        if self.across_epochs == "flush":
-            whole, rest = divmod(update, self._updates_in(self.micro_batches[0]))
-            return whole + min(1.0, rest * self.accumulation / self.micro_batches[0])
-        return update * self.accumulation / self.micro_batches[0]
+        """The epoch shown for an update, as transformers counts it: whole epochs, and the used share of its own."""
+        for epoch, count in enumerate(self.micro_batches):
+            carried = sum(self.micro_batches[:epoch]) % self.accumulation if self.across_epochs == "carry" else 0
+            full, rest = divmod(carried + count, self.accumulation)
+            closed = rest > 0 and (self.across_epochs == "flush" or count <= self.accumulation)
+            if update <= full + closed:
+                return epoch + min(update * self.accumulation - carried, count) / count
+            update -= full + closed
+        raise ValueError(f"the run ends {update} updates earlier")
