@@ -1,0 +1,62 @@
+"""Run with the Python of an environment with sentence-transformers 3.0.1: what it makes of model folders.
+
+    python in_3_0_1.py request.json answer
+
+request.json: {"models": {name: folder}, "texts": [...], "cases": [[prompt or null, dim or null], ...], "save": name}.
+Into the folder `answer` go facts.json (of every model, with the versions), the embeddings of each case as
+<model>-<prompt>-<dim>.npy, and as `saved` the one model that "save" names, as this release saves it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("request", type=Path)
+    parser.add_argument("answer", type=Path)
+    options = parser.parse_args()
+    request = json.loads(options.request.read_text(encoding="utf-8"))
+    options.answer.mkdir()
+    facts: dict[str, Any] = {name: version(name) for name in ("sentence-transformers", "transformers", "torch")}
+    facts["models"] = {}
+    for name, folder in request["models"].items():
+        model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        facts["models"][name] = facts_of(model)
+        if name == request["save"]:  # as it was loaded: encoding leaves its padding in the tokenizer
+            model.save(str(options.answer / "saved"), create_model_card=False)
+        encode(model, name, request, options.answer)
+    (options.answer / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def facts_of(model: Any) -> dict[str, Any]:
+    """What the release read of a folder's settings."""
+    return {
+        "modules": [type(module).__name__ for module in model],
+        "max_seq_length": model.max_seq_length,
+        "pooling": model[1].get_config_dict(),
+        "prompts": model.prompts,
+        "default_prompt_name": model.default_prompt_name,
+        "similarity_fn_name": model.similarity_fn_name,
+        "width": model.get_sentence_embedding_dimension(),
+    }
+
+
+def encode(model: Any, name: str, request: dict[str, Any], answer: Path) -> None:
+    """Embeddings of length 1 with a prompt or none, of full width or cut."""
+    for prompt, dim in request["cases"]:
+        options = {"prompt_name": prompt, "normalize_embeddings": True, "batch_size": 8}
+        with model.truncate_sentence_embeddings(dim):
+            np.save(answer / f"{name}-{prompt}-{dim}.npy", model.encode(request["texts"], **options))
+
+
+if __name__ == "__main__":
+    main()
