@@ -12,8 +12,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 bmf: $(VENV)/run.installed  ## train the card's recipe (or its stand-in) and show what came of it
 	$(BIN)/python train.py +experiment=bmf
 
-test: $(VENV)/dev.installed  ## every test, a process a core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+test: $(VENV)/dev.installed  ## the tests, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
 	$(BIN)/python -m pytest -m gpu

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # Before anything imports them: libraries read these once.
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: with a process a core, the others then run beside it and none waits for it."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")

@@ -120,7 +120,9 @@ def number(cell: str) -> float | None:
     return None if cell == "-" else float(cell)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if sizes == CARD else ()) for name, sizes in RUNS.items()]
+)
 def test_flush_is_transformers_5(parity: Parity, tmp_path: Path, name: str) -> None:
     theirs = transformers_plan.record(RUNS[name].for_transformers())
     compare(parity, release("transformers"), run_of(RUNS[name], tmp_path, across_epochs="flush"), theirs)
