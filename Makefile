@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # sentence-transformers 3.0.1, which wrote the published card. Its tokenizers have no wheels for Python 3.13 and newer.
 OLDEST := .venv-3.0.1
 OLDEST_PYTHON ?= $(PYTHON)
+PARITY_PAGE ?= docs/parity.md
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: bmf test test-gpu parity lint bench docs clean
@@ -19,7 +20,7 @@ test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
 	$(BIN)/python -m pytest -m gpu
 
 parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table and docs/parity.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity -m 'not gpu' --numprocesses auto --dist loadfile --parity-page docs/parity.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity -m 'not gpu' --numprocesses auto --dist loadfile --parity-page $(PARITY_PAGE)
 
 lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff check .

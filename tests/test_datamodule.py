@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 from torch import nn
 
+from matryoshka.data.equal_texts import text_numbers
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.samplers import NoDuplicatesSampler, ShuffledSampler
-from matryoshka.datamodule import PairsModule, text_keys
+from matryoshka.datamodule import PairsModule
 
 ROWS = 11
 PAIRS = Dataset.from_dict(
@@ -46,7 +46,7 @@ def rows_of(batch: PackedBatch) -> list[int]:
 
 def orders(sampler: type[ShuffledSampler], epochs: int) -> list[list[list[int]]]:
     """The batches that a sampler by itself gives in each epoch."""
-    made = sampler(text_keys(PAIRS), 4, 3)
+    made = sampler(text_numbers(PAIRS), 4, 3)
     batches = []
     for epoch in range(epochs):
         made.set_epoch(epoch)
@@ -55,7 +55,7 @@ def orders(sampler: type[ShuffledSampler], epochs: int) -> list[list[list[int]]]
 
 
 def test_collate_keeps_rows_and_columns_together() -> None:
-    batch = module().collate([PAIRS[5], PAIRS[2]])
+    batch = module().collate([5, 2])
 
     assert rows_of(batch) == [5, 2]
     assert batch.lengths == (3, 3, 4, 4, 8, 5)
@@ -136,44 +136,11 @@ def test_a_limit_is_lightnings(limit: int | float | None, expected: list[int]) -
     assert module(ShuffledSampler).micro_batches(2, limit) == expected
 
 
-def test_text_keys_are_equal_where_the_ids_are() -> None:
-    keys = text_keys(PAIRS)
-
-    texts = [[tuple(PAIRS[row][column]) for column in PAIRS.column_names] for row in range(ROWS)]
-    flat: Sequence[tuple[int, ...]] = [text for row in texts for text in row]
-    flat_keys = [key for row in keys for key in row]
-    for text, key in zip(flat, flat_keys, strict=True):
-        for other, other_key in zip(flat, flat_keys, strict=True):
-            assert (text == other) == (key == other_key)
-    assert [len(row) for row in keys] == [3] * ROWS
-
-
-def test_equal_texts_of_two_columns_have_one_key() -> None:
-    pairs = Dataset.from_dict({"anchor": [[0, 5, 2], [0, 6, 2]], "positive": [[0, 7, 2], [0, 5, 2]]})
-
-    keys = text_keys(pairs)
-    assert keys[0][0] == keys[1][1]
-    assert len({key for row in keys for key in row}) == 3
-    assert [len(batch) for batch in NoDuplicatesSampler(keys, 2)] == [1, 1]
-
-
 def test_copies_in_a_batch_are_masked_where_the_sampler_says_so() -> None:
-    rows = [PAIRS[0], PAIRS[1], PAIRS[4]]  # the first two share their passage
+    rows = [0, 1, 4]  # the first two share their passage
     masked = PairsModule(PAIRS, partial(NoDuplicatesSampler, batch_size=4, clashes="mask")).collate(rows)
 
     assert masked.mask_BN is not None
     assert masked.mask_BN.int().tolist() == [[0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
     assert masked.to("meta").mask_BN.device.type == "meta"  # type: ignore[union-attr]
     assert module().collate(rows).mask_BN is None
-
-
-def test_text_keys_of_selected_and_joined_rows() -> None:
-    """Arrow keeps such rows in chunks and by reference; the keys are those of the rows all the same."""
-    rows = concatenate_datasets([PAIRS.select([4, 1, 0]), PAIRS.select(range(2, 5))])
-    keys = text_keys(rows)
-
-    texts = [[tuple(row[column]) for column in PAIRS.column_names] for row in rows]
-    for i, row in enumerate(keys):
-        for j, other in enumerate(keys):
-            for a, key in enumerate(row):
-                assert [key == k for k in other] == [texts[i][a] == text for text in texts[j]]

@@ -23,7 +23,7 @@ from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import AcrossEpochs, TrainingPlan
-from tests.callbacks.small import UPDATES, fit, small_module
+from tests.callbacks.small import PAIRS, UPDATES, fit, small_module
 from tests.tiny import tiny_encoder
 
 DIMS = [32, 16, 8]
@@ -92,7 +92,7 @@ def by_hand(data: PairsModule, plan: TrainingPlan) -> tuple[dict[str, Tensor], l
     for epoch in range(2):
         data.sampler.set_epoch(epoch)
         for index, rows in enumerate(data.sampler):
-            batch = data.collate([data.pairs[row] for row in rows])
+            batch = data.collate(rows)
             embeddings = [encoder(PackedBatch.from_ids([[ids]])) for ids in unpacked(batch)]  # one text at a time
             anchors, candidates = torch.cat(embeddings).tensor_split([batch.columns[0]])
             divisor, update = plan.window(epoch, index)
@@ -188,7 +188,7 @@ def test_the_cards_recipe_equals_a_loop_written_out(tmp_path: Path) -> None:
         for rows in data.sampler:
             if len(losses) > UPDATES:
                 break
-            embeddings_SD = encoder(data.collate([data.pairs[row] for row in rows]))
+            embeddings_SD = encoder(data.collate(rows))
             for dim in (32, 8):
                 cut_Sd = F.normalize(embeddings_SD[:, :dim], dim=1)
                 scores_BB = 20 * cut_Sd[: len(rows)] @ cut_Sd[len(rows) :].T
@@ -243,6 +243,24 @@ def test_copies_that_meet_in_a_batch_are_no_negatives(tmp_path: Path) -> None:
             for scores in (20 * similarity_BB[i, kept], 20 * similarity_BB[kept, i]):
                 losses.append(float(torch.logsumexp(scores, 0) - scores[0]))
         assert logged["train/loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+
+
+@pytest.mark.parametrize("limit", [3, 0.5])
+def test_a_limit_of_the_trainer_holds_in_every_epoch(tmp_path: Path, limit: int | float) -> None:
+    data = PairsModule(PAIRS, partial(ShuffledSampler, batch_size=4))
+    plan = TrainingPlan(data.micro_batches(3, limit), 1)
+    loss = MatryoshkaLoss(RankingLoss(), [32])
+    module = EmbeddingModule(tiny_encoder(), loss, plan, partial(torch.optim.SGD, lr=0.1), schedulers.constant)
+    fit(module, data, tmp_path, limit_train_batches=limit)
+
+    assert plan.updates == module.updates == 9
+
+
+def test_a_limit_that_the_plan_does_not_know_is_refused(tmp_path: Path) -> None:
+    module, data = small_module()
+
+    with pytest.raises(ValueError, match="the plan has 7 micro-batches in the first epoch, the Trainer 2"):
+        fit(module, data, tmp_path, limit_train_batches=2)
 
 
 def cosines(encoder: Encoder, rows: list[list[int]], columns: list[list[int]]) -> Tensor:

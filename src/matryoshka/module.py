@@ -60,6 +60,8 @@ class EmbeddingModule(pl.LightningModule):
         # Lightning counts the first epoch's batches and cuts off what later epochs have more.
         loop, count = self.trainer.fit_loop, self.plan.micro_batches[self.current_epoch]
         assert loop._combined_loader is not None
+        if self.current_epoch == 0 and loop.max_batches != count:
+            raise ValueError(f"the plan has {count} micro-batches in the first epoch, the Trainer {loop.max_batches}")
         loop.max_batches = count
         loop._combined_loader.limits = [count]
         self._rows.clock = time.perf_counter()

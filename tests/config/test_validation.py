@@ -71,6 +71,8 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ("+trainer.callbacks=[]", "trainer.callbacks", "set by the run itself"),
     ("+trainer.max_steps=10", "trainer.max_steps", "set by the run itself"),
     ("+trainer.use_distributed_sampler=true", "trainer.use_distributed_sampler", "set by the run itself"),
+    ("+trainer.overfit_batches=2", "trainer.overfit_batches", "use +trainer.limit_train_batches="),
+    ("+trainer.fast_dev_run=true", "trainer.fast_dev_run", "use experiment=debug"),
     ("+trainer.accumulate_grad_batches=4", "trainer.accumulate_grad_batches", "use accumulation="),
     ("+trainer.gradient_clip_val=0.5", "trainer.gradient_clip_val", "use max_grad_norm="),
     # Wrong types.

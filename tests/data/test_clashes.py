@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matryoshka.data.clashes import no_negatives
 
-texts = st.lists(st.integers(0, 3), min_size=1, max_size=2)
 
-
-def by_loop(columns: Sequence[Sequence[Sequence[int]]]) -> list[list[bool]]:
+def by_loop(columns: list[list[int]]) -> list[list[bool]]:
     rows = len(columns[0])
     candidates = [(column, row) for column in range(1, len(columns)) for row in range(rows)]
 
     def left_out(i: int, column: int, row: int) -> bool:
         if (column, row) == (1, i):
             return False
-        text = columns[column][row]
-        answers_the_same = column == 1 and columns[0][row] == columns[0][i]
-        return text == columns[0][i] or text == columns[1][i] or answers_the_same
+        right = {answer for anchor, answer in zip(columns[0], columns[1], strict=True) if anchor == columns[0][i]}
+        return columns[column][row] in {columns[0][i], *right}
 
     return [[left_out(i, column, row) for column, row in candidates] for i in range(rows)]
 
@@ -31,9 +26,9 @@ def by_loop(columns: Sequence[Sequence[Sequence[int]]]) -> list[list[bool]]:
 @given(st.data())
 def test_equals_a_loop(data: st.DataObject) -> None:
     rows, columns = data.draw(st.integers(1, 5)), data.draw(st.integers(2, 4))
-    batch = [[data.draw(texts) for _ in range(rows)] for _ in range(columns)]
+    batch = [[data.draw(st.integers(0, 6)) for _ in range(rows)] for _ in range(columns)]
 
-    mask_BN = no_negatives(batch)
+    mask_BN = no_negatives(torch.tensor(batch))
     expected = by_loop(batch)
     if mask_BN is None:
         assert not any(any(row) for row in expected)
@@ -43,15 +38,23 @@ def test_equals_a_loop(data: st.DataObject) -> None:
 
 
 def test_without_copies_there_is_no_mask() -> None:
-    assert no_negatives([[[1], [2]], [[3], [4]]]) is None
+    assert no_negatives(torch.tensor([[1, 2], [3, 4]])) is None
 
 
 def test_negatives_that_repeat_are_negatives_still() -> None:
-    assert no_negatives([[[1], [2]], [[3], [4]], [[5], [5]]]) is None
+    assert no_negatives(torch.tensor([[1, 2], [3, 4], [5, 5]])) is None
 
 
 def test_rows_of_one_passage_leave_each_other_out() -> None:
-    mask_BN = no_negatives([[[1], [2], [3]], [[7], [7], [8]]])
+    mask_BN = no_negatives(torch.tensor([[1, 2, 3], [7, 7, 8]]))
 
     assert mask_BN is not None
     assert mask_BN.tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+
+
+def test_every_copy_of_a_right_answer_is_left_out() -> None:
+    """Question 1 has two answers, 7 and 8; the second stands in the batch for another question too."""
+    mask_BN = no_negatives(torch.tensor([[1, 1, 2], [7, 8, 8]]))
+
+    assert mask_BN is not None
+    assert mask_BN.int().tolist() == [[0, 1, 1], [1, 0, 1], [0, 1, 0]]

@@ -38,3 +38,10 @@ def test_plain_batches_with_copies_are_a_warning(capsys: pytest.CaptureFixture[s
 
     assert "7 meet it in their batch, where a right answer is trained as a wrong one" in line
     assert "sampler=no_duplicates" in line
+
+
+def test_smaller_batches_of_several_rows_teach_something(capsys: pytest.CaptureFixture[str]) -> None:
+    line = said(capsys, BatchSummary(7, extra=1, sharing=20), masked=False)
+
+    assert "7 batches an epoch where 6 would hold all rows; sampler.clashes=mask" in line
+    assert "learns nothing" not in line

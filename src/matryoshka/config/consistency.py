@@ -16,8 +16,13 @@ Config = Mapping[str, Any]
 PRECISIONS = ("auto", "bf16-mixed", "32-true", "32", 32)
 POOLING = "matryoshka.encoder.pooling.Pooling"
 
-# Arguments of Lightning's Trainer that only work where it takes the optimizer's steps itself.
-OURS = {"accumulate_grad_batches": "accumulation", "gradient_clip_val": "max_grad_norm"}
+# Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.
+OURS = {
+    "accumulate_grad_batches": "accumulation=...",
+    "gradient_clip_val": "max_grad_norm=...",
+    "overfit_batches": "+trainer.limit_train_batches=...",
+    "fast_dev_run": "experiment=debug",
+}
 
 
 def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
@@ -38,7 +43,7 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
         yield "trainer.devices", f"{trainer['devices']} is not one device, and training runs on one; use 1"
     for key, ours in OURS.items():
         if key in trainer:
-            yield f"trainer.{key}", f"does not go with this training loop; remove it and use {ours}=..."
+            yield f"trainer.{key}", f"does not go with this training loop; remove it and use {ours}"
 
 
 def dims_problems(

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
 
-def no_negatives(columns: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
+def no_negatives(texts_CB: Tensor) -> Tensor | None:
     """Which candidates to leave out for which row: bool (B, N), or None if every other row's candidate is a negative.
 
-    columns: token ids of anchors, positives, negatives ..., B of each; the N candidates are all but the anchors. For
-    row i a candidate is no negative if it is the text of the row's anchor or positive, or if it is the positive of
-    another row with the same anchor. A row's own positive is left in.
+    texts_CB: a number for each text, equal texts equal numbers; columns anchors, positives, negatives ...; the N
+    candidates are all but the anchors. For row i a candidate is no negative if its text is the row's anchor, or the
+    positive of any row of the batch with that anchor. A row's own positive is left in.
     """
-    numbers: dict[tuple[int, ...], int] = {}
-    keys_CB = torch.tensor([[numbers.setdefault(tuple(ids), len(numbers)) for ids in column] for column in columns])
-    rows = len(columns[0])
-    if len(numbers) == keys_CB.numel():
-        return None
-    anchors_B, positives_B, candidates_N = keys_CB[0], keys_CB[1], keys_CB[1:].reshape(-1)
-    mask_BN = (candidates_N == positives_B[:, None]) | (candidates_N == anchors_B[:, None])
-    mask_BN[:, :rows] |= anchors_B == anchors_B[:, None]
+    rows = texts_CB.shape[1]
+    anchors_B, positives_B, candidates_N = texts_CB[0], texts_CB[1], texts_CB[1:].reshape(-1)
+    same_anchor_BB = anchors_B[:, None] == anchors_B
+    positive_of_BN = candidates_N == positives_B[:, None]
+    answers_BN = (same_anchor_BB[:, :, None] & positive_of_BN[None]).any(1)
+    mask_BN = answers_BN | (candidates_N == anchors_B[:, None])
     mask_BN[:, :rows].fill_diagonal_(False)
     return mask_BN if mask_BN.any() else None

@@ -1,4 +1,4 @@
-"""Rows into batches without two equal texts in one, in time linear in the rows."""
+"""Rows into batches without two equal texts in one, in a time that copies hardly change."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def first_fit(
 ) -> list[list[int]]:
     """Put each row, in the given order, into the first batch with room and without any of its texts.
 
-    shared: per row the texts that other rows have too. most: only so many batches, with room for all rows; a row whose
-    texts are in every one of them comes into the first batch with room.
+    shared: per row the texts that other rows have too. most: only so many batches, with room for all rows; a row that
+    none of those with room can take without a clash comes into the first of them.
 
     Filling one batch after the other, each with the first rows left that do not clash (as sentence-transformers'
     no_duplicates sampler does), gives the same batches, but scans the waiting rows again for every batch.

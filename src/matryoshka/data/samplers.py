@@ -18,7 +18,7 @@ class BatchSummary:
     """An epoch's batches in numbers.
 
     extra: batches more than the rows would fill. of_one_row: batches of one row, which has no negatives. sharing: rows
-    of which another row has a text too. clashing: rows that stand in a batch with one of their texts.
+    of which another row has a text too. clashing: rows with a text that an earlier row of their batch has.
     """
 
     batches: int
@@ -31,7 +31,7 @@ class BatchSummary:
 class ShuffledSampler:
     """Batches of a permutation seeded by seed + epoch; the last batch may be smaller.
 
-    texts: per row the keys of its texts, one a column (equal texts have equal keys).
+    texts: per row a number for each of its texts, one a column; equal texts have equal numbers.
     """
 
     mask_clashes = False  # whether a text that meets its copy in a batch is to be left out of the loss
@@ -61,12 +61,13 @@ class ShuffledSampler:
         return order
 
     def batches(self) -> list[list[int]]:
-        """All batches of this epoch, every row once."""
+        """All batches of this epoch, every row once; made when first asked for."""
         if self._made is None or self._made[0] != self.epoch:
-            self._made = (self.epoch, self._batches())
+            self._made = (self.epoch, self.make_batches())
         return self._made[1]
 
-    def _batches(self) -> list[list[int]]:
+    def make_batches(self) -> list[list[int]]:
+        """The batches of self.epoch, of self.permutation(): what another sampler does in another way."""
         order = self.permutation()
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
@@ -91,10 +92,10 @@ class ShuffledSampler:
 class NoDuplicatesSampler(ShuffledSampler):
     """No text twice in a batch, in any column: a row that clashes waits for the next batch.
 
-    The same batches as sentence-transformers' no_duplicates sampler makes with the same seed, in linear time.
-    clashes: what becomes of rows where one text has more rows than there are full batches. `smaller_batch`: more
-    batches, the last ones smaller (of one row at worst, which learns nothing). `mask`: as many batches as without
-    copies, and the loss leaves out a candidate that is no negative. Every row is in exactly one batch either way.
+    The same batches as sentence-transformers 6.2's no_duplicates sampler makes with the same seed, without scanning
+    the waiting rows for each. clashes: what becomes of rows that cannot be kept apart in as many batches as the rows
+    fill. `smaller_batch`: more batches, the last ones smaller (of one row at worst, which learns nothing). `mask`: no
+    more batches, and the loss leaves out a candidate that is no negative. Every row is in exactly one batch either way.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class NoDuplicatesSampler(ShuffledSampler):
         super().__init__(texts, batch_size, seed)
         self.mask_clashes = clashes == "mask"
 
-    def _batches(self) -> list[list[int]]:
+    def make_batches(self) -> list[list[int]]:
+        """By first fit."""
         most = self._full if self.mask_clashes else None
         return first_fit(self.permutation(), self._shared, self.batch_size, most)
 

@@ -47,7 +47,7 @@ class MatryoshkaLoss(nn.Module):
 
     loss: takes a matrix of similarities (B, N) and, at most, a mask. weights: one a dim, in the order of dims; 1 each
     where none are given. dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed`
-    (the same draws as sentence-transformers' n_dims_per_step makes after random.seed); none or too many: all of them.
+    (as sentence-transformers' n_dims_per_step draws right after random.seed(seed)); none or too many: all of them.
     Raises ValueError if weights and dims differ in number, or if dims_per_step is below 1.
     """
 

@@ -61,8 +61,10 @@ def show_batches(batches: BatchSummary, masked: bool) -> None:
     """What copies of texts do to an epoch's batches; nothing if they do nothing."""
     said = f"{batches.sharing:,} rows have a text that others have too: "
     if batches.extra:
-        said += f"{batches.batches:,} batches an epoch where {batches.batches - batches.extra:,} would hold all rows, "
-        said += f"{batches.of_one_row:,} of them of one row, which learns nothing; sampler.clashes=mask keeps them full"
+        said += f"{batches.batches:,} batches an epoch where {batches.batches - batches.extra:,} would hold all rows"
+        if batches.of_one_row:
+            said += f", {batches.of_one_row:,} of them of one row, which learns nothing"
+        said += "; sampler.clashes=mask keeps them full"
     elif batches.clashing and masked:
         said += f"{batches.clashing:,} meet it in their batch, and the loss leaves out what is no negative"
     elif batches.clashing:

@@ -24,8 +24,9 @@ def search(
 ) -> dict[int, Hits]:
     """The k documents of the highest cosine similarity for every query at every dim.
 
-    Exact, in a total order: similarity descending, then row number ascending, whatever the chunks. Similarities are
-    computed in fp64 and compared in fp32 (in fp64 for embeddings in fp64). k is cut to the number of documents.
+    Exact, in a total order: similarity descending, then row number ascending. Similarities are computed in fp64 and
+    compared in fp32, so chunks change nothing; for embeddings in fp64 they are compared in fp64, where the last digit
+    may depend on the chunk. k is cut to the number of documents.
     Memory: query_chunk * N similarities and the documents in fp64.
     """
     k = min(k, len(documents_ND))

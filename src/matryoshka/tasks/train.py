@@ -117,7 +117,7 @@ def _load(config: Config) -> _Loaded:
     encoder = load_encoder(config)
     prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
     tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
-    batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"))
+    batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"), texts=pairs)
     return _Loaded(encoder, batches, held_out, pairs_summary(source.name, pairs, tokens), batches.sampler.summary())
 
 
