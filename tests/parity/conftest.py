@@ -1,7 +1,7 @@
 """Comparisons with other people's code: each is asserted, and all of them make the table of `make parity`.
 
 pytest tests/parity                                    the table on the terminal
-pytest tests/parity --parity-page docs/parity.md       and, where all agree, as a page
+pytest tests/parity --parity-page docs/parity.md       and as a page, if all was measured and agrees
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Parity:
         """The largest absolute difference of two numbers, arrays or tensors of equal shape is at most `allowed`."""
         a, b = _numbers(ours), _numbers(theirs)
         assert a.shape == b.shape, f"{item}: shapes {a.shape} and {b.shape}"
-        self._keep(Comparison(self.area, item, against, float(np.abs(a - b).max(initial=0.0)), allowed))
+        with np.errstate(invalid="ignore"):  # inf - inf is NaN, which is to be shown as what it is
+            difference = float(np.abs(a - b).max(initial=0.0))
+        self._keep(Comparison(self.area, item, against, difference, allowed))
 
     def equal(self, item: str, against: str, ours: Sequence[object], theirs: Sequence[object]) -> None:
         """Two sequences are equal, entry by entry; what is missing on one side counts as different."""
@@ -74,7 +76,9 @@ def _numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--parity-page", type=Path, help="write the table there if every test passes")
+    parser.addoption(
+        "--parity-page", type=Path, help="write the table there if every area was measured and every test passed"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -95,13 +99,25 @@ class Summary:
             self.comparisons += [Comparison(**value) for value in found]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-        if not self.comparisons:
-            return
         measured = rows(sorted(self.comparisons, key=lambda comparison: AREAS.index(comparison.area)))
-        width = terminalreporter._tw.fullwidth if sys.stdout.isatty() else 150  # a log has no edge
-        Console(width=width).print(terminal_table(measured))
-        if self.path and exitstatus == pytest.ExitCode.OK:
+        if measured:
+            width = terminalreporter._tw.fullwidth if sys.stdout.isatty() else 150  # a log has no edge
+            Console(width=width).print(terminal_table(measured))
+        if not self.path:
+            return
+        skipped = len(terminalreporter.stats.get("skipped", ()))
+        if reason := self.why_no_page(exitstatus, skipped):
+            terminalreporter.write_line(f"{self.path} is left as it was: {reason}", red=True)
+        else:
             write_atomically(self.path, page(measured))
             terminalreporter.write_line(f"all {len(measured)} items agree: {self.path}")
-        elif self.path:
-            terminalreporter.write_line(f"{self.path} is left as it was: not everything agrees", red=True)
+
+    def why_no_page(self, exitstatus: int, skipped: int) -> str:
+        """What speaks against a page that shows all that is compared, as agreeing; empty if nothing does."""
+        if not all(comparison.holds for comparison in self.comparisons):
+            return "not everything agrees"
+        if exitstatus != pytest.ExitCode.OK or skipped:
+            return "not every test passed"
+        seen = {comparison.area for comparison in self.comparisons}
+        missing = [area for area in AREAS if area not in seen]
+        return f"nothing was measured of {', '.join(missing)}" if missing else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,9 +21,9 @@ HEADER = ("item", "compared with", "cases", "largest difference", "allowed")
 PREFACE = """\
 # Parity
 
-What must agree with other people's code, and by how much it differs. `make parity` measures all of it anew and writes
-this page; an item beyond what is allowed fails it. Differences are absolute; where things are counted (batches, rows,
-files) it is the number of those that differ.
+What must agree with other people's code, or with what the column says, and by how much it differs. `make parity`
+measures all of it anew and writes this page; an item beyond what is allowed fails it. Differences are absolute unless
+the item says otherwise; where things are counted (batches, rows, files) it is the number of those that differ.
 
 """
 
@@ -65,16 +66,21 @@ def rows(comparisons: Iterable[Comparison]) -> list[Row]:
     return [
         Row(
             area,
-            (item, against, f"{len(cases):,}", number(max(case.difference for case in cases)), number(allowed)),
+            (item, against, f"{len(cases):,}", number(largest(case.difference for case in cases)), number(allowed)),
             all(case.holds for case in cases),
         )
         for (area, item, against, allowed), cases in groups.items()
     ]
 
 
+def largest(differences: Iterable[float]) -> float:
+    """The maximum; a difference that is no number counts as larger than any."""
+    return max(differences, key=lambda difference: (math.isnan(difference), difference))
+
+
 def number(value: float) -> str:
-    """A count as it is, anything else with two digits."""
-    return f"{value:,.0f}" if value == int(value) else f"{value:.1e}"
+    """A count as it is, anything else with two digits; nan and inf by name."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.1e}"
 
 
 def terminal_table(measured: Sequence[Row]) -> Table:
