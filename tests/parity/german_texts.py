@@ -28,8 +28,12 @@ UNUSUAL = [
 
 def texts_of(name: str, column: str, count: int) -> list[str]:
     """One column of the first rows of an embedded file: train, evaluation, documents; anchor, positive."""
-    with (FOLDER / f"{name}.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line)[column] for line in islice(file, count)]
+    return [json.loads(line)[column] for line in _lines(name, count)]
+
+
+def german_pairs(rows: int) -> list[tuple[str, str]]:
+    """The first rows of the embedded training set: (question, passage)."""
+    return list(zip(*(texts_of("train", column, rows) for column in ("anchor", "positive")), strict=True))
 
 
 def long_texts() -> list[str]:
@@ -41,5 +45,9 @@ def long_texts() -> list[str]:
 def write_pairs(folder: Path, **rows: int) -> None:
     """The first rows of embedded files as files of a user: train.jsonl, evaluation.jsonl."""
     for name, count in rows.items():
-        with (FOLDER / f"{name}.jsonl").open(encoding="utf-8") as file:
-            (folder / f"{name}.jsonl").write_text("".join(islice(file, count)), encoding="utf-8")
+        (folder / f"{name}.jsonl").write_text("".join(_lines(name, count)), encoding="utf-8")
+
+
+def _lines(name: str, count: int) -> list[str]:
+    with (FOLDER / f"{name}.jsonl").open(encoding="utf-8") as file:
+        return list(islice(file, count))

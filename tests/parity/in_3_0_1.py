@@ -1,10 +1,11 @@
-"""Run with the Python of an environment with sentence-transformers 3.0.1: what it makes of model folders.
+"""Run with the Python of an environment with sentence-transformers 3.0.1: what it makes of folders.
 
     python in_3_0_1.py request.json answer
 
-request.json: {"models": {name: folder}, "texts": [...], "cases": [[prompt or null, dim or null], ...], "save": name}.
+request.json: {"models": {name: folder}, "texts": [...], "cases": [[prompt or null, dim or null], ...],
+"transformer": folder, "max_seq_length": number, "pooling": {option: value}, "settings": {option: value}}.
 Into the folder `answer` go facts.json (of every model, with the versions), the embeddings of each case as
-<model>-<prompt>-<dim>.npy, and as `saved` the one model that "save" names, as this release saves it.
+<model>-<prompt>-<dim>.npy, and as `built` a model that this release builds over the transformer and saves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import SentenceTransformer, models  # type: ignore[attr-defined]  # newer ones have no models
 
 
 def main() -> None:
@@ -27,14 +28,21 @@ def main() -> None:
     request = json.loads(options.request.read_text(encoding="utf-8"))
     options.answer.mkdir()
     facts: dict[str, Any] = {name: version(name) for name in ("sentence-transformers", "transformers", "torch")}
+    build(request).save(str(options.answer / "built"), create_model_card=False)
     facts["models"] = {}
     for name, folder in request["models"].items():
         model = SentenceTransformer(folder, device="cpu", local_files_only=True)
         facts["models"][name] = facts_of(model)
-        if name == request["save"]:  # as it was loaded: encoding leaves its padding in the tokenizer
-            model.save(str(options.answer / "saved"), create_model_card=False)
         encode(model, name, request, options.answer)
     (options.answer / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def build(request: dict[str, Any]) -> Any:
+    """A model of this release's own modules, as its documentation builds one."""
+    transformer = models.Transformer(request["transformer"], max_seq_length=request["max_seq_length"])
+    pooling = models.Pooling(transformer.get_word_embedding_dimension(), **request["pooling"])
+    modules = [transformer, pooling, models.Normalize()]
+    return SentenceTransformer(modules=modules, device="cpu", **request["settings"])
 
 
 def facts_of(model: Any) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class Case:
         relevant = {query: frozenset(documents) for query, documents in self.relevant.items()}
         return RetrievalSet("prepared", self.queries, self.corpus, relevant)
 
+    @property
+    def precision(self) -> str:
+        """In what the embeddings are, for the item's name."""
+        return {torch.float32: "fp32", torch.float64: "fp64"}[next(iter(self.embeddings.values())).dtype]
+
     def matrix(self, texts: Sequence[str]) -> Tensor:
         """The texts' embeddings, one a row."""
         return torch.stack([self.embeddings[text] for text in texts])
@@ -146,6 +151,7 @@ def compare(parity: Parity, case: Case, situation: str, folder: Path, dims: Sequ
         their_metrics, their_order = their_metrics_and_order(case, dim, folder, chunk)
         assert metrics[dim].keys() == their_metrics.keys()
         theirs = [their_metrics[name] for name in metrics[dim]]
-        parity.within(f"all metrics, k = 1 to 100: {situation}", THEIRS, list(metrics[dim].values()), theirs, ALLOWED)
+        item = f"all metrics, k = 1 to 100, {case.precision}: {situation}"
+        parity.within(item, THEIRS, list(metrics[dim].values()), theirs, ALLOWED)
         hits, their_hits = list(chain.from_iterable(order[dim])), list(chain.from_iterable(their_order))
-        parity.equal(f"order of hits: {situation}", THEIRS, hits, their_hits)
+        parity.equal(f"order of hits, {case.precision}: {situation}", THEIRS, hits, their_hits)

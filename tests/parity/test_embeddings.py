@@ -16,15 +16,12 @@ from sentence_transformers.sentence_transformer.modules import Pooling as TheirP
 
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.encoder.encoder import Prompt
-from matryoshka.encoder.pooling import Mode
 from tests.parity.conftest import Parity, release
 from tests.parity.german_texts import BLANK, UNUSUAL, long_texts, texts_of
-from tests.parity.two_encoders import PROMPTS, saved_and_loaded
+from tests.parity.two_encoders import ALLOWED, POOLINGS, PROMPTS, saved_and_loaded
 
 AREA = "Embeddings"
 THEIRS = release("sentence-transformers")
-ALLOWED = 1e-5
-POOLINGS: dict[str, list[Mode]] = {"cls": ["cls"], "mean": ["mean"], "cls + mean": ["cls", "mean"]}
 ASKED: list[Prompt | None] = [None, "query", "document"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # transformers warns of its own code

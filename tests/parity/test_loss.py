@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,19 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
     MultipleNegativesSymmetricRankingLoss,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
-from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
+from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.ranking import Direction
 from tests.parity.conftest import Parity, release
-from tests.parity.two_encoders import PROMPTS, backbone_of, embedded_encoder, german_pairs, saved_and_loaded
+from tests.parity.german_texts import german_pairs
+from tests.parity.two_encoders import PROMPTS, backbone_of, embedded_encoder, saved_and_loaded
+from tests.parity.two_losses import Widths, both_sides, draw, ours, theirs
 
 AREA = "Loss"
 THEIRS = release("sentence-transformers")
-WIDTH = 768
 CARD = [768, 512, 256, 128, 64]
 DIMS = [CARD, [768, 333, 77, 31], [768], [512, 100], [64, 768, 128, 512]]
 WEIGHTS = [1.0, 0.5, 0.25, 2.0, 0.7]
@@ -35,63 +35,6 @@ WEIGHTS = [1.0, 0.5, 0.25, 2.0, 0.7]
 # both; fp64 shows, without that, that the two sides compute the same formula.
 AS_COSINES = "fp32, divided by scale and number of dims"
 DIRECTIONS: list[Direction] = ["anchor_to_positive", "positive_to_anchor", "both"]
-
-Columns = Sequence[Tensor]
-Result = tuple[Tensor, list[Tensor]]  # the loss, and its gradient at the embeddings of each column
-
-
-class Prepared(nn.Module):
-    """Stands in for a SentenceTransformer: its embeddings are the rows of one tensor, and token ids are row numbers."""
-
-    def __init__(self, embeddings_SD: Tensor) -> None:
-        super().__init__()
-        self.embeddings_SD = embeddings_SD
-
-    def get_embedding_dimension(self) -> int:
-        return self.embeddings_SD.shape[1]
-
-    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"sentence_embedding": self.embeddings_SD[features["input_ids"][:, 0]]}
-
-
-def their_loss(model: Any, scale: float, direction: Direction) -> MultipleNegativesRankingLoss:
-    """What they call each direction; positive_to_anchor is only an order of the columns there."""
-    if direction == "both":
-        ways: Any = ("query_to_doc", "doc_to_query")
-        return MultipleNegativesRankingLoss(model, scale, directions=ways, partition_mode="per_direction")
-    return MultipleNegativesRankingLoss(model, scale)
-
-
-def ours(columns: Columns, loss: MatryoshkaLoss) -> tuple[NestedLoss, list[Tensor]]:
-    leaves = [column.clone().requires_grad_() for column in columns]
-    nested: NestedLoss = loss(leaves[0], torch.cat(leaves[1:]))
-    return nested, list(torch.autograd.grad(nested.total, leaves))
-
-
-def theirs(columns: Columns, make: Callable[[Any], TheirMatryoshkaLoss]) -> Result:
-    leaves = [column.clone().requires_grad_() for column in columns]
-    rows = torch.arange(sum(map(len, columns)))[:, None].split([len(column) for column in columns])
-    loss, labels = make(Prepared(torch.cat(leaves))), torch.empty(0)  # the ranking loss has no use for labels
-    total = loss([{"input_ids": ids} for ids in rows], labels)
-    return total.detach(), list(torch.autograd.grad(total, leaves))
-
-
-def both_sides(
-    columns: Columns, dims: list[int], weights: list[float] | None, scale: float, direction: Direction
-) -> tuple[Result, Result]:
-    nested, our_gradients = ours(columns, MatryoshkaLoss(RankingLoss(scale, direction), dims, weights))
-    order = slice(None, None, -1 if direction == "positive_to_anchor" else 1)
-    loss, gradients = theirs(
-        columns[order], lambda model: TheirMatryoshkaLoss(model, their_loss(model, scale, direction), dims, weights)
-    )
-    return (nested.total, our_gradients), (loss, gradients[order])
-
-
-def draw(columns: int, rows: int, near: bool, dtype: torch.dtype) -> list[Tensor]:
-    """Random embeddings. near: those of one row resemble each other, as after training, and the loss is small."""
-    generator = torch.Generator().manual_seed(17 * columns + rows)
-    anchor, *others = torch.randn(columns, rows, WIDTH, generator=generator, dtype=torch.float64)
-    return [column.to(dtype) for column in (anchor, *(other + near * anchor for other in others))]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["fp64", "fp32"])
@@ -185,18 +128,6 @@ def test_their_symmetric_loss_is_our_both(parity: Parity, columns: int) -> None:
     parity.within("loss, both, fp64", against, nested.total, their, 1e-10)
     shown = "gradient at the embeddings, both, fp64"
     parity.within(shown, against, torch.cat(gradients), torch.cat(their_gradients), 1e-10)
-
-
-class Widths(MultipleNegativesRankingLoss):
-    """Notes how wide the embeddings are that it is given."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(model)
-        self.seen: list[int] = []
-
-    def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
-        self.seen.append(embeddings[0].shape[1])
-        return super().compute_loss_from_embeddings(embeddings, labels)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 6])

@@ -138,5 +138,5 @@ def test_relevant_documents_that_are_not_in_the_corpus(parity: Parity, tmp_path:
             metric.update(relevant_Qk, total_Q)
         theirs, _ = their_metrics_and_order(told, dim, tmp_path)
         ours = [float(metric.compute()) for metric in metrics.values()]
-        item = "all metrics, k = 1 to 100: relevant ids that no document has"
+        item = f"all metrics, k = 1 to 100, {given.precision}: relevant ids that no document has"
         parity.within(item, THEIRS, ours, [theirs[name] for name in metrics], ALLOWED)

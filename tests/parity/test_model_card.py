@@ -7,14 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
 from matryoshka.retrieval.result import EvaluationResult
 from tests.parity.conftest import Parity, release
+from tests.parity.files import read_json
 from tests.parity.german_texts import write_pairs
 from tests.report.records import tables
 from tests.test_end_to_end import command
@@ -38,11 +37,11 @@ class Run:
 
     @property
     def result(self) -> EvaluationResult:
-        return EvaluationResult.from_dict(read(self.folder / "results.json"))
+        return EvaluationResult.from_dict(read_json(self.folder / "results.json"))
 
     @property
     def base(self) -> EvaluationResult:
-        return EvaluationResult.from_dict(read(self.folder / "base.json"))
+        return EvaluationResult.from_dict(read_json(self.folder / "base.json"))
 
     @property
     def card(self) -> ModelCard:
@@ -73,16 +72,12 @@ def run() -> Iterator[Run]:
         succeeds("train.py", *trained, "trainer.log_every_n_steps=1", "hydra.run.dir=run", cwd=folder)
         measured = ["model=run/model", *PAIRS, "device=cpu", "precision=fp32", "hydra.run.dir=measured"]
         succeeds("evaluate.py", *measured, cwd=folder)
-        yield Run(folder / "run", EvaluationResult.from_dict(read(folder / "measured" / "results.json")))
+        yield Run(folder / "run", EvaluationResult.from_dict(read_json(folder / "measured" / "results.json")))
 
 
 def succeeds(*words: str, cwd: Path) -> None:
     done = command(*words, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def rounded(result: EvaluationResult) -> list[list[list[str]]]:
@@ -137,9 +132,6 @@ def test_the_hub_reads_the_metadata_as_it_was_meant(run: Run, parity: Parity) ->
         for name, value in run.result.metrics[dim].items()
     ]
     parity.equal("model-index as EvalResults", HUB, expected, run.data.eval_results or [])
-    title = str(run.data.model_name)
-    there_and_back = model_index_to_eval_results(eval_results_to_model_index(title, expected))
-    parity.equal("model-index written and read", HUB, [(title, expected)], [there_and_back])
     again = ModelCard(f"---\n{run.data.to_yaml()}\n---\n{run.card.text}")
     assert (again.data.to_dict(), again.text) == (run.data.to_dict(), run.card.text)  # type: ignore[no-untyped-call]
     facts = (run.data.base_model, run.data.library_name, run.data.pipeline_tag)
@@ -163,7 +155,7 @@ def test_the_tables_are_the_saved_models(run: Run, parity: Parity) -> None:
 def test_the_saved_step_is_the_best_evaluations(run: Run, parity: Parity) -> None:
     header, *rows = tables(run.card.content)[-1]
     (bold,) = [[cell.strip("*") for cell in row] for row in rows if row[0].startswith("**")]
-    told = [int(bold[header.index("Step")]), read(run.folder / "run.json")["saved_step"]]
+    told = [int(bold[header.index("Step")]), read_json(run.folder / "run.json")["saved_step"]]
     parity.equal("bold row of the log, run.json", "the best evaluation in training", told, [run.saved_step()] * 2)
     figures = [f"{run.again.metrics[dim]['ndcg@10']:.4f}" for dim in run.again.dims]
     parity.equal("figures of the bold row, four digits", SAVED, bold[-len(figures) :], figures)
@@ -172,7 +164,7 @@ def test_the_saved_step_is_the_best_evaluations(run: Run, parity: Parity) -> Non
 
 def test_the_tracker_has_the_same_table(run: Run, parity: Parity) -> None:
     (path,) = run.folder.glob("wandb/offline-run-*/files/media/table/results_*.table.json")
-    table = read(path)
+    table = read_json(path)
     rows = [
         [dim, label, *result.metrics[dim].values()]
         for label, result in (("base", run.base), ("tuned", run.result))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import repeat
@@ -19,12 +16,14 @@ from matryoshka.retrieval.result import EvaluationResult
 from tests.golden.card_log import SAVED_STEP, card_log
 from tests.parity import transformers_plan
 from tests.parity.conftest import Parity, release
+from tests.parity.files import read_json
+from tests.parity.oldest_release import OLDEST_TRANSFORMERS, in_oldest_release
 from tests.parity.planned_run import CARD, CARD_DIMS, LogRow, PlannedRun, Sizes, in_turn, planned_run
 from tests.report.records import record, tables
 
 AREA = "Plan of the run"
 PUBLISHED = "the published card"
-FORMULA = "the card’s settings, by formula"
+FORMULA = "the card's settings, by formula"
 LOG = "log rows: epoch, step, what they show"
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers.*",  # Lightning's advice
@@ -94,7 +93,7 @@ def test_the_cards_log(parity: Parity, card_run: PlannedRun) -> None:
 
 
 def test_the_cards_checkpoint_is_kept(parity: Parity, card_run: PlannedRun) -> None:
-    kept = "update whose weights are kept, given the card’s evaluations"
+    kept = "update whose weights are kept, given the card's evaluations"
     parity.equal(kept, PUBLISHED, [card_run.saved_step], [SAVED_STEP])
 
 
@@ -110,7 +109,7 @@ def test_the_card_that_we_write_has_the_cards_log(parity: Parity, card_run: Plan
     published = card_log()
     theirs = [(row["epoch"], int(row["step"]), *map(row.get, METRICS)) for row in published]
     assert log[0][3:] == [f"dim_{dim}_cosine_map@100" for dim in CARD_DIMS]
-    parity.equal("log in our model card: epoch, step, the card’s evaluations", PUBLISHED, shown, theirs)
+    parity.equal("log in our model card: epoch, step, the card's evaluations", PUBLISHED, shown, theirs)
     losses = ["training_loss" in row for row in published]
     parity.equal("log in our model card: rows with a training loss", PUBLISHED, [row[2] != "-" for row in rows], losses)
     parity.equal("log in our model card: bold row", PUBLISHED, bold, [row["step"] == SAVED_STEP for row in published])
@@ -133,12 +132,8 @@ def oldest(oldest_release: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     """What the Trainer of transformers 4.44 makes of every run, by the run's name."""
     folder = tmp_path_factory.mktemp("oldest")
     runs = [sizes.for_transformers() for sizes in RUNS.values()]
-    (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
-    words = [oldest_release, Path(transformers_plan.__file__), folder / "runs.json", folder / "answer.json"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": ""})
-    assert done.returncode == 0, done.stderr
-    answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-    assert answer["transformers"] == "4.44.0"
+    answer = read_json(in_oldest_release(oldest_release, Path(transformers_plan.__file__), runs, folder))
+    assert f"transformers {answer['transformers']}" == OLDEST_TRANSFORMERS
     return dict(zip(RUNS, answer["runs"], strict=True))
 
 
@@ -148,4 +143,4 @@ def test_carry_is_transformers_4(
     parity: Parity, oldest: dict[str, Any], card_run: PlannedRun, tmp_path: Path, name: str
 ) -> None:
     ours = card_run if RUNS[name] == CARD else run_of(RUNS[name], tmp_path, across_epochs="carry")
-    compare(parity, "transformers 4.44.0", ours, oldest[name])
+    compare(parity, OLDEST_TRANSFORMERS, ours, oldest[name])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder import Encoder, Pooling, Pretrained
+from matryoshka.encoder.pooling import Mode
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 
 PROMPTS = {"query": "query: ", "document": "passage: "}
+POOLINGS: dict[str, list[Mode]] = {"cls": ["cls"], "mean": ["mean"], "cls + mean": ["cls", "mean"]}
+ALLOWED = 1e-5  # between embeddings of equal weights, of length 1 and in fp32
 
 
 def saved_and_loaded(encoder: Encoder, folder: Path) -> SentenceTransformer:
@@ -43,10 +44,3 @@ def backbone_of(theirs: SentenceTransformer) -> nn.Module:
     transformer: Any = theirs[0]
     backbone: nn.Module = transformer.auto_model
     return backbone
-
-
-def german_pairs(rows: int) -> list[tuple[str, str]]:
-    """The first rows of the embedded training set: (question, passage)."""
-    with (FOLDER / "train.jsonl").open(encoding="utf-8") as file:
-        read = [json.loads(line) for _, line in zip(range(rows), file, strict=False)]
-    return [(row["anchor"], row["positive"]) for row in read]

@@ -45,6 +45,7 @@ class Recipe:
     dims: Sequence[int]
     weights: Sequence[float] | None = None
     dims_per_step: int | None = None
+    negatives: bool = False  # a hard one for each pair
     direction: Direction = "anchor_to_positive"
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-5
