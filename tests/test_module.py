@@ -245,6 +245,23 @@ def test_copies_that_meet_in_a_batch_are_no_negatives(tmp_path: Path) -> None:
         assert logged["train/loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
 
 
+def test_a_large_batch_in_small_parts_trains_the_same(tmp_path: Path) -> None:
+    def run(pairs_at_once: int | None) -> tuple[EmbeddingModule, list[dict[str, float]]]:
+        data = PairsModule(PAIRS, partial(ShuffledSampler, batch_size=8))
+        plan = TrainingPlan(data.micro_batches(2), 2, "flush")
+        optimizer = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+        loss = MatryoshkaLoss(RankingLoss(), [32, 8])
+        module = EmbeddingModule(tiny_encoder(), loss, plan, optimizer, schedulers.linear, 1.0, 1, pairs_at_once)
+        log = MetricsFile(tmp_path / f"{pairs_at_once}.jsonl")
+        fit(module, data, tmp_path, loggers=[log])
+        return module, log.rows
+
+    (whole, rows), (parts, other) = run(None), run(3)
+    assert [row["train/loss"] for row in rows] == pytest.approx([row["train/loss"] for row in other], rel=1e-5)
+    for name, value in parts.encoder.state_dict().items():
+        torch.testing.assert_close(value, whole.encoder.state_dict()[name], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("limit", [3, 0.5])
 def test_a_limit_of_the_trainer_holds_in_every_epoch(tmp_path: Path, limit: int | float) -> None:
     data = PairsModule(PAIRS, partial(ShuffledSampler, batch_size=4))

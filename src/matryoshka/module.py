@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss
 from matryoshka.plan import TrainingPlan
 
@@ -24,7 +25,8 @@ class EmbeddingModule(pl.LightningModule):
     optimizer: parameters -> optimizer. scheduler: (optimizer, number of updates) -> schedule, stepped each update.
     plan says what each micro-loss is divided by and after which an update follows. Every `log_every` updates the mean
     loss since the last row, each dim's own loss, the rate used, the gradient's norm before clipping and the speed go
-    to the loggers. Nothing is read back from the device between those rows.
+    to the loggers. Nothing is read back from the device between those rows. pairs_at_once: of a larger micro-batch
+    keep the activations of so many pairs at a time (see gradient_cache).
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class EmbeddingModule(pl.LightningModule):
         scheduler: Callable[[Optimizer, int], LRScheduler],
         max_grad_norm: float = 1.0,
         log_every: int = 10,
+        pairs_at_once: int | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -46,6 +49,7 @@ class EmbeddingModule(pl.LightningModule):
         self.make_scheduler = scheduler
         self.max_grad_norm = max_grad_norm
         self.log_every = log_every
+        self.pairs_at_once = pairs_at_once
         self.updates = 0
         self.last_row: dict[str, float] = {}
         self._rows = _SinceLastRow()
@@ -69,10 +73,17 @@ class EmbeddingModule(pl.LightningModule):
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
         """Forward and backward of one micro-batch; the update where its window is full."""
         divisor, update = self.plan.window(self.current_epoch, batch_index)
-        embeddings_SD = self.encoder(batch)
-        anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
-        nested = self.loss(anchors_BD, candidates_ND, batch.mask_BN)
-        self.manual_backward(nested.total / divisor)
+
+        def loss_of(embeddings_SD: Tensor) -> NestedLoss:
+            anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
+            nested: NestedLoss = self.loss(anchors_BD, candidates_ND, batch.mask_BN)
+            return nested
+
+        if self.pairs_at_once is not None and self.pairs_at_once < batch.columns[0]:
+            nested = cached_backward(self.encoder, batch, self.pairs_at_once, loss_of, divisor)
+        else:
+            nested = loss_of(self.encoder(batch))
+            self.manual_backward(nested.total / divisor)
         self._rows.add(batch, nested, divisor)
         if update:
             self.update()
@@ -82,7 +93,7 @@ class EmbeddingModule(pl.LightningModule):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert isinstance(scheduler, LRScheduler)
         rate = float(scheduler.get_last_lr()[0])
-        norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), self.max_grad_norm)
+        norm = clip_gradients(self.encoder.parameters(), self.max_grad_norm)
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
         scheduler.step()
@@ -101,6 +112,20 @@ class EmbeddingModule(pl.LightningModule):
         self.last_row = {**row, "epoch": round(self.plan.epoch_at(self.updates), 4)}
         for logger in self.loggers:
             logger.log_metrics(self.last_row, step=self.updates)
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale all gradients so that their norm together is at most max_norm; returns the norm before.
+
+    As torch's clip_grad_norm_, but squares are summed in fp64: then rows of zeros, set aside or not, change no digit.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    wide = torch.float32 if gradients[0].device.type == "mps" else torch.float64  # MPS has no fp64
+    norms = [torch.linalg.vector_norm(gradient, dtype=wide) for gradient in gradients]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0).float()
+    torch._foreach_mul_(gradients, scale)
+    return norm
 
 
 class _SinceLastRow:

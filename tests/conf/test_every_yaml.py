@@ -180,6 +180,8 @@ CARD = {
     "accumulation": 16,
     "accumulation_across_epochs": "carry",
     "max_grad_norm": 1.0,
+    "compact_vocabulary": True,
+    "pairs_at_once": None,
     "seed": 42,
     "encoder.model": "BAAI/bge-m3",
     "encoder.max_seq_length": 1024,

@@ -120,6 +120,7 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     (("pooling=saved", "dims=[385]"), "dims[0]", "wider than the encoder's 384; use dims=[384]"),
     ((*OWN, "encoder.model=tiny", "dims=[17]"), "dims[0]", "wider than the encoder's 16; use dims=[16]"),
     ("dim_weights=[1,2]", "dim_weights", "2 weights for 5 dims; give one a dim or dim_weights=null"),
+    ("pairs_at_once=-1", "pairs_at_once", "-1 is not at least 1; use null"),
     ("dims_per_step=0", "dims_per_step", "0 of 5 dims cannot be drawn; use 1 to 5, or null for all"),
     ("dims_per_step=6", "dims_per_step", "6 of 5 dims"),
     ("dim_weights=[]", "dim_weights", "0 weights for 5 dims"),

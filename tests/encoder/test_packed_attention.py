@@ -75,20 +75,29 @@ def test_gradcheck() -> None:
 @pytest.mark.parametrize("growth", [1.0, 1.25, 100.0])
 def test_every_token_has_one_place_however_sequences_share_buckets(growth: float) -> None:
     buckets = Buckets.of(LENGTHS, torch.device("cpu"), growth)
+    places_P, valid_P = places_and_valid(buckets)
 
-    assert sum(sequences for sequences, _ in buckets.shapes) == len(LENGTHS)
-    assert sum(sequences * length for sequences, length in buckets.shapes) == len(buckets.places_P)
-    assert sorted(buckets.places_P[buckets.valid_P].tolist()) == list(range(sum(LENGTHS)))
-    assert torch.equal(buckets.places_P[buckets.back_T], torch.arange(sum(LENGTHS)))
-    assert buckets.valid_P[buckets.back_T].all()
+    assert sum(part.shape[0] for part in buckets.parts) == len(LENGTHS)
+    assert sum(sequences * length for sequences, length in (part.shape for part in buckets.parts)) == len(places_P)
+    assert sorted(places_P[valid_P].tolist()) == list(range(sum(LENGTHS)))
+    assert torch.equal(places_P[buckets.back_T], torch.arange(sum(LENGTHS)))
+    assert valid_P[buckets.back_T].all()
+    for part in buckets.parts:  # a mask only where there is padding: without one attention is faster
+        assert part.valid_SL is None or not part.valid_SL.all()
+
+
+def places_and_valid(buckets: Buckets) -> tuple[Tensor, Tensor]:
+    """Of all buckets, one after another: the token of each place, and whether one stands there."""
+    valid = [torch.ones(p.shape).bool() if p.valid_SL is None else p.valid_SL for p in buckets.parts]
+    return torch.cat([part.places_P for part in buckets.parts]), torch.cat([part.flatten() for part in valid])
 
 
 def test_like_lengths_share_a_bucket_and_padding_stays_small() -> None:
     lengths = [40 - i % 40 for i in range(400)]
     buckets = Buckets.of(lengths, torch.device("cpu"))
 
-    assert len(buckets.shapes) < 15
-    assert len(buckets.places_P) < 1.25 * sum(lengths)
+    assert len(buckets.parts) < 15
+    assert sum(len(part.places_P) for part in buckets.parts) < 1.25 * sum(lengths)
 
 
 @pytest.fixture
@@ -119,6 +128,42 @@ def test_dropout_falls_on_weights_after_the_softmax() -> None:
     ratio_Th = (attended / inputs[2][0].transpose(0, 1)).round(decimals=6)
     assert set(ratio_Th.unique().tolist()) == {0.0, round(1 / 0.75, 6)}
     assert abs((ratio_Th[..., 0] == 0).double().mean() - 0.25) < 0.05
+
+
+def test_gradcheck_with_dropout() -> None:
+    lengths = (2, 1, 4, 2)
+
+    def same_draw(*inputs: Tensor) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return attention(*inputs, lengths, dropout=0.4)
+
+    assert torch.autograd.gradcheck(same_draw, qkv(lengths))
+
+
+def test_dropout_without_a_gradient_draws_the_same() -> None:
+    """A first pass without gradients is repeated with them where memory is short."""
+
+    def drawn(inputs: list[Tensor]) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            return attention(*inputs, LENGTHS, dropout=0.3)
+
+    assert torch.equal(drawn(qkv()), drawn([x.detach() for x in qkv()]))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_bf16_stays_near(dropout: float) -> None:
+    def with_gradient(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        inputs = [x.detach().to(dtype).requires_grad_() for x in qkv()]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            attended = attention(*inputs, LENGTHS, dropout=dropout)
+        assert attended.dtype == dtype
+        return attended, *torch.autograd.grad(attended.sum(), inputs)
+
+    for narrow, wide in zip(with_gradient(torch.bfloat16), with_gradient(torch.float32), strict=True):
+        torch.testing.assert_close(narrow.float(), wide, rtol=0.05, atol=0.06)
 
 
 def test_dropout_is_drawn_from_torchs_seed() -> None:

@@ -60,7 +60,8 @@ def compare(parity: Parity, encoder: Encoder, pairs: Dataset, recipe: Recipe, fo
     parity.within("loss of each update, relative", THEIRS, loss / their_loss, torch.ones(len(loss)), 1e-6)
     parity.within("learning rate of each update", THEIRS, ours.rates, theirs.rates, 1e-12)
     norm, their_norm = torch.tensor(ours.norms), torch.tensor(theirs.norms)
-    parity.within("gradient norm of each update, relative", THEIRS, norm / their_norm, torch.ones(len(norm)), 1e-5)
+    # Theirs adds up squares in fp32; with 118 million of them that alone is off by 1.2e-5, ours (in fp64) by 4e-7.
+    parity.within("gradient norm of each update, relative", THEIRS, norm / their_norm, torch.ones(len(norm)), 3e-5)
     # The gradient of a key's bias is 0, since the softmax does not feel it, and rounding noise in practice. Adam
     # divides by the gradient's own size, so at eps 1e-8 it makes full steps of the noise, and no two programs agree.
     # Those biases change no embedding; with eps 1e-4 or SGD they agree like all others.

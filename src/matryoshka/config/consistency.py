@@ -30,6 +30,8 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
     for key in ("batch_size", "accumulation"):
         if key not in wrong and config[key] < 1:
             yield key, f"{config[key]} is not at least 1"
+    if "pairs_at_once" not in wrong and config.get("pairs_at_once") is not None and config["pairs_at_once"] < 1:
+        yield "pairs_at_once", f"{config['pairs_at_once']} is not at least 1; use null to keep the whole micro-batch"
     if "batch_size" not in wrong and config["batch_size"] == 1:
         yield "batch_size", "with 1 pair there are no in-batch negatives; use at least 2"
     if "trainer" in wrong:

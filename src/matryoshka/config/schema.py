@@ -28,6 +28,8 @@ class TrainSchema:
     accumulation_across_epochs: Literal["carry", "flush"]
     max_grad_norm: float
     seed: int
+    compact_vocabulary: bool = True
+    pairs_at_once: int | None = None
     logger: Group | None = None
     export: Group | None = None
     dim_weights: list[float] | None = None

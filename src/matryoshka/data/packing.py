@@ -52,6 +52,16 @@ class PackedBatch:
         ids_SL[mask_SL] = self.input_ids_T
         return ids_SL, mask_SL
 
+    def in_parts(self, pairs: int) -> Iterator[tuple[PackedBatch, list[int]]]:
+        """The batch in parts of so many pairs, each with the places of its sequences in the whole batch."""
+        ids, rows = self.input_ids_T.split(list(self.lengths)), self.columns[0]
+        for start in range(0, rows, pairs):
+            end = min(start + pairs, rows)
+            places = [column * rows + row for column in range(len(self.columns)) for row in range(start, end)]
+            part = torch.cat([ids[place] for place in places])
+            lengths = tuple(self.lengths[place] for place in places)
+            yield PackedBatch(part, lengths, (end - start,) * len(self.columns)), places
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""
         ids_T, mask_BN = self.input_ids_T, self.mask_BN

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -36,6 +38,16 @@ def tokenized_pairs(pairs: Dataset, tokenizer: Any, max_seq_length: int, prompts
         }
 
     return pairs.map(tokenize, batched=True, new_fingerprint=key, desc="tokenizing", remove_columns=columns)
+
+
+def distinct_tokens(ids: Dataset) -> set[int]:
+    """All token ids that occur in tokenized pairs."""
+    table = ids.with_format("arrow")
+    chunks = [chunk for column in ids.column_names for chunk in table[column].chunks]
+    found: set[int] = set()
+    for chunk in chunks:
+        found.update(np.unique(chunk.flatten().to_numpy(zero_copy_only=False)).tolist())
+    return found
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch, by_token_budget
 from matryoshka.data.tokens import token_ids
+from matryoshka.encoder.compact_vocabulary import CompactVocabulary
+from matryoshka.encoder.dropout import use_fast_dropout
 from matryoshka.encoder.packed_attention import Buckets, positions_after_pad, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
 from matryoshka.encoder.progress import token_progress
@@ -54,6 +56,8 @@ class Encoder(nn.Module):
         self.name = name
         self.revision = revision
         self.first_position = use_packed_attention(backbone)
+        use_fast_dropout(backbone)
+        self.vocabulary: CompactVocabulary | None = None
         if self.first_position is None:
             log.info("%s: sequences are padded, since %s can't be packed", name, backbone.config.model_type)
 
@@ -81,12 +85,13 @@ class Encoder(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings in fp32, not normalised: (S, width)."""
-        lengths_S = torch.tensor(batch.lengths).to(batch.input_ids_T.device, non_blocking=True)
+        ids_T = batch.input_ids_T
+        lengths_S = torch.tensor(batch.lengths).to(ids_T.device, non_blocking=True)
         if self.first_position is not None:
             hidden_TH = self.backbone(
-                input_ids=batch.input_ids_T[None],
+                input_ids=(self.vocabulary(ids_T) if self.vocabulary else ids_T)[None],
                 position_ids=self._positions_T(batch)[None],
-                buckets=Buckets.of(batch.lengths, batch.input_ids_T.device),
+                buckets=Buckets.of(batch.lengths, ids_T.device),
             ).last_hidden_state[0]
         else:
             ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id)
@@ -100,6 +105,22 @@ class Encoder(nn.Module):
         if not self.first_position:
             return places_T
         return positions_after_pad(batch.input_ids_T, places_T, self.first_position - 1)
+
+    def compact_vocabulary(self, used: Iterable[int]) -> CompactVocabulary:
+        """Keep only the rows of the word-embedding table that these token ids need, until `whole_vocabulary`.
+
+        Raises ValueError if the model finds positions by its own numbers of tokens, or ties its table to an output.
+        """
+        if self.first_position is None:
+            raise ValueError(f"a {self.backbone.config.model_type} model may need its own numbers of tokens")
+        self.vocabulary = CompactVocabulary(self.backbone, {*used, *self.tokenizer.all_special_ids})
+        return self.vocabulary
+
+    def whole_vocabulary(self) -> None:
+        """Give the model its whole table back, with what was trained; nothing if it has it."""
+        if self.vocabulary is not None:
+            self.vocabulary.restore(self.backbone)
+            self.vocabulary = None
 
     def tokenize(self, texts: Sequence[str], prompt: Prompt | None = None) -> list[list[int]]:
         """Token ids of each text, with the prompt in front, cut at max_seq_length."""

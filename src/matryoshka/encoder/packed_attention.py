@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from matryoshka.encoder.attention_with_gradient import attention_with_gradient
+
 NAME = "matryoshka_packed"
 
 # Models whose only crossing between tokens is this attention and whose positions can be given.
@@ -19,17 +21,37 @@ FIRST_POSITION_AFTER_PAD = {"xlm-roberta": True, "roberta": True, "camembert": T
 
 
 @dataclass(frozen=True)
+class Bucket:
+    """Sequences of like length, padded to the longest.
+
+    shape: (sequences, length). places_P: for every place the token of the row that stands there (of a sequence's start
+    where there is only padding), sequence after sequence. valid_SL: which places hold a token; None if all do.
+    """
+
+    shape: tuple[int, int]
+    places_P: Tensor
+    valid_SL: Tensor | None
+
+    @classmethod
+    def on(cls, device: torch.device, places_SL: Tensor, valid_SL: Tensor | None) -> Bucket:
+        """A bucket with its indices on the device."""
+        rows, length = places_SL.shape
+        valid_SL = None if valid_SL is None else valid_SL.to(device, non_blocking=True)
+        return cls((rows, length), places_SL.flatten().to(device, non_blocking=True), valid_SL)
+
+    def of(self, x: Tensor) -> Tensor:
+        """What stands in the places: (heads, T, D) to (heads, sequences, length, D)."""
+        return x.index_select(1, self.places_P).view(x.shape[0], *self.shape, x.shape[2])
+
+
+@dataclass(frozen=True)
 class Buckets:
     """The sequences of a packed row, those of like length together and padded to the longest of them.
 
-    shapes: (sequences, length) of each bucket. places_P: the padded buckets one after another, for every place the
-    token of the row that stands there (of a sequence's start where there is only padding). valid_P: which places hold
-    a token. back_T: for every token of the row its place.
+    back_T: for every token of the row its place among those of all buckets, one after another.
     """
 
-    shapes: list[tuple[int, int]]
-    places_P: Tensor
-    valid_P: Tensor
+    parts: list[Bucket]
     back_T: Tensor
 
     @classmethod
@@ -42,17 +64,19 @@ class Buckets:
             groups[-1].append(i)
         length_S = torch.tensor(lengths)
         start_S = length_S.cumsum(0) - length_S
-        shapes, places, valid = [], [], []
+        parts, places, valid = [], [], []
         for group in groups:
             place_L = torch.arange(lengths[group[-1]])
             valid_SL = place_L[None] < length_S[group][:, None]
-            shapes.append((len(group), len(place_L)))
-            places.append((start_S[group][:, None] + place_L[None] * valid_SL).flatten())
+            places_SL = start_S[group][:, None] + place_L[None] * valid_SL
+            padded = lengths[group[0]] < lengths[group[-1]]
+            parts.append(Bucket.on(device, places_SL, valid_SL if padded else None))
+            places.append(places_SL.flatten())
             valid.append(valid_SL.flatten())
         places_P, valid_P = torch.cat(places), torch.cat(valid)
         back_T = torch.empty(sum(lengths), dtype=torch.int64)
         back_T[places_P[valid_P]] = torch.arange(len(places_P))[valid_P]
-        return cls(shapes, *(x.to(device, non_blocking=True) for x in (places_P, valid_P, back_T)))
+        return cls(parts, back_T.to(device, non_blocking=True))
 
 
 def packed_attention(
@@ -72,29 +96,23 @@ def packed_attention(
     query, key, value: (1, heads, T, head size), the sequences end to end.
     Returns (1, T, heads, head size) and no weights, as transformers' attention interface asks.
     """
-    heads, size = query.shape[1], query.shape[3]
-    sizes = [sequences * length for sequences, length in buckets.shapes]
-    q_parts, k_parts, v_parts = (x[0].index_select(1, buckets.places_P).split(sizes, 1) for x in (query, key, value))
-    attended = []
-    for shape, valid, q, k, v in zip(
-        buckets.shapes, buckets.valid_P.split(sizes), q_parts, k_parts, v_parts, strict=True
-    ):
-        q, k, v = (x.reshape(heads, *shape, size) for x in (q, k, v))
-        mask = valid.view(1, shape[0], 1, shape[1])
-        if dropout and query.device.type == "cpu":
-            part = _attention_with_dropout(q, k, v, mask, scaling or size**-0.5, dropout)
-        else:
-            part = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
-        attended.append(part.reshape(heads, -1, size))
-    row = torch.cat(attended, dim=1).index_select(1, buckets.back_T)  # (heads, T, head size)
+    q, k, v = (x[0].contiguous() for x in (query, key, value))  # else each bucket's selection would copy all of it
+    if q.device.type == "cpu" and (q.requires_grad or dropout):
+        row = attention_with_gradient(q, k, v, buckets, scaling or q.shape[2] ** -0.5, dropout)
+    else:
+        row = _attention(q, k, v, buckets, scaling, dropout)
     return row.transpose(0, 1)[None].contiguous(), None
 
 
-def _attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scaling: float, dropout: float) -> Tensor:
-    # On a CPU, torch's own kernel has no dropout and falls back to a slower form of these same steps.
-    scores = (q * scaling) @ k.transpose(-1, -2)
-    weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
-    return F.dropout(weights, dropout) @ v
+def _attention(q: Tensor, k: Tensor, v: Tensor, buckets: Buckets, scaling: float | None, dropout: float) -> Tensor:
+    attended = []
+    for bucket in buckets.parts:
+        mask = None if bucket.valid_SL is None else bucket.valid_SL[None, :, None]
+        part = F.scaled_dot_product_attention(
+            bucket.of(q), bucket.of(k), bucket.of(v), attn_mask=mask, dropout_p=dropout, scale=scaling
+        )
+        attended.append(part.reshape(len(q), -1, q.shape[2]))
+    return torch.cat(attended, dim=1).index_select(1, buckets.back_T)  # (heads, T, head size)
 
 
 AttentionInterface.register(NAME, packed_attention)

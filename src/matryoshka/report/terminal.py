@@ -54,7 +54,12 @@ def announce(
     for sentence in stand_in:
         console.print(Text(f"stand-in: {sentence}", style="bold yellow"), soft_wrap=True)
     for label, line in lines.items():
-        console.print(Text.assemble((f"{label:>8}  ", "bold"), line), soft_wrap=True)
+        say(label, line)
+
+
+def say(label: str, line: str) -> None:
+    """A line as the first ones of a run: a label and what there is to say."""
+    console.print(Text.assemble((f"{label:>8}  ", "bold"), line), soft_wrap=True)
 
 
 def show_batches(batches: BatchSummary, masked: bool) -> None:

@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
+from matryoshka.data.tokens import distinct_tokens
+from matryoshka.encoder.compact_vocabulary import is_exact_with, tokens_in
 from matryoshka.precision import choose_precision
 from matryoshka.report.record import PairsSummary
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from matryoshka.data.retrieval_set import RetrievalSet
     from matryoshka.encoder.encoder import Encoder
 
 Config = Mapping[str, Any]
@@ -34,6 +37,30 @@ def load_encoder(config: Config) -> Encoder:
     pooling = instantiate(config["pooling"], _convert_="all") if config.get("pooling") else None
     encoder: Encoder = instantiate(config["encoder"], _convert_="all").load(pooling)
     return encoder
+
+
+def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_out: RetrievalSet) -> str:
+    """Set aside the rows of the word-embedding table that no text of the run needs; returns what was done, and why.
+
+    Nothing is set aside where training would not come to the same: with another optimizer, or another kind of model.
+    """
+    if not config["compact_vocabulary"]:
+        return "every row of the word-embedding table is trained, as configured"
+    if not is_exact_with(instantiate(config["optimizer"], _convert_="all")):
+        name = config["optimizer"]["_target_"].rpartition(".")[2]
+        return f"every row of the word-embedding table is trained: {name} as configured changes rows that no text uses"
+    used = distinct_tokens(pairs)
+    for kind, texts in (("query", held_out.queries), ("document", held_out.corpus)):
+        used |= tokens_in(encoder.tokenize(list(texts.values()), kind))  # type: ignore[arg-type]
+    try:
+        vocabulary = encoder.compact_vocabulary(used)
+    except ValueError as error:
+        return f"every row of the word-embedding table is trained: {error}"
+    kept, whole = vocabulary.rows
+    return (
+        f"{kept:,} of {whole:,} rows of the word-embedding table occur and are trained, "
+        f"which saves {vocabulary.bytes_saved / 1e6:,.0f} MB and changes nothing"
+    )
 
 
 def device_of(accelerator: str) -> torch.device:

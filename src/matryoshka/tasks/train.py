@@ -33,7 +33,15 @@ from matryoshka.report.environment import environment
 from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
 from matryoshka.retrieval.cached import cached_evaluation
 from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.tasks.setup import load_encoder, nested_dims, pairs_summary, quiet_libraries, stand_in, with_precision
+from matryoshka.tasks.setup import (
+    compact_vocabulary,
+    load_encoder,
+    nested_dims,
+    pairs_summary,
+    quiet_libraries,
+    stand_in,
+    with_precision,
+)
 
 Config = Mapping[str, Any]
 
@@ -43,7 +51,9 @@ OPTIONAL: Config = {
     "pooling": None,
     "dim_weights": None,
     "dims_per_step": None,
+    "pairs_at_once": None,
     "reference": {},
+    "compact_vocabulary": True,
 }
 
 
@@ -74,6 +84,7 @@ def train(config: Config, folder: Path) -> float:
     terminal.show_result(base, None, title="base (untrained)")
     terminal.show_estimate(base, room.summary, plan, config["batch_size"])
 
+    terminal.say("tokens", compact_vocabulary(config, room.encoder, room.batches.pairs, room.held_out))
     module = _module(config, room.encoder, plan)
     _fit(trainer, module, room.batches)
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
@@ -96,6 +107,7 @@ def train(config: Config, folder: Path) -> float:
         environment=environment(),
         seconds=time.perf_counter() - start,
     )
+    room.encoder.whole_vocabulary()
     _write(folder, record, room.encoder.cpu(), trainer)
     return record.tuned.flat()[selected]
 
@@ -137,6 +149,7 @@ def _module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingMo
         instantiate(config["scheduler"], _convert_="all"),
         config["max_grad_norm"],
         config["trainer"].get("log_every_n_steps") or 10,
+        config["pairs_at_once"],
     )
 
 

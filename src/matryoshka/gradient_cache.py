@@ -1,0 +1,64 @@
+"""A large batch in the memory of a small one: GradCache. Gao et al. 2021, arXiv:2101.06983.
+
+The loss of in-batch negatives needs the embeddings of the whole batch, but the encoder's gradient only needs the loss's
+gradient at them. So the batch is encoded part by part without keeping anything, the loss gives its gradient at the
+embeddings, and each part is encoded once more, with the dropout of the first time, to take that gradient back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from matryoshka.data.packing import PackedBatch
+from matryoshka.encoder.encoder import Encoder
+from matryoshka.losses.matryoshka import NestedLoss
+
+
+def cached_backward(
+    encoder: Encoder,
+    batch: PackedBatch,
+    pairs_at_once: int,
+    loss_of: Callable[[Tensor], NestedLoss],
+    divisor: int = 1,
+) -> NestedLoss:
+    """Add the gradient of loss / divisor to the encoder's parameters; returns the loss, without a graph.
+
+    loss_of: embeddings_SD of all sequences of the batch, column by column, to the loss. pairs_at_once: pairs whose
+    activations are kept at a time. The result is that of one backward of the whole batch, to rounding.
+    """
+    parts = list(batch.in_parts(pairs_at_once))
+    device = batch.input_ids_T.device
+    states, embeddings = [], []
+    with torch.no_grad():
+        for part, _ in parts:
+            states.append(_random_state(device))
+            embeddings.append(encoder(part))
+    rows = torch.tensor([row for _, rows in parts for row in rows])
+    embeddings_SD = torch.empty_like(torch.cat(embeddings)).index_copy_(0, rows.to(device), torch.cat(embeddings))
+    embeddings_SD.requires_grad_()
+    nested = loss_of(embeddings_SD)
+    with torch.autocast(device.type, enabled=False):
+        (gradient_SD,) = torch.autograd.grad(nested.total / divisor, embeddings_SD)
+    after = _random_state(device)
+    for (part, part_rows), state in zip(parts, states, strict=True):
+        _set_random_state(device, state)
+        encoded = encoder(part)
+        with torch.autocast(device.type, enabled=False):
+            encoded.backward(gradient_SD[torch.tensor(part_rows).to(device)])
+    _set_random_state(device, after)
+    return NestedLoss(nested.total.detach(), nested.per_dim)
+
+
+def _random_state(device: torch.device) -> Tensor:
+    state: Tensor = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    return state
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
