@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from matryoshka.data.packing import PackedBatch
 from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder import Encoder
+from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
+from matryoshka.module import clip_gradients
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -54,10 +56,10 @@ def their_loss(loss: TheirMatryoshkaLoss, batch: list[dict[str, Any]]) -> Tensor
     return total
 
 
-def update(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def update(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip: Any) -> None:
     """Backward, clip, step."""
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    clip(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
 
@@ -88,6 +90,7 @@ def main() -> None:
     bf16 = options.precision == "bf16"
     if bf16:
         autocast_forward(theirs)
+    encoder.compact_vocabulary(tokens_in(batch.input_ids_T.tolist() for batch in ours_packed))  # as our task does
     encoder.train(), theirs.train()
     dropouts = {m.p for m in theirs.modules() if isinstance(m, nn.Dropout)}
     print(f"dropout    {', '.join(map(str, sorted(dropouts)))} on both sides")
@@ -96,11 +99,11 @@ def main() -> None:
 
     def our_steps(which: Sequence[PackedBatch]) -> None:
         for batch in which:
-            update(our_loss(encoder, loss, batch, bf16), encoder, ours_optimizer)
+            update(our_loss(encoder, loss, batch, bf16), encoder, ours_optimizer, clip_gradients)
 
     def their_steps(which: Sequence[list[dict[str, Any]]]) -> None:
         for batch in which:
-            update(their_loss(their, batch), theirs, their_optimizer)
+            update(their_loss(their, batch), theirs, their_optimizer, nn.utils.clip_grad_norm_)
 
     our_steps(ours_packed[:1]), their_steps(theirs_padded[:1])  # a first step, not measured
     n = options.steps

@@ -133,3 +133,22 @@ def test_a_document_without_direction_is_similar_to_nothing() -> None:
 
     assert hits.documents_Qk.tolist() == [[1, 0]]
     torch.testing.assert_close(hits.similarities_Qk, torch.tensor([[1.0, 0.0]]))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.lists(st.sampled_from([-1.0, -1e-40, -0.0, 0.0, 1e-40, 0.25, 0.25000003, 1.0]), min_size=9, max_size=9),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(1, 9),
+)
+def test_the_top_is_that_of_a_stable_sort(similarities: list[list[float]], k: int) -> None:
+    """Ties, both zeros and the smallest numbers there are."""
+    similarity_CN = torch.tensor(similarities)
+    values, documents = torch.sort(similarity_CN, dim=1, descending=True, stable=True)
+
+    hits = _top(similarity_CN, k)
+    assert torch.equal(hits.documents_Qk, documents[:, :k])
+    assert torch.equal(hits.similarities_Qk, values[:, :k])

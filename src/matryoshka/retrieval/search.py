@@ -50,5 +50,14 @@ def search(
 
 
 def _top(similarity_CN: Tensor, k: int) -> Hits:
-    values, documents = torch.sort(similarity_CN, dim=1, descending=True, stable=True)
-    return Hits(documents[:, :k].clone(), values[:, :k].clone())
+    """The k best of each row, equal ones by column, ascending."""
+    if similarity_CN.dtype != torch.float32:
+        values, documents = torch.sort(similarity_CN, dim=1, descending=True, stable=True)
+        return Hits(documents[:, :k].clone(), values[:, :k].clone())
+    # topk breaks ties as it likes. Of one whole number that orders by similarity, then by column, there are none.
+    bits = (similarity_CN + 0.0).view(torch.int32).long()  # + 0.0: -0.0 is 0.0
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    last = similarity_CN.shape[1] - 1
+    keys = (ordered << 32) + (last - torch.arange(last + 1, device=bits.device))
+    documents = last - (keys.topk(k, dim=1).values & 0xFFFFFFFF)
+    return Hits(documents, similarity_CN.gather(1, documents))
