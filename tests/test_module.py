@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
@@ -66,19 +65,7 @@ def fitted(
         log_every=2,
     )
     log = MetricsFile(folder / "metrics.jsonl")
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        max_steps=plan.updates,
-        logger=log,
-        log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(module, data)
+    fit(module, data, folder, loggers=[log])
     return module, data, log
 
 

@@ -33,6 +33,7 @@ from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.ranking import Direction
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
+from tests.callbacks.small import fit
 from tests.parity.two_encoders import PROMPTS, backbone_of
 
 Batch = tuple[tuple[tuple[int, ...], ...], ...]  # the token ids of each text of each column
@@ -122,20 +123,7 @@ def our_training(encoder: Encoder, pairs: Dataset, recipe: Recipe, folder: Path)
         log_every=1,
     )
     noted, log = Noted(), MetricsFile(folder / "metrics.jsonl")
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=recipe.epochs,
-        max_steps=plan.updates,
-        logger=log,
-        callbacks=[noted],
-        log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(module, data)
+    fit(module, data, folder, callbacks=[noted], loggers=[log])
     return Trained(
         noted.batches,
         [row["train/loss"] for row in log.rows],

@@ -16,7 +16,7 @@ def no_negatives(texts_CB: Tensor) -> Tensor | None:
     anchors_B, positives_B, candidates_N = texts_CB[0], texts_CB[1], texts_CB[1:].reshape(-1)
     same_anchor_BB = anchors_B[:, None] == anchors_B
     positive_of_BN = candidates_N == positives_B[:, None]
-    answers_BN = (same_anchor_BB[:, :, None] & positive_of_BN[None]).any(1)
+    answers_BN = same_anchor_BB.float() @ positive_of_BN.float() > 0  # for some row with the anchor
     mask_BN = answers_BN | (candidates_N == anchors_B[:, None])
     mask_BN[:, :rows].fill_diagonal_(False)
     return mask_BN if mask_BN.any() else None
