@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,11 @@ LENGTH = 128
 PROMPTS = {"query": "query: ", "document": "passage: "}
 
 
-def arguments(description: str, **sizes: int) -> argparse.Namespace:
-    """--repeats, --precision and the given sizes, each an option with its default."""
+def arguments(description: str, repeats: int = 3, **sizes: int) -> argparse.Namespace:
+    """--repeats, --precision, --json (a file for the record) and the given sizes, each an option with its default."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--precision", choices=["fp32", "bf16", "auto"], default="auto")
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -81,10 +81,3 @@ def interleaved(
             (ours, theirs)[side](repeat)
             seconds[side].append(time.perf_counter() - start)
     return seconds
-
-
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """How many times as fast we are: the median over repeats, the smallest and the largest."""
-    times = [slow / fast for fast, slow in zip(ours, theirs, strict=True)]
-    count = f"{len(times)} repeat{'s' if len(times) > 1 else ''}"
-    return f"{statistics.median(times):.2f} (min {min(times):.2f}, max {max(times):.2f}, {count})"

@@ -8,7 +8,6 @@ Left out on both sides: tokenizing, the loop, logging. Batches are new in every 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,8 @@ from datasets import load_dataset
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss as TheirMatryoshkaLoss
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from sides import DIMS, LENGTH, PROMPTS, arguments, autocast_forward, interleaved, load, ratio
+from record import Comparison, Record
+from sides import DIMS, LENGTH, PROMPTS, arguments, autocast_forward, interleaved, load
 from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch
@@ -113,9 +113,20 @@ def main() -> None:
         options.repeats,
     )
     pairs = options.batch * n
-    print(f"\nsentence-transformers  {pairs / statistics.median(slow):6.2f} pairs/s")
-    print(f"matryoshka             {pairs / statistics.median(fast):6.2f} pairs/s")
-    print(f"ratio                  {ratio(fast, slow)}")
+    record = Record("Training step")
+    record.comparisons.append(
+        Comparison(
+            f"training step, {LENGTH} tokens at most, batch {options.batch}, dims {DIMS[0]}..{DIMS[-1]}, {options.precision}",
+            "pairs/s",
+            [pairs / seconds for seconds in fast],
+            [pairs / seconds for seconds in slow],
+            True,
+            f"losses {agree}: they differ by {difference:.1e}",
+            2.5 if options.precision == "fp32" else 4.0,
+        )
+    )
+    record.show()
+    record.write(options.json)
 
 
 if __name__ == "__main__":
