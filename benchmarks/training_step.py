@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from datasets import load_dataset
+from record import Comparison, Record
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss as TheirMatryoshkaLoss
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from record import Comparison, Record
 from sides import DIMS, LENGTH, PROMPTS, arguments, autocast_forward, interleaved, load
 from torch import Tensor, nn
 
@@ -116,7 +116,7 @@ def main() -> None:
     record = Record("Training step")
     record.comparisons.append(
         Comparison(
-            f"training step, {LENGTH} tokens at most, batch {options.batch}, dims {DIMS[0]}..{DIMS[-1]}, {options.precision}",
+            f"training, {LENGTH} tokens at most, batch {options.batch}, five dims, {options.precision}",
             "pairs/s",
             [pairs / seconds for seconds in fast],
             [pairs / seconds for seconds in slow],
