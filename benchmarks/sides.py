@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,25 @@ LENGTH = 128
 PROMPTS = {"query": "query: ", "document": "passage: "}
 
 
-def arguments(description: str, repeats: int = 3, **sizes: int) -> argparse.Namespace:
-    """--repeats, --precision, --json (a file for the record) and the given sizes, each an option with its default."""
+def arguments(description: str, repeats: int = 3, files: Sequence[str] = (), **sizes: int) -> argparse.Namespace:
+    """--repeats, --precision, --json (a file for the record) and the given sizes, each an option with its default.
+
+    files: names of options that take a path, None unless given. The result also has `best`: the precision that this
+    machine is fastest at.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--precision", choices=["fp32", "bf16", "auto"], default="auto")
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    for name in files:
+        parser.add_argument(f"--{name}", type=Path, default=None)
     options = parser.parse_args()
+    choice = choose_precision(torch.device("cpu"))
+    options.best = "bf16" if "bf16" in choice.precision else "fp32"
     if options.precision == "auto":
-        choice = choose_precision(torch.device("cpu"))
-        options.precision = "bf16" if "bf16" in choice.precision else "fp32"
+        options.precision = options.best
         print(f"precision  {options.precision} on both sides ({choice.reason})")
     else:
         print(f"precision  {options.precision} on both sides (as asked)")
@@ -74,10 +81,17 @@ def interleaved(
     ours: Callable[[int], object], theirs: Callable[[int], object], repeats: int
 ) -> tuple[list[float], list[float]]:
     """Seconds of each side, repeat by repeat; the side that begins changes each time."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+    fast, slow = in_turn((ours, theirs), repeats)
+    return fast, slow
+
+
+def in_turn(sides: Sequence[Callable[[int], object]], repeats: int) -> list[list[float]]:
+    """Seconds of each of several sides, repeat by repeat; they go backwards and forwards by turns."""
+    seconds: list[list[float]] = [[] for _ in sides]
     for repeat in range(repeats):
-        for side in (0, 1) if repeat % 2 else (1, 0):
+        order = range(len(sides)) if repeat % 2 else reversed(range(len(sides)))
+        for side in order:
             start = time.perf_counter()
-            (ours, theirs)[side](repeat)
+            sides[side](repeat)
             seconds[side].append(time.perf_counter() - start)
     return seconds
