@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from matryoshka.data.packing import PackedBatch
+from matryoshka.data.packing import PackedBatch, sent
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import NestedLoss
 
@@ -36,18 +36,19 @@ def cached_backward(
         for part, _ in parts:
             states.append(_random_state(device))
             embeddings.append(encoder(part))
-    rows = torch.tensor([row for _, rows in parts for row in rows])
-    embeddings_SD = torch.empty_like(torch.cat(embeddings)).index_copy_(0, rows.to(device), torch.cat(embeddings))
+    rows_S = sent(torch.tensor([row for _, rows in parts for row in rows]), device)
+    embeddings_SD = torch.empty_like(torch.cat(embeddings)).index_copy_(0, rows_S, torch.cat(embeddings))
     embeddings_SD.requires_grad_()
     nested = loss_of(embeddings_SD)
     with torch.autocast(device.type, enabled=False):
         (gradient_SD,) = torch.autograd.grad(nested.total / divisor, embeddings_SD)
     after = _random_state(device)
-    for (part, part_rows), state in zip(parts, states, strict=True):
+    gradients = gradient_SD[rows_S].split([len(rows) for _, rows in parts])
+    for (part, _), state, part_SD in zip(parts, states, gradients, strict=True):
         _set_random_state(device, state)
         encoded = encoder(part)
         with torch.autocast(device.type, enabled=False):
-            encoded.backward(gradient_SD[torch.tensor(part_rows).to(device)])
+            encoded.backward(part_SD)
     _set_random_state(device, after)
     return NestedLoss(nested.total.detach(), nested.per_dim)
 

@@ -18,6 +18,8 @@ from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss
 from matryoshka.plan import TrainingPlan
 
+PIECE = 1 << 22  # numbers whose squares are summed at once: on a CPU torch copies them to fp64 first
+
 
 class EmbeddingModule(pl.LightningModule):
     """Trains an encoder on packed batches of (anchors, positives, negatives ...).
@@ -73,14 +75,16 @@ class EmbeddingModule(pl.LightningModule):
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
         """Forward and backward of one micro-batch; the update where its window is full."""
         divisor, update = self.plan.window(self.current_epoch, batch_index)
+        at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
+        cached = at_once < batch.columns[0]
 
         def loss_of(embeddings_SD: Tensor) -> NestedLoss:
             anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
-            nested: NestedLoss = self.loss(anchors_BD, candidates_ND, batch.mask_BN)
+            nested: NestedLoss = self.loss(anchors_BD, candidates_ND, batch.mask_BN, one_dim_at_a_time=cached)
             return nested
 
-        if self.pairs_at_once is not None and self.pairs_at_once < batch.columns[0]:
-            nested = cached_backward(self.encoder, batch, self.pairs_at_once, loss_of, divisor)
+        if cached:
+            nested = cached_backward(self.encoder, batch, at_once, loss_of, divisor)
         else:
             nested = loss_of(self.encoder(batch))
             self.manual_backward(nested.total / divisor)
@@ -121,7 +125,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     wide = torch.float32 if gradients[0].device.type == "mps" else torch.float64  # MPS has no fp64
-    norms = [torch.linalg.vector_norm(gradient, dtype=wide) for gradient in gradients]
+    pieces = [piece for gradient in gradients for piece in gradient.flatten().split(PIECE)]
+    norms = [torch.linalg.vector_norm(piece, dtype=wide) for piece in pieces]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0).float()
     torch._foreach_mul_(gradients, scale)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from matryoshka.losses import MatryoshkaLoss, RankingLoss, nested_similarities
+from matryoshka.losses.ranking import Direction
 
 DIMS = [24, 16, 5, 1]
 
@@ -218,3 +221,73 @@ def test_as_many_dims_a_step_as_there_are_is_all_of_them(dims_per_step: int) -> 
 def test_a_step_needs_a_dim() -> None:
     with pytest.raises(ValueError, match="dims_per_step=0: at least one dim"):
         MatryoshkaLoss(RankingLoss(), DIMS, None, 0)
+
+
+class Hinge(nn.Module):
+    """A loss that is no mean over rows."""
+
+    def forward(self, similarity_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+        above_BN = (0.2 - similarity_BN.diagonal()[:, None] + similarity_BN).clamp_min(0).square()
+        return (above_BN if mask_BN is None else above_BN.masked_fill(mask_BN, 0.0)).max(1).values.sum().sqrt()
+
+
+DIRECTIONS: list[Direction] = ["anchor_to_positive", "positive_to_anchor", "both"]
+LOSSES: list[Callable[[], nn.Module]] = [*(lambda d=d: RankingLoss(direction=d) for d in DIRECTIONS), Hinge]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=[*DIRECTIONS, "hinge"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dims_per_step", [None, 2])
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_one_dim_at_a_time_is_the_same(
+    loss: Callable[[], nn.Module], masked: bool, dims_per_step: int | None, dtype: torch.dtype, atol: float
+) -> None:
+    inputs = (draw(5, 24, dtype=dtype).requires_grad_(), draw(8, 24, seed=1, dtype=dtype).requires_grad_())
+    with torch.no_grad():
+        inputs[0][2] *= 1e3
+    mask_BN = draw(5, 8, seed=2) > 0.5 if masked else None
+
+    plain, recomputed = (
+        MatryoshkaLoss(loss(), DIMS, [1.0, 0.5, 0.25, 2.0], dims_per_step)(*inputs, mask_BN, one_dim_at_a_time=way)
+        for way in (False, True)
+    )
+    torch.testing.assert_close(recomputed.total, plain.total, rtol=0, atol=atol)
+    assert list(recomputed.per_dim) == list(plain.per_dim)
+    for dim, value in plain.per_dim.items():
+        assert not recomputed.per_dim[dim].requires_grad
+        torch.testing.assert_close(recomputed.per_dim[dim], value, rtol=0, atol=atol)
+    for gradient, expected in zip(
+        torch.autograd.grad(recomputed.total, inputs), torch.autograd.grad(plain.total, inputs), strict=True
+    ):
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_gradcheck_of_the_loss_one_dim_at_a_time(direction: Direction) -> None:
+    loss = MatryoshkaLoss(RankingLoss(direction=direction), [4, 3, 1], [1.0, 0.5, 2.0])
+
+    inputs = (draw(2, 4).requires_grad_(), draw(3, 4, seed=1).requires_grad_())
+    assert torch.autograd.gradcheck(lambda a, c: loss(a, c, one_dim_at_a_time=True).total, inputs)
+
+
+def test_one_dim_at_a_time_keeps_no_matrix_for_the_gradient() -> None:
+    inputs = (draw(64, 24).requires_grad_(), draw(80, 24, seed=1).requires_grad_())
+    kept: dict[bool, list[int]] = {False: [], True: []}
+    for way, sizes in kept.items():
+        hooks = torch.autograd.graph.saved_tensors_hooks(lambda x, s=sizes: (s.append(x.numel()), x)[1], lambda x: x)
+        with hooks:
+            MatryoshkaLoss(RankingLoss(), DIMS)(*inputs, one_dim_at_a_time=way)
+    assert max(kept[False]) == 64 * 80
+    assert max(kept[True]) == 80 * 24
+
+
+def test_one_dim_at_a_time_is_fp32_under_autocast_too() -> None:
+    inputs = (draw(8, 24, dtype=torch.float32).requires_grad_(), draw(8, 24, seed=1, dtype=torch.float32))
+    loss = MatryoshkaLoss(RankingLoss(), DIMS)
+
+    plain = loss(*inputs, one_dim_at_a_time=True).total
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = loss(*inputs, one_dim_at_a_time=True).total
+    assert torch.equal(cast, plain)
+    gradients = [torch.autograd.grad(total, inputs[0])[0] for total in (cast, plain)]
+    assert torch.equal(*gradients)

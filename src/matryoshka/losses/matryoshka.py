@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 EPSILON = 1e-12  # the smallest length a vector is divided by, as in torch's normalize
 
@@ -32,6 +34,15 @@ def nested_similarities(rows_BD: Tensor, candidates_ND: Tensor, dims: Sequence[i
             lengths_N = squares_N.clamp_min(EPSILON**2).sqrt()
             yield dim, products_BN / lengths_B[:, None] / lengths_N[None, :]
             start = dim
+
+
+def similarities_at(rows_BD: Tensor, candidates_ND: Tensor, dim: int) -> Tensor:
+    """Cosine similarities (B, N) of the first dim numbers by a product of their own.
+
+    It keeps no matrix of this size for the gradient, where the running sums of nested_similarities keep two a dim.
+    """
+    rows_Bd, candidates_Nd = _at_least_fp32(rows_BD[:, :dim]), _at_least_fp32(candidates_ND[:, :dim])
+    return F.normalize(rows_Bd, dim=1, eps=EPSILON) @ F.normalize(candidates_Nd, dim=1, eps=EPSILON).T
 
 
 @dataclass(frozen=True)
@@ -70,15 +81,36 @@ class MatryoshkaLoss(nn.Module):
         self.dims_per_step = dims_per_step
         self.random = random.Random(seed)
 
-    def forward(self, anchors_BD: Tensor, candidates_ND: Tensor, mask_BN: Tensor | None = None) -> NestedLoss:
-        """The nested loss of B anchors and N candidates, positives first (candidate i belongs to anchor i)."""
+    def forward(
+        self,
+        anchors_BD: Tensor,
+        candidates_ND: Tensor,
+        mask_BN: Tensor | None = None,
+        *,
+        one_dim_at_a_time: bool = False,
+    ) -> NestedLoss:
+        """The nested loss of B anchors and N candidates, positives first (candidate i belongs to anchor i).
+
+        one_dim_at_a_time: for a large B x N. Nothing of this size is kept for the gradient: each dim's similarities
+        are computed again when their turn comes, so the memory is that of one dim. Equal to rounding.
+        """
+        dims = self._dims_of_this_step()
         with torch.autocast(anchors_BD.device.type, enabled=False):
-            losses = {
-                dim: self.loss(similarity_BN, mask_BN)
-                for dim, similarity_BN in nested_similarities(anchors_BD, candidates_ND, self._dims_of_this_step())
-            }
+            if one_dim_at_a_time:
+                losses = {dim: self._recomputed_at(dim, anchors_BD, candidates_ND, mask_BN) for dim in sorted(dims)}
+            else:
+                nested = nested_similarities(anchors_BD, candidates_ND, dims)
+                losses = {dim: self.loss(similarity_BN, mask_BN) for dim, similarity_BN in nested}
             total = torch.stack([self.weights[dim] * loss for dim, loss in losses.items()]).sum()
         return NestedLoss(total, {dim: loss.detach() for dim, loss in losses.items()})
+
+    def _recomputed_at(self, dim: int, anchors_BD: Tensor, candidates_ND: Tensor, mask_BN: Tensor | None) -> Tensor:
+        def loss_at(anchors_BD: Tensor, candidates_ND: Tensor) -> Tensor:
+            loss: Tensor = self.loss(similarities_at(anchors_BD, candidates_ND, dim), mask_BN)
+            return loss
+
+        loss: Tensor = checkpoint(loss_at, anchors_BD, candidates_ND, use_reentrant=False)
+        return loss
 
     def _dims_of_this_step(self) -> list[int]:
         dims = list(self.weights)

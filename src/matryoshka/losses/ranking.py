@@ -22,7 +22,7 @@ def ranking_loss(scores_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
         raise ValueError(f"{rows} rows but only {candidates} candidates: row i's own candidate is candidate i")
     own_B = torch.arange(rows, device=scores_BN.device)
     if mask_BN is not None:
-        own_BN = F.one_hot(own_B, candidates).bool()
+        own_BN = torch.eye(rows, candidates, dtype=torch.bool, device=scores_BN.device)
         scores_BN = scores_BN.masked_fill(mask_BN & ~own_BN, float("-inf"))
     return F.cross_entropy(scores_BN, own_B)
 
