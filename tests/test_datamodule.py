@@ -33,7 +33,7 @@ def module(sampler: type[ShuffledSampler] = NoDuplicatesSampler, workers: int = 
 
 def rows_of(batch: PackedBatch) -> list[int]:
     """Which rows a batch holds, read from its first column; the other columns must be those rows'."""
-    offsets, ids = batch.offsets, batch.input_ids_T.tolist()
+    offsets, ids = batch.cu_seqlens_Z.tolist(), batch.input_ids_T.tolist()
     texts = [ids[start:end] for start, end in pairwise(offsets)]
     size = batch.columns[0]
     assert batch.columns == (size, size, size)

@@ -55,6 +55,10 @@ class PairsModule(pl.LightningDataModule):
             mask_BN = no_negatives(torch.tensor([self.sampler.texts[row] for row in rows]).T)
         return PackedBatch.from_ids([table[column] for column in self.columns], mask_BN)
 
+    def transfer_batch_to_device(self, batch: PackedBatch, device: torch.device, dataloader_idx: int) -> PackedBatch:
+        """The batch on the device, from the loader's pinned memory: Lightning by itself would wait for the copy."""
+        return batch.to(device, non_blocking=device.type == "cuda")
+
     def micro_batches(self, epochs: int, limit: int | float | None = None) -> list[int]:
         """Micro-batches in each epoch, known before the first; limit as Lightning's limit_train_batches."""
         counts = []

@@ -27,7 +27,7 @@ def test_sequences_lie_end_to_end_column_by_column() -> None:
 def test_offsets_cut_out_every_sequence() -> None:
     batch = PackedBatch.from_ids(COLUMNS)
 
-    ids, offsets = batch.input_ids_T.tolist(), batch.offsets
+    ids, offsets = batch.input_ids_T.tolist(), batch.cu_seqlens_Z.tolist()
     cut = [ids[start:end] for start, end in itertools.pairwise(offsets)]
     assert cut == [sequence for column in COLUMNS for sequence in column]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
-from matryoshka.encoder.packed_attention import Buckets
+from matryoshka.encoder.packed_attention import Sequences
 from tests.tiny import tiny_encoder
 
 PROMPTS = {"query": "query: ", "document": "passage: "}
@@ -34,7 +34,7 @@ def one_by_one(encoder: Encoder, texts: Sequence[str]) -> Tensor:
             hidden_LH = encoder.backbone(
                 input_ids=torch.tensor([ids]),
                 position_ids=torch.arange(2, len(ids) + 2)[None],
-                buckets=Buckets.of([len(ids)], torch.device("cpu")),
+                sequences=Sequences([len(ids)], torch.tensor([0, len(ids)], dtype=torch.int32)),
             ).last_hidden_state[0]
             embeddings.append(torch.cat([hidden_LH[0], hidden_LH.mean(0)]))
     return torch.stack(embeddings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from matryoshka.encoder import Encoder, Pooling
 from matryoshka.encoder.packed_attention import (
     FIRST_POSITION_AFTER_PAD,
     Buckets,
+    Sequences,
     packed_attention,
     use_packed_attention,
 )
@@ -34,9 +36,8 @@ def qkv(lengths: Sequence[int] = LENGTHS) -> list[Tensor]:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], **options: float) -> Tensor:
-    attended, weights = packed_attention(
-        nn.Module(), q, k, v, buckets=Buckets.of(lengths, torch.device("cpu")), **options
-    )
+    sequences = Sequences(lengths, torch.tensor([0, *accumulate(lengths)], dtype=torch.int32))
+    attended, weights = packed_attention(nn.Module(), q, k, v, sequences=sequences, **options)
     assert weights is None
     return attended
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -13,12 +14,14 @@ from torch import Tensor
 class PackedBatch:
     """S sequences of token ids, T tokens in all.
 
-    input_ids_T: the sequences one after another. lengths: tokens of each sequence (on the host: no device sync).
-    columns: how many of the sequences belong to each column (anchors first, then positives, then negatives).
-    mask_BN: candidates that are no negatives of a row, if there are any (see clashes.no_negatives).
+    input_ids_T: the sequences one after another. cu_seqlens_Z: where each sequence starts, and the end of the last
+    (Z = S + 1, int32). lengths: tokens of each sequence (on the host: no device sync). columns: how many of the
+    sequences belong to each column (anchors first, then positives, then negatives). mask_BN: candidates that are no
+    negatives of a row, if there are any (see clashes.no_negatives).
     """
 
     input_ids_T: Tensor
+    cu_seqlens_Z: Tensor
     lengths: tuple[int, ...]
     columns: tuple[int, ...]
     mask_BN: Tensor | None = None
@@ -28,29 +31,36 @@ class PackedBatch:
         """Pack the sequences of every column, in order."""
         sequences = [ids for column in columns for ids in column]
         flat = torch.tensor([i for ids in sequences for i in ids], dtype=torch.int64)
-        return cls(flat, tuple(map(len, sequences)), tuple(map(len, columns)), mask_BN)
+        lengths = tuple(map(len, sequences))
+        return cls(flat, _cu_seqlens_Z(lengths), lengths, tuple(map(len, columns)), mask_BN)
 
     @property
-    def offsets(self) -> list[int]:
-        """Where each sequence starts, and the end of the last: S + 1 numbers."""
-        starts = [0]
-        for length in self.lengths:
-            starts.append(starts[-1] + length)
-        return starts
+    def lengths_S(self) -> Tensor:
+        """Tokens of each sequence, where the ids are."""
+        return self.cu_seqlens_Z.diff().long()
+
+    @property
+    def sequences_T(self) -> Tensor:
+        """The number of each token's sequence."""
+        return torch.repeat_interleave(self.lengths_S, output_size=len(self.input_ids_T))
 
     def positions_T(self) -> Tensor:
         """The place of each token in its own sequence, from 0."""
-        return torch.cat([torch.arange(length) for length in self.lengths]).to(
-            self.input_ids_T.device, non_blocking=True
-        )
+        starts_T = self.cu_seqlens_Z[self.sequences_T]
+        return torch.arange(len(starts_T), device=starts_T.device) - starts_T
+
+    def padded_places_T(self) -> Tensor:
+        """The place of each token in the padded batch, counted row after row."""
+        return self.sequences_T * max(self.lengths) + self.positions_T()
 
     def padded(self, pad_id: int) -> tuple[Tensor, Tensor]:
         """input_ids_SL and attention_mask_SL, each sequence filled up on the right to the longest."""
-        mask_SL = torch.arange(max(self.lengths))[None] < torch.tensor(self.lengths)[:, None]
-        mask_SL = mask_SL.to(self.input_ids_T.device)
-        ids_SL = torch.full(mask_SL.shape, pad_id, dtype=torch.int64, device=mask_SL.device)
-        ids_SL[mask_SL] = self.input_ids_T
-        return ids_SL, mask_SL
+        places_L = torch.arange(max(self.lengths), device=self.input_ids_T.device)
+        mask_SL = places_L < self.lengths_S[:, None]
+        # Whole numbers as indices: a mask as an index would be counted first, and the host would wait for it.
+        ids_P = self.input_ids_T.new_full((mask_SL.numel(),), pad_id)
+        ids_P[self.padded_places_T()] = self.input_ids_T
+        return ids_P.view(mask_SL.shape), mask_SL
 
     def in_parts(self, pairs: int) -> Iterator[tuple[PackedBatch, list[int]]]:
         """The batch in parts of so many pairs, each with the places of its sequences in the whole batch."""
@@ -60,7 +70,8 @@ class PackedBatch:
             places = [column * rows + row for column in range(len(self.columns)) for row in range(start, end)]
             part = torch.cat([ids[place] for place in places])
             lengths = tuple(self.lengths[place] for place in places)
-            yield PackedBatch(part, lengths, (end - start,) * len(self.columns)), places
+            cu_seqlens_Z = sent(_cu_seqlens_Z(lengths), part.device)
+            yield PackedBatch(part, cu_seqlens_Z, lengths, (end - start,) * len(self.columns)), places
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""
@@ -68,13 +79,30 @@ class PackedBatch:
         return replace(
             self,
             input_ids_T=ids_T.to(device, non_blocking=non_blocking),
+            cu_seqlens_Z=self.cu_seqlens_Z.to(device, non_blocking=non_blocking),
             mask_BN=None if mask_BN is None else mask_BN.to(device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> PackedBatch:
         """The same batch in page-locked memory, from where copies to a GPU need not wait."""
         mask_BN = None if self.mask_BN is None else self.mask_BN.pin_memory()
-        return replace(self, input_ids_T=self.input_ids_T.pin_memory(), mask_BN=mask_BN)
+        ids_T, cu_seqlens_Z = self.input_ids_T.pin_memory(), self.cu_seqlens_Z.pin_memory()
+        return replace(self, input_ids_T=ids_T, cu_seqlens_Z=cu_seqlens_Z, mask_BN=mask_BN)
+
+    def sent(self, device: torch.device) -> PackedBatch:
+        """The same batch on a device that it goes to without the host waiting, as `sent` does for one tensor."""
+        batch = self.pin_memory() if device.type == "cuda" else self
+        return batch.to(device, non_blocking=device.type != "mps")
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device. A GPU takes it from page-locked memory, so that the host need not wait."""
+    x = x.pin_memory() if device.type == "cuda" else x
+    return x.to(device, non_blocking=device.type != "mps")  # MPS may read after the memory is used anew
+
+
+def _cu_seqlens_Z(lengths: Sequence[int]) -> Tensor:
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
 
 
 def by_token_budget(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:

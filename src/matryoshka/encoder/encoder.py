@@ -15,7 +15,7 @@ from matryoshka.data.packing import PackedBatch, by_token_budget
 from matryoshka.data.tokens import token_ids
 from matryoshka.encoder.compact_vocabulary import CompactVocabulary
 from matryoshka.encoder.dropout import use_fast_dropout
-from matryoshka.encoder.packed_attention import Buckets, positions_after_pad, use_packed_attention
+from matryoshka.encoder.packed_attention import Sequences, positions_after_pad, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
 from matryoshka.encoder.progress import token_progress
 
@@ -86,18 +86,17 @@ class Encoder(nn.Module):
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings in fp32, not normalised: (S, width)."""
         ids_T = batch.input_ids_T
-        lengths_S = torch.tensor(batch.lengths).to(ids_T.device, non_blocking=True)
         if self.first_position is not None:
             hidden_TH = self.backbone(
                 input_ids=(self.vocabulary(ids_T) if self.vocabulary else ids_T)[None],
                 position_ids=self._positions_T(batch)[None],
-                buckets=Buckets.of(batch.lengths, ids_T.device),
+                sequences=Sequences(batch.lengths, batch.cu_seqlens_Z),
             ).last_hidden_state[0]
         else:
             ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id)
             hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long()).last_hidden_state
-            hidden_TH = hidden_SLH[mask_SL]
-        embeddings_SD: Tensor = self.pooling(hidden_TH.float(), lengths_S)
+            hidden_TH = hidden_SLH.flatten(0, 1)[batch.padded_places_T()]
+        embeddings_SD: Tensor = self.pooling(hidden_TH.float(), batch.lengths_S)
         return embeddings_SD
 
     def _positions_T(self, batch: PackedBatch) -> Tensor:

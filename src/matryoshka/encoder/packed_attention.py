@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from matryoshka.data.packing import sent
 from matryoshka.encoder.attention_with_gradient import attention_with_gradient
+from matryoshka.encoder.varlen_attention import varlen_kernel
 
 NAME = "matryoshka_packed"
 
@@ -31,13 +34,6 @@ class Bucket:
     shape: tuple[int, int]
     places_P: Tensor
     valid_SL: Tensor | None
-
-    @classmethod
-    def on(cls, device: torch.device, places_SL: Tensor, valid_SL: Tensor | None) -> Bucket:
-        """A bucket with its indices on the device."""
-        rows, length = places_SL.shape
-        valid_SL = None if valid_SL is None else valid_SL.to(device, non_blocking=True)
-        return cls((rows, length), places_SL.flatten().to(device, non_blocking=True), valid_SL)
 
     def of(self, x: Tensor) -> Tensor:
         """What stands in the places: (heads, T, D) to (heads, sequences, length, D)."""
@@ -64,19 +60,45 @@ class Buckets:
             groups[-1].append(i)
         length_S = torch.tensor(lengths)
         start_S = length_S.cumsum(0) - length_S
-        parts, places, valid = [], [], []
+        shapes, places, valid = [], [], []
         for group in groups:
             place_L = torch.arange(lengths[group[-1]])
             valid_SL = place_L[None] < length_S[group][:, None]
-            places_SL = start_S[group][:, None] + place_L[None] * valid_SL
-            padded = lengths[group[0]] < lengths[group[-1]]
-            parts.append(Bucket.on(device, places_SL, valid_SL if padded else None))
-            places.append(places_SL.flatten())
+            shapes.append((len(group), lengths[group[-1]]))
+            places.append((start_S[group][:, None] + place_L[None] * valid_SL).flatten())
             valid.append(valid_SL.flatten())
         places_P, valid_P = torch.cat(places), torch.cat(valid)
         back_T = torch.empty(sum(lengths), dtype=torch.int64)
         back_T[places_P[valid_P]] = torch.arange(len(places_P))[valid_P]
-        return cls(parts, back_T.to(device, non_blocking=True))
+        sizes, padded = [rows * length for rows, length in shapes], [not part.all() for part in valid]
+        of_parts = zip(
+            shapes, sent(places_P, device).split(sizes), sent(valid_P, device).split(sizes), padded, strict=True
+        )
+        parts = [
+            Bucket(shape, part_P, valid_P.view(shape) if pad else None) for shape, part_P, valid_P, pad in of_parts
+        ]
+        return cls(parts, sent(back_T, device))
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Where the sequences of a packed row lie, as the attention of every layer is told.
+
+    lengths: of each, on the host. cu_seqlens_Z: where each starts, and the end of the last, on the device.
+    """
+
+    lengths: Sequence[int]
+    cu_seqlens_Z: Tensor
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(self.lengths)
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """The same sequences in buckets, made when a layer asks first: a variable-length kernel needs none."""
+        return Buckets.of(self.lengths, self.cu_seqlens_Z.device)
 
 
 def packed_attention(
@@ -86,7 +108,7 @@ def packed_attention(
     value: Tensor,
     attention_mask: Tensor | None = None,
     *,
-    buckets: Buckets,
+    sequences: Sequences,
     scaling: float | None = None,
     dropout: float = 0.0,
     **_: Any,
@@ -96,11 +118,17 @@ def packed_attention(
     query, key, value: (1, heads, T, head size), the sequences end to end.
     Returns (1, T, heads, head size) and no weights, as transformers' attention interface asks.
     """
+    if query.is_cuda and (kernel := varlen_kernel(query.device, query.dtype, query.shape[3], dropout > 0)):
+        q_THD, k_THD, v_THD = (x[0].transpose(0, 1) for x in (query, key, value))
+        row_THD = kernel(q_THD, k_THD, v_THD, sequences.cu_seqlens_Z, sequences.longest, scaling, dropout)
+        return row_THD[None], None
+    buckets = sequences.buckets
+    if query.device.type == "cpu" and (query.requires_grad or dropout):
+        scaling = scaling or query.shape[-1] ** -0.5
+        q, k, v = (x.squeeze(0) for x in (query, key, value))  # a selection's gradient would be a copy
+        return attention_with_gradient(q, k, v, buckets, scaling, dropout)[None], None
     q, k, v = (x[0].contiguous() for x in (query, key, value))  # else each bucket's selection would copy all of it
-    if q.device.type == "cpu" and (q.requires_grad or dropout):
-        row = attention_with_gradient(q, k, v, buckets, scaling or q.shape[2] ** -0.5, dropout)
-    else:
-        row = _attention(q, k, v, buckets, scaling, dropout)
+    row = _attention(q, k, v, buckets, scaling, dropout)
     return row.transpose(0, 1)[None].contiguous(), None
 
 
