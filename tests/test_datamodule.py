@@ -144,3 +144,18 @@ def test_copies_in_a_batch_are_masked_where_the_sampler_says_so() -> None:
     assert masked.mask_BN.int().tolist() == [[0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
     assert masked.to("meta").mask_BN.device.type == "meta"  # type: ignore[union-attr]
     assert module().collate(rows).mask_BN is None
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cuda", False), ("cpu", True), ("mps", True)])
+def test_only_a_gpu_is_sent_batches_without_waiting(monkeypatch: pytest.MonkeyPatch, device: str, waits: bool) -> None:
+    asked: list[tuple[torch.device, bool]] = []
+
+    def to(batch: PackedBatch, where: torch.device, non_blocking: bool) -> PackedBatch:
+        asked.append((where, non_blocking))
+        return batch
+
+    monkeypatch.setattr(PackedBatch, "to", to)
+    data = module()
+    data.transfer_batch_to_device(data.collate([0, 1]), torch.device(device), 0)
+
+    assert asked == [(torch.device(device), not waits)]

@@ -295,8 +295,35 @@ def test_a_packed_model_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == []
 
 
-def test_a_decoder_is_not_packed() -> None:
-    model = backbone("bert")
-    model.config.is_decoder = True
+def test_a_decoder_is_padded_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    def decoder() -> PreTrainedModel:
+        config = backbone("bert").config
+        config.is_decoder, config.use_cache = True, False
+        model: PreTrainedModel = AutoModel.from_config(config)
+        model.load_state_dict(backbone("bert").state_dict())
+        return model.eval()
 
-    assert use_packed_attention(model) is None
+    with caplog.at_level(logging.INFO, logger="matryoshka"):
+        model = encoder(decoder())
+
+    assert use_packed_attention(decoder()) is None
+    assert not model.packed
+    assert caplog.messages == ["tiny: sequences are padded, since a decoder can't be packed"]
+    batch = PackedBatch.from_ids([sequences()])
+    torch.testing.assert_close(model(batch), padded_embeddings(decoder()), rtol=0, atol=1e-5)
+    assert not torch.allclose(model(batch), encoder(backbone("bert"))(batch), atol=1e-2)  # each token sees those before
+    model.tokenizer.pad_token = None  # as decoders' tokenizers often come
+    torch.testing.assert_close(model(batch), padded_embeddings(decoder()), rtol=0, atol=1e-5)
+
+
+def test_a_model_type_not_in_the_list_is_padded_whatever_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    model = AutoModel.from_config(CONFIG_MAPPING["qwen3"](vocab_size=60, num_key_value_heads=2, head_dim=8, **sizes))
+    with caplog.at_level(logging.INFO, logger="matryoshka"):
+        padded = encoder(model)
+
+    assert caplog.messages == ["tiny: sequences are padded, since qwen3 can't be packed"]
+    embeddings_SD = padded(PackedBatch.from_ids([sequences()]))
+    for ids, embedding_D in zip(sequences(), embeddings_SD, strict=True):
+        hidden_LH = model(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0]
+        torch.testing.assert_close(embedding_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from matryoshka.encoder.dropout import use_fast_dropout
 from matryoshka.encoder.packed_attention import Sequences, positions_after_pad, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
 from matryoshka.encoder.progress import token_progress
+from matryoshka.encoder.readback import on_host
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,7 +60,8 @@ class Encoder(nn.Module):
         use_fast_dropout(backbone)
         self.vocabulary: CompactVocabulary | None = None
         if self.first_position is None:
-            log.info("%s: sequences are padded, since %s can't be packed", name, backbone.config.model_type)
+            kind = "a decoder" if getattr(backbone.config, "is_decoder", False) else backbone.config.model_type
+            log.info("%s: sequences are padded, since %s can't be packed", name, kind)
 
     @classmethod
     def load(cls, model: str, **options: Any) -> Encoder:
@@ -93,7 +95,7 @@ class Encoder(nn.Module):
                 sequences=Sequences(batch.lengths, batch.cu_seqlens_Z),
             ).last_hidden_state[0]
         else:
-            ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id)
+            ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id or 0)  # a decoder may have none, and needs none
             hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long()).last_hidden_state
             hidden_TH = hidden_SLH.flatten(0, 1)[batch.padded_places_T()]
         embeddings_SD: Tensor = self.pooling(hidden_TH.float(), batch.lengths_S)
@@ -139,12 +141,18 @@ class Encoder(nn.Module):
         embeddings_ND = torch.empty(len(ids), self.width)
         training = self.training
         self.eval()
-        for indices in by_token_budget([len(i) for i in ids], token_budget):
-            batch = PackedBatch.from_ids([[ids[i] for i in indices]]).to(self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                embeddings_ND[indices] = self(batch).cpu()
+
+        def encoded() -> Iterator[tuple[list[int], Tensor]]:
+            for indices in by_token_budget([len(i) for i in ids], token_budget):
+                batch = PackedBatch.from_ids([[ids[i] for i in indices]]).sent(self.device)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    embeddings_SD = self(batch)
+                yield indices, embeddings_SD
+
+        for indices, embeddings_SD in on_host(encoded()):
+            embeddings_ND[indices] = embeddings_SD
             if advance:
-                advance(sum(batch.lengths))
+                advance(sum(len(ids[i]) for i in indices))
         self.train(training)
         return embeddings_ND
 

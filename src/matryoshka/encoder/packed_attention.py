@@ -118,7 +118,7 @@ def packed_attention(
     query, key, value: (1, heads, T, head size), the sequences end to end.
     Returns (1, T, heads, head size) and no weights, as transformers' attention interface asks.
     """
-    if query.is_cuda and (kernel := varlen_kernel(query.device, query.dtype, query.shape[3], dropout > 0)):
+    if kernel := varlen_kernel(query.device, query.dtype, query.shape[3], dropout > 0):
         q_THD, k_THD, v_THD = (x[0].transpose(0, 1) for x in (query, key, value))
         row_THD = kernel(q_THD, k_THD, v_THD, sequences.cu_seqlens_Z, sequences.longest, scaling, dropout)
         return row_THD[None], None

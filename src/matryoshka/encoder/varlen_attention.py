@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from inspect import signature
 
 import torch
@@ -20,25 +19,27 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float | None, float], Te
 
 @cache
 def varlen_kernel(device: torch.device, dtype: torch.dtype, head_size: int, dropout: bool) -> Kernel | None:
-    """The kernel for such calls on a GPU; None where only SDPA over length buckets will do.
+    """The kernel for such calls on a GPU; None on other devices, and where only SDPA over length buckets will do.
 
     torch's own comes first, flash-attn's where that one does not do. Which it is and why is decided, and logged, once
     for each kind of call: training and evaluation may differ, since torch's kernel has no dropout.
     """
-    everywhere = _obstacle(device, dtype, head_size)
-    obstacles = {
-        "torch's varlen_attn": everywhere or _obstacle_to_torch(dropout),
-        "flash-attn's flash_attn_varlen_func": everywhere or _obstacle_to_flash_attn(),
-    }
-    chosen = next((name for name, obstacle in obstacles.items() if obstacle is None), None)
-    passed_over = [f"not {name}: {obstacle}" for name, obstacle in obstacles.items() if obstacle and not everywhere]
+    if device.type != "cuda":
+        return None
+    kernel: Kernel | None = None
+    name, obstacles = "SDPA over length buckets", []
+    if general := _obstacle(device, dtype, head_size):
+        obstacles = [general]
+    elif (torchs := _obstacle_to_torch(dropout)) is None:
+        kernel, name = torch_varlen_attention, "torch's varlen_attn"
+    elif (flash_attns := _obstacle_to_flash_attn()) is None:
+        kernel, name, obstacles = flash_attn_varlen_attention, "flash-attn's flash_attn_varlen_func", [torchs]
+    else:
+        obstacles = [torchs, flash_attns]
     calls = f"{str(dtype).removeprefix('torch.')}, heads of {head_size}, {'' if dropout else 'no '}dropout"
-    reasons = "; ".join([everywhere] if everywhere else passed_over)
-    log.info(
-        "attention on %s (%s): %s%s", device, calls, chosen or "SDPA over length buckets", reasons and f" ({reasons})"
-    )
-    kernels = dict(zip(obstacles, (torch_varlen_attention, flash_attn_varlen_attention), strict=True))
-    return kernels[chosen] if chosen else None
+    reasons = f", since {'; '.join(obstacles)}" if obstacles else ""
+    log.info("attention on %s (%s): %s%s", device, calls, name, reasons)
+    return kernel
 
 
 def _obstacle(device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
@@ -56,23 +57,25 @@ def _obstacle(device: torch.device, dtype: torch.dtype, head_size: int) -> str |
 
 def _obstacle_to_torch(dropout: bool) -> str | None:
     if dropout:
-        return "it has no dropout"
+        return "torch's varlen_attn has no dropout"
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
-        return "torch is older than 2.10"
+        return "this torch has no varlen_attn"
     if "scale" not in signature(varlen_attn).parameters:
-        return "torch's version of it has no scale"
-    return None if torch.backends.cuda.is_flash_attention_available() else "torch was built without it"
+        return "this torch's varlen_attn has no scale"
+    return (
+        None if torch.backends.cuda.is_flash_attention_available() else "this torch was built without flash attention"
+    )
 
 
 def _obstacle_to_flash_attn() -> str | None:
-    if find_spec("flash_attn") is None:
-        return "flash-attn is not installed"
     try:
         import_module("flash_attn")
+    except ModuleNotFoundError:
+        return "flash-attn is not installed"
     except ImportError as error:  # built for another torch
-        return f"flash-attn cannot be imported, {error}"
+        return f"flash-attn cannot be imported: {error}"
     return None
 
 
