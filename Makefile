@@ -28,9 +28,8 @@ lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.installed  ## speed against sentence-transformers, measured in the same run
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/evaluation.py
+bench: $(VENV)/dev.installed  ## speed and memory against sentence-transformers, as docs/benchmarks.md
+	$(BIN)/python benchmarks/run_all.py
 
 docs: $(VENV)/run.installed  ## the table and figure of the README, from the newest run of `make bmf`
 	$(BIN)/python scripts/readme_results.py "$$(dirname "$$(ls outputs/bmf/*/results.json | tail -n 1)")"

@@ -106,3 +106,27 @@ class Record:
             [Curve(**row) for row in plain["curves"]],
             plain["notes"],
         )
+
+
+@dataclass
+class Run:
+    """One run of all benchmarks. precision: what the machine does best, and why; seconds and failed: by script."""
+
+    date: str
+    environment: dict[str, str]
+    capability: str
+    precision: str
+    reason: str
+    sentence_transformers: str
+    quick: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """run.json in the folder."""
+        (folder / "run.json").write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """What `write` wrote."""
+        return cls(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
