@@ -9,13 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from matryoshka.retrieval.search import _top, search
+from matryoshka.retrieval.search import Hits, search
+from tests.retrieval.all_pairs import draw, hits_by_all_pairs
 
 DIMS = [24, 7, 16]
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def hits_by_loop(queries_QD: Tensor, documents_ND: Tensor, dim: int, k: int) -> list[list[tuple[int, float]]]:
@@ -42,14 +39,14 @@ def test_hits_equal_a_loop_at_every_dim() -> None:
         torch.testing.assert_close(hits.similarities_Qk, similarities_Qk, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 256])
-def test_copies_stand_together_by_row_number_whatever_the_chunks(chunk: int) -> None:
+@pytest.mark.parametrize(("chunk", "document_chunk"), [(1, 203), (2, 7), (3, 64), (5, 100), (256, 1), (256, 4096)])
+def test_copies_stand_together_by_row_number_whatever_the_chunks(chunk: int, document_chunk: int) -> None:
     """No matter of course: a product of random vectors rounds equal rows by where they stand in it."""
     generator = torch.Generator().manual_seed(2)
     queries_QD, distinct_UD = draw(13, 96), draw(31, 96, seed=1)
     of_row_N = torch.randint(0, 31, (203,), generator=generator)
 
-    hits = search(queries_QD, distinct_UD[of_row_N], [96, 64], k=203, query_chunk=chunk)
+    hits = search(queries_QD, distinct_UD[of_row_N], [96, 64], 203, chunk, document_chunk)
     for dim in (96, 64):
         order = hits_by_loop(queries_QD, distinct_UD, dim, 31)
         for documents_k, similarities_k, query in zip(
@@ -75,26 +72,44 @@ def test_ties_go_to_the_lower_row(data: st.DataObject) -> None:
         assert hits.documents_Qk.tolist() == [[row for row, _ in query] for query in expected]
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 10, 11, 1000])
-def test_chunks_change_no_hit(chunk: int) -> None:
-    queries_QD, documents_ND = draw(11, 24), draw(60, 24, seed=1)
-
-    whole = search(queries_QD, documents_ND, DIMS, k=15)
-    for dim, hits in search(queries_QD, documents_ND, DIMS, k=15, query_chunk=chunk).items():
-        assert torch.equal(hits.documents_Qk, whole[dim].documents_Qk)
-        torch.testing.assert_close(hits.similarities_Qk, whole[dim].similarities_Qk, rtol=0, atol=1e-6)
+CHUNKS = [(1, 60), (4, 7), (10, 1), (11, 16), (1000, 59)]
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 100])
-def test_chunks_change_no_hit_among_documents_that_are_close(chunk: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("chunk", "document_chunk"), CHUNKS)
+def test_chunks_change_no_bit(chunk: int, document_chunk: int, dtype: torch.dtype) -> None:
+    queries_QD, documents_ND = draw(11, 24).to(dtype), draw(60, 24, seed=1).to(dtype)
+
+    for dim, hits in search(queries_QD, documents_ND, DIMS, 15, chunk, document_chunk).items():
+        same(hits, hits_by_all_pairs(queries_QD[:, :dim], documents_ND[:, :dim], 15))
+
+
+@pytest.mark.parametrize(("chunk", "document_chunk"), [(1, 1000), (7, 64), (100, 150)])
+def test_chunks_change_no_bit_among_documents_that_are_close(chunk: int, document_chunk: int) -> None:
     """An encoder's cosines crowd together: there a product of fp32 ranks hundreds of hits by how it was cut up."""
-    queries_QD, documents_ND = 20 + draw(200, 256), 20 + draw(500, 256, seed=1)
+    queries_QD, documents_ND = 20 + draw(50, 256), 20 + draw(500, 256, seed=1)
 
-    whole = search(queries_QD, documents_ND, [256, 64], k=100)
-    for dim, hits in search(queries_QD, documents_ND, [256, 64], k=100, query_chunk=chunk).items():
+    for dim, hits in search(queries_QD, documents_ND, [256, 64], 30, chunk, document_chunk).items():
         assert hits.similarities_Qk.dtype == torch.float32
-        assert torch.equal(hits.similarities_Qk, whole[dim].similarities_Qk)
-        assert torch.equal(hits.documents_Qk, whole[dim].documents_Qk)
+        same(hits, hits_by_all_pairs(queries_QD[:, :dim], documents_ND[:, :dim], 30))
+
+
+def same(hits: Hits, expected: Hits) -> None:
+    assert torch.equal(hits.documents_Qk, expected.documents_Qk)
+    assert torch.equal(hits.similarities_Qk, expected.similarities_Qk)
+
+
+@pytest.mark.parametrize("order", ["as drawn", "best last", "all equal"])
+def test_products_in_fp32_choose_what_fp64_would(order: str) -> None:
+    """So many documents that most chunks are multiplied in fp32; where each is better than the last, none are."""
+    queries_QD, documents_ND = draw(3, 16), draw(9000, 16, seed=1)
+    if order == "best last":
+        documents_ND = documents_ND[(documents_ND @ queries_QD[0] / documents_ND.norm(dim=1)).argsort()]
+    if order == "all equal":
+        documents_ND = documents_ND[:1].expand(9000, 16)
+
+    for dim, hits in search(queries_QD, documents_ND, [16, 5], 4, document_chunk=500).items():
+        same(hits, hits_by_all_pairs(queries_QD[:, :dim], documents_ND[:, :dim], 4))
 
 
 def test_documents_that_differ_past_a_dim_only_are_tied_at_it() -> None:
@@ -120,11 +135,23 @@ def test_fewer_documents_than_k_give_all_of_them() -> None:
         assert hits.documents_Qk.sort(dim=1).values.tolist() == [list(range(5))] * 3
 
 
-def test_a_chunks_hits_do_not_hold_on_to_all_its_similarities() -> None:
-    hits = _top(draw(3, 50), k=2)
+def test_hits_do_not_hold_on_to_all_similarities() -> None:
+    hits = search(draw(3, 24), draw(50, 24, seed=1), [24], k=2)[24]
 
     assert hits.similarities_Qk.untyped_storage().nbytes() == 3 * 2 * 4
     assert hits.documents_Qk.untyped_storage().nbytes() == 3 * 2 * 8
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1e20])
+def test_embeddings_that_are_no_numbers_are_an_error(wrong: float) -> None:
+    queries_QD, documents_ND = draw(3, 24), draw(50, 24, seed=1)
+    documents_ND[41, 7] = wrong
+
+    with pytest.raises(ValueError, match=r"documents 40 to 49: .* not finite"):
+        search(queries_QD, documents_ND, [24], k=2, document_chunk=20)
+    with pytest.raises(ValueError, match=r"queries: .* not finite"):
+        search(documents_ND, queries_QD, [24], k=2)
+    assert search(queries_QD, documents_ND, [7], k=2)[7].documents_Qk.shape == (3, 2)  # it lies past the dim
 
 
 def test_a_document_without_direction_is_similar_to_nothing() -> None:
@@ -133,22 +160,3 @@ def test_a_document_without_direction_is_similar_to_nothing() -> None:
 
     assert hits.documents_Qk.tolist() == [[1, 0]]
     torch.testing.assert_close(hits.similarities_Qk, torch.tensor([[1.0, 0.0]]))
-
-
-@settings(deadline=None, max_examples=200)
-@given(
-    st.lists(
-        st.lists(st.sampled_from([-1.0, -1e-40, -0.0, 0.0, 1e-40, 0.25, 0.25000003, 1.0]), min_size=9, max_size=9),
-        min_size=1,
-        max_size=4,
-    ),
-    st.integers(1, 9),
-)
-def test_the_top_is_that_of_a_stable_sort(similarities: list[list[float]], k: int) -> None:
-    """Ties, both zeros and the smallest numbers there are."""
-    similarity_CN = torch.tensor(similarities)
-    values, documents = torch.sort(similarity_CN, dim=1, descending=True, stable=True)
-
-    hits = _top(similarity_CN, k)
-    assert torch.equal(hits.documents_Qk, documents[:, :k])
-    assert torch.equal(hits.similarities_Qk, values[:, :k])

@@ -1,14 +1,21 @@
-"""Exact nearest neighbours at every nested dim."""
+"""Exact nearest neighbours at every nested dim, over documents that need not fit in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from matryoshka.losses.matryoshka import nested_similarities
+from matryoshka.retrieval.top import RunningTop
+
+Documents = Tensor | np.ndarray[Any, np.dtype[Any]]
+MANY = 1 / 512  # share of pairs from which on a product in fp64 costs less than looking at so many in fp64
+LARGEST = 1e15  # squares of larger numbers would not add up in fp32
 
 
 @dataclass(frozen=True)
@@ -19,45 +26,55 @@ class Hits:
     similarities_Qk: Tensor
 
 
+@torch.inference_mode()
 def search(
-    queries_QD: Tensor, documents_ND: Tensor, dims: Sequence[int], k: int, query_chunk: int = 256
+    queries_QD: Tensor,
+    documents_ND: Documents,
+    dims: Sequence[int],
+    k: int,
+    query_chunk: int = 256,
+    document_chunk: int = 4096,
 ) -> dict[int, Hits]:
     """The k documents of the highest cosine similarity for every query at every dim.
 
     Exact, in a total order: similarity descending, then row number ascending. Similarities are computed in fp64 and
-    compared in fp32, so chunks change nothing; for embeddings in fp64 they are compared in fp64, where the last digit
-    may depend on the chunk. k is cut to the number of documents.
-    Memory: query_chunk * N similarities and the documents in fp64.
+    compared in fp32 (in fp64 for queries in fp64); each depends on its two vectors alone, so chunks change nothing and
+    equal documents are equally similar, bit for bit. k is cut to the number of documents.
+    documents_ND: a tensor or an array, such as `np.load(path, mmap_mode="r")`; they are read once, chunk by chunk.
+    Memory: some numbers of query_chunk * document_chunk and document_chunk * D, besides the hits.
+    Raises ValueError for embeddings that are not finite, or beyond 1e15.
     """
-    k = min(k, len(documents_ND))
-    # A product of fp32 rounds by the size of the chunk, and close documents would change places with it. Rounded after
-    # a product of fp64 they don't, nor do rows that are equal up to a dim only. It costs a tenth of a search.
+    k, width = min(k, len(documents_ND)), max(dims)
+    queries_QD = _checked(queries_QD[:, :width], "queries")
     compared = torch.promote_types(queries_QD.dtype, torch.float32)
-    # Equal documents get one similarity: a product may round equal rows differently, by where they stand in it.
-    distinct_UD, copy_N = torch.unique(documents_ND, dim=0, return_inverse=True)
-    distinct_UD = distinct_UD.double()
-    parts: dict[int, list[Hits]] = {dim: [] for dim in dims}
-    for queries_CD in queries_QD.double().split(query_chunk):
-        for dim, similarity_CU in nested_similarities(queries_CD, distinct_UD, dims):
-            parts[dim].append(_top(similarity_CU.to(compared)[:, copy_N], k))
+    chunks = queries_QD.split(query_chunk)
+    tops = [{dim: RunningTop(queries_CD[:, :dim], k, compared) for dim in set(dims)} for queries_CD in chunks]
+    precision = torch.float64
+    for start in range(0, len(documents_ND), document_chunk):
+        documents_CD = _read(documents_ND, start, start + document_chunk, width).to(queries_QD.device)
+        near_CD, looked_at = documents_CD.to(precision), 0
+        for queries_CD, top in zip(chunks, tops, strict=True):
+            for dim, near_CC in nested_similarities(queries_CD.to(precision), near_CD, list(top)):
+                looked_at += top[dim].add(near_CC, documents_CD[:, :dim], start)
+        many = looked_at > MANY * len(queries_QD) * len(documents_CD) * len(set(dims))
+        precision = torch.float64 if many else torch.float32
     return {
         dim: Hits(
-            torch.cat([hits.documents_Qk for hits in parts[dim]]),
-            torch.cat([hits.similarities_Qk for hits in parts[dim]]),
+            torch.cat([top[dim].documents_Qk for top in tops]), torch.cat([top[dim].similarities_Qk for top in tops])
         )
         for dim in dims
     }
 
 
-def _top(similarity_CN: Tensor, k: int) -> Hits:
-    """The k best of each row, equal ones by column, ascending."""
-    if similarity_CN.dtype != torch.float32:
-        values, documents = torch.sort(similarity_CN, dim=1, descending=True, stable=True)
-        return Hits(documents[:, :k].clone(), values[:, :k].clone())
-    # topk breaks ties as it likes. Of one whole number that orders by similarity, then by column, there are none.
-    bits = (similarity_CN + 0.0).view(torch.int32).long()  # + 0.0: -0.0 is 0.0
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    last = similarity_CN.shape[1] - 1
-    keys = (ordered << 32) + (last - torch.arange(last + 1, device=bits.device))
-    documents = last - (keys.topk(k, dim=1).values & 0xFFFFFFFF)
-    return Hits(documents, similarity_CN.gather(1, documents))
+def _read(documents_ND: Documents, start: int, stop: int, width: int) -> Tensor:
+    part_CD = documents_ND[start:stop, :width]
+    if not isinstance(part_CD, Tensor):
+        part_CD = torch.from_numpy(np.array(part_CD))  # a copy: a mapped file may be read only
+    return _checked(part_CD, f"documents {start} to {start + len(part_CD) - 1}")
+
+
+def _checked(embeddings_ND: Tensor, name: str) -> Tensor:
+    low, high = embeddings_ND.aminmax()
+    if not (low > -LARGEST and high < LARGEST):
+        raise ValueError(f"{name}: an embedding holds numbers that are not finite or too large")
+    return embeddings_ND
