@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,26 @@ import pytest
 from datasets import Dataset
 from tokenizers import normalizers
 
+from matryoshka.data import tokens
 from matryoshka.data.reading import read_rows
-from matryoshka.data.tokens import token_ids, tokenized_pairs, tokenizer_fingerprint
+from matryoshka.data.tokens import (
+    distinct_tokens,
+    kept_token_ids,
+    token_counts,
+    token_ids,
+    tokenized_pairs,
+    tokenizer_fingerprint,
+)
 from tests.tiny import tiny_tokenizer
 
 PROMPTS = {"anchor": "query: ", "positive": "passage: "}
 TEXTS = {"anchor": ["Wer zahlt?", "Wann", ""], "positive": ["der Notar", "morgen früh um sechs", "nie"]}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tokens"
 
 
 @pytest.fixture
@@ -62,28 +80,38 @@ def test_no_texts_have_no_ids() -> None:
 
 
 def test_prompts_stand_in_front_of_their_column(pairs: Dataset) -> None:
-    tokens = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
+    found = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
 
-    assert tokens.column_names == ["anchor", "positive"]
+    assert found.column_names == ["anchor", "positive"]
     for column, texts in TEXTS.items():
-        assert list(tokens[column]) == [ids_by_hand(PROMPTS[column] + text, 16) for text in texts]
+        assert list(found[column]) == [ids_by_hand(PROMPTS[column] + text, 16) for text in texts]
 
 
 def test_a_column_without_a_prompt_stays_as_it_is(pairs: Dataset) -> None:
-    tokens = tokenized_pairs(pairs, tiny_tokenizer(), 16, {"positive": "passage: "})
+    found = tokenized_pairs(pairs, tiny_tokenizer(), 16, {"positive": "passage: "})
 
-    assert list(tokens["anchor"]) == [ids_by_hand(text, 16) for text in TEXTS["anchor"]]
+    assert list(found["anchor"]) == [ids_by_hand(text, 16) for text in TEXTS["anchor"]]
 
 
 def test_a_second_call_takes_the_ids_from_the_cache(pairs: Dataset) -> None:
     first, second = Counting(), Counting()
-    tokens = tokenized_pairs(pairs, first, 16, PROMPTS)
+    made = tokenized_pairs(pairs, first, 16, PROMPTS)
     again = tokenized_pairs(pairs, second, 16, PROMPTS)
 
     assert len(first.texts) == 6
     assert second.texts == []
-    assert again[:] == tokens[:]
-    assert again._fingerprint == tokens._fingerprint
+    assert again[:] == made[:]
+
+
+def test_equal_texts_are_found_wherever_they_come_from(pairs: Dataset) -> None:
+    tokenizer = Counting()
+    tokenized_pairs(pairs, tokenizer, 16, PROMPTS)
+    tokenizer.texts.clear()
+
+    tokenized_pairs(Dataset.from_dict(TEXTS), tokenizer, 16, PROMPTS)
+    found = kept_token_ids(tokenizer, TEXTS["positive"], 16, PROMPTS["positive"])
+    assert tokenizer.texts == []
+    assert list(found) == [ids_by_hand(PROMPTS["positive"] + text, 16) for text in TEXTS["positive"]]
 
 
 def test_a_tokenizer_that_was_used_meanwhile_finds_the_cache_too(pairs: Dataset) -> None:
@@ -96,28 +124,72 @@ def test_a_tokenizer_that_was_used_meanwhile_finds_the_cache_too(pairs: Dataset)
     assert tokenizer.texts == []
 
 
-def test_length_prompts_tokenizer_and_rows_each_make_another_key(pairs: Dataset) -> None:
-    other = tiny_tokenizer()
+def test_length_prompt_tokenizer_and_texts_each_make_another_file(cache: Path) -> None:
+    other, texts = tiny_tokenizer(), TEXTS["positive"]
     other.backend_tokenizer.normalizer = normalizers.NFC()
-    made = [
-        tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS),
-        tokenized_pairs(pairs, tiny_tokenizer(), 17, PROMPTS),
-        tokenized_pairs(pairs, tiny_tokenizer(), 16, {**PROMPTS, "anchor": ""}),
-        tokenized_pairs(pairs, tiny_tokenizer(), 16, {"anchor": "passage: ", "positive": "query: "}),
-        tokenized_pairs(pairs, other, 16, PROMPTS),
-        tokenized_pairs(pairs.select([0, 1]), tiny_tokenizer(), 16, PROMPTS),
-        tokenized_pairs(pairs.select_columns(["anchor"]), tiny_tokenizer(), 16, PROMPTS),
-    ]
+    kept_token_ids(tiny_tokenizer(), texts, 16)
+    kept_token_ids(tiny_tokenizer(), texts, 17)
+    kept_token_ids(tiny_tokenizer(), texts, 16, "query: ")
+    kept_token_ids(other, texts, 16)
+    kept_token_ids(tiny_tokenizer(), texts[:2], 16)
+    kept_token_ids(tiny_tokenizer(), [texts[1], texts[0], texts[2]], 16)
+    kept_token_ids(tiny_tokenizer(), ["".join(texts[:2]), "", texts[2]], 16)
 
-    assert len({tokens._fingerprint for tokens in made}) == len(made)
+    assert len(list(cache.iterdir())) == 7
 
 
-def test_a_prompt_of_no_column_makes_no_other_key(pairs: Dataset) -> None:
-    plain = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
+def test_a_prompt_of_no_column_makes_no_other_file(pairs: Dataset, cache: Path) -> None:
+    tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
+    tokenized_pairs(pairs, tiny_tokenizer(), 16, {**PROMPTS, "negative_1": "x"})
 
-    assert (
-        tokenized_pairs(pairs, tiny_tokenizer(), 16, {**PROMPTS, "negative_1": "x"})._fingerprint == plain._fingerprint
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 6])
+def test_many_texts_are_tokenized_in_parts_and_mapped_into_memory(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(tokens, "TEXTS_AT_ONCE", 2)
+    texts = (TEXTS["anchor"] + TEXTS["positive"])[:count]
+    expected = token_ids(tiny_tokenizer(), texts, 16)
+
+    for _ in range(2):
+        ids = kept_token_ids(tiny_tokenizer(), texts, 16)
+        assert list(ids) == expected
+        assert ids.lengths.tolist() == list(map(len, expected))
+        assert ids.distinct() == {i for text in expected for i in text}
+        assert not ids.flat.flags.owndata
+
+
+def test_counts_and_distinct_tokens_of_pairs_equal_a_loop(pairs: Dataset) -> None:
+    found = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
+
+    assert distinct_tokens(found) == {i for column in found.column_names for ids in found[column] for i in ids}
+    for column, counts in token_counts(found).items():
+        assert counts.tolist() == [len(ids) for ids in found[column]]
+
+
+def test_several_writers_of_one_file_leave_one(cache: Path) -> None:
+    texts = [f"der {i}" for i in range(500)]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: list(kept_token_ids(tiny_tokenizer(), texts, 16)), range(4)))
+
+    assert made == [token_ids(tiny_tokenizer(), texts, 16)] * 4
+    assert [path.suffix for path in cache.iterdir()] == [".arrow"]
+
+
+def test_a_tokenizer_uses_all_cores_for_a_batch() -> None:
+    """What `token_file` relies on, asked of the library itself: threads beside the main one have worked."""
+    code = (
+        "import os; from tests.tiny import tiny_tokenizer; from matryoshka.data.tokens import token_ids\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "token_ids(tiny_tokenizer(), ['der notar'] * 1000, 16)\n"
+        "print(len(os.listdir('/proc/self/task')) - before)"
     )
+    started = {}
+    for parallel in ("true", "false"):
+        surrounding = {**os.environ, "TOKENIZERS_PARALLELISM": parallel, "RAYON_NUM_THREADS": "2"}
+        run = subprocess.run([sys.executable, "-c", code], env=surrounding, capture_output=True, text=True, check=True)
+        started[parallel] = int(run.stdout)
+    assert started["false"] == 0 < started["true"]
 
 
 def test_a_fingerprint_does_not_remember_how_the_tokenizer_was_used() -> None:

@@ -12,10 +12,12 @@ from torchmetrics import MetricCollection
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import token_progress
+from matryoshka.retrieval.embeddings import Store, embed
 from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
 from matryoshka.retrieval.metrics import Precision as PrecisionAt
 from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.retrieval.search import Hits, search
+from matryoshka.retrieval.tokenized_set import TokenizedSet
 
 
 class Evaluator:
@@ -33,7 +35,7 @@ class Evaluator:
         mrr_at: Sequence[int] = (10,),
         map_at: Sequence[int] = (100,),
         select: str = "ndcg@10",
-        token_budget: int = 8192,
+        token_budget: int = 4096,
     ) -> None:
         wanted: list[tuple[str, Callable[[int], RankedMetric], Sequence[int]]] = [
             ("accuracy", Accuracy, accuracy_at),
@@ -59,36 +61,41 @@ class Evaluator:
     def evaluate(
         self,
         encoder: Encoder,
-        data: RetrievalSet,
+        data: RetrievalSet | TokenizedSet,
         dims: Sequence[int],
         *,
         precision: Precision = "fp32",
         progress: bool = False,
+        store: Store | None = None,
     ) -> EvaluationResult:
-        """Encode, search, measure. Documents of equal similarity rank by id, ascending."""
-        start = time.perf_counter()
-        query_ids, document_ids = list(data.queries), sorted(data.corpus)
-        texts = [("query", data.queries[q]) for q in query_ids] + [("document", data.corpus[d]) for d in document_ids]
-        distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        ids = encoder.tokenize([text for kind, text in distinct if kind == "query"], "query")
-        ids += encoder.tokenize([text for kind, text in distinct if kind == "document"], "document")
-        with token_progress(f"evaluating {len(data.queries):,} queries", sum(map(len, ids)), progress) as advance:
-            embeddings_ND = encoder.encode_ids(
-                ids, token_budget=self.token_budget, precision=precision, advance=advance
+        """Encode, search, measure. Documents of equal similarity rank by id, ascending.
+
+        data: tokenized where it is measured more than once. store: where embeddings of equal weights are found again.
+        """
+        texts = data if isinstance(data, TokenizedSet) else TokenizedSet.of(data, encoder.tokenize)
+        data = texts.data
+        with token_progress(f"evaluating {len(data.queries):,} queries", texts.tokens, progress) as advance:
+            (documents_ND, queries_ND), seconds = embed(
+                encoder,
+                [texts.documents, texts.queries],
+                token_budget=self.token_budget,
+                precision=precision,
+                advance=advance,
+                store=store,
             )
-        rows = torch.tensor([distinct[text] for text in texts])
-        queries_QD, documents_ND = embeddings_ND[rows[: len(query_ids)]], embeddings_ND[rows[len(query_ids) :]]
-        hits = search(queries_QD, documents_ND, dims, self.depth)
+        start = time.perf_counter()
+        hits = search(queries_ND[texts.queries_Q], documents_ND[texts.documents_N], dims, self.depth)
+        metrics = {dim: self.measure(hits[dim], texts.query_ids, texts.document_ids, data) for dim in dims}
         return EvaluationResult(
             model=encoder.name,
             data=data.name,
-            queries=len(query_ids),
-            documents=len(document_ids),
+            queries=len(data.queries),
+            documents=len(data.corpus),
             width=encoder.width,
-            metrics={dim: self.measure(hits[dim], query_ids, document_ids, data) for dim in dims},
+            metrics=metrics,
             precision=precision,
-            tokens=sum(map(len, ids)),
-            seconds=time.perf_counter() - start,
+            tokens=texts.tokens,
+            seconds=seconds + time.perf_counter() - start,
         )
 
     def measure(

@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 from matryoshka.errors import UserError
 from matryoshka.precision import choose_precision
 from matryoshka.report import files, terminal
-from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries
+from matryoshka.retrieval.embeddings import OnDisk
+from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries, tokenized_set
 
 USUAL_DIMS = (768, 512, 256, 128, 64)
 
@@ -34,7 +35,8 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     evaluator = instantiate(config["evaluator"], _convert_="all")
     if (selected := evaluator.selected(dims)).rpartition("_")[2] not in map(str, dims):
         raise UserError(f"evaluator.select: {selected} is not measured, the dims are {dims}")
-    result = evaluator.evaluate(encoder, held_out, dims, precision=precision, progress=True)
+    texts = tokenized_set(encoder, held_out)
+    result = evaluator.evaluate(encoder, texts, dims, precision=precision, progress=True, store=OnDisk())
     counts = f"{result.queries:,} queries over {result.documents:,} documents"
     title = f"{result.model} on {result.data}: {counts}, {precision}"
     terminal.show_result(result, None, title=title)

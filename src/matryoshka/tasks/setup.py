@@ -7,20 +7,20 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from hydra.utils import instantiate
 
-from matryoshka.data.tokens import distinct_tokens
-from matryoshka.encoder.compact_vocabulary import is_exact_with, tokens_in
+from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts
+from matryoshka.encoder.compact_vocabulary import is_exact_with
 from matryoshka.precision import choose_precision
 from matryoshka.report.record import PairsSummary
+from matryoshka.retrieval.tokenized_set import TokenizedSet
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from matryoshka.data.retrieval_set import RetrievalSet
-    from matryoshka.encoder.encoder import Encoder
+    from matryoshka.encoder.encoder import Encoder, Prompt
 
 Config = Mapping[str, Any]
 
@@ -39,7 +39,16 @@ def load_encoder(config: Config) -> Encoder:
     return encoder
 
 
-def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_out: RetrievalSet) -> str:
+def tokenized_set(encoder: Encoder, held_out: RetrievalSet) -> TokenizedSet:
+    """What is measured, tokenized once and kept for later runs."""
+
+    def tokenize(texts: list[str], prompt: Prompt) -> TokenIds:
+        return kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, encoder.prompts[prompt])
+
+    return TokenizedSet.of(held_out, tokenize)
+
+
+def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_out: TokenizedSet) -> str:
     """Set aside the rows of the word-embedding table that no text of the run needs; returns what was done, and why.
 
     Nothing is set aside where training would not come to the same: with another optimizer, or another kind of model.
@@ -49,11 +58,8 @@ def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_ou
     if not is_exact_with(instantiate(config["optimizer"], _convert_="all")):
         name = config["optimizer"]["_target_"].rpartition(".")[2]
         return f"every row of the word-embedding table is trained: {name} as configured changes rows that no text uses"
-    used = distinct_tokens(pairs)
-    for kind, texts in (("query", held_out.queries), ("document", held_out.corpus)):
-        used |= tokens_in(encoder.tokenize(list(texts.values()), kind))  # type: ignore[arg-type]
     try:
-        vocabulary = encoder.compact_vocabulary(used)
+        vocabulary = encoder.compact_vocabulary(distinct_tokens(pairs) | held_out.distinct_tokens())
     except ValueError as error:
         return f"every row of the word-embedding table is trained: {error}"
     kept, whole = vocabulary.rows
@@ -102,8 +108,7 @@ def stand_in(config: Config) -> tuple[str, ...]:
 def pairs_summary(name: str, pairs: Dataset, tokens: Dataset) -> PairsSummary:
     """The training pairs in numbers: rows, columns, token lengths, the first three rows."""
     lengths = {}
-    for column in tokens.column_names:
-        counts = np.array([len(ids) for ids in tokens[column]])
+    for column, counts in token_counts(tokens).items():
         lengths[column] = (int(counts.min()), float(counts.mean()), int(counts.max()))
     samples = tuple(dict(row) for row in pairs.select(range(min(3, len(pairs)))))
     return PairsSummary(name, len(pairs), tuple(pairs.column_names), lengths, samples)

@@ -19,7 +19,6 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
-from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import BatchSummary
 from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.datamodule import PairsModule
@@ -31,8 +30,9 @@ from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.environment import environment
 from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
-from matryoshka.retrieval.cached import cached_evaluation
+from matryoshka.retrieval.embeddings import InMemory, OnDisk
 from matryoshka.retrieval.evaluation import Evaluator
+from matryoshka.retrieval.tokenized_set import TokenizedSet
 from matryoshka.tasks.setup import (
     compact_vocabulary,
     load_encoder,
@@ -40,6 +40,7 @@ from matryoshka.tasks.setup import (
     pairs_summary,
     quiet_libraries,
     stand_in,
+    tokenized_set,
     with_precision,
 )
 
@@ -69,17 +70,17 @@ def train(config: Config, folder: Path) -> float:
     room = _load(config)
     files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
     plan = _plan(config, room.batches)
-    terminal.announce(config, room.encoder, room.summary, room.held_out, plan, reason, stand_in(config))
+    terminal.announce(config, room.encoder, room.summary, room.held_out.data, plan, reason, stand_in(config))
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
 
     evaluator: Evaluator = instantiate(config["evaluator"], _convert_="all")
     precision: Precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
-    how = {"dims": config["dims"], "precision": precision, "progress": True}
+    how = {"dims": config["dims"], "precision": precision, "progress": True, "store": InMemory()}
     measure = partial(evaluator.evaluate, room.encoder, room.held_out, **how)
     selected = evaluator.selected(config["dims"])
     trainer, log, checkpoint = _trainer(config, folder, plan, selected, measure)
     room.encoder.to(trainer.strategy.root_device)
-    base = cached_evaluation(room.encoder, room.held_out, config["dims"], evaluator, precision, measure)
+    base = measure(store=OnDisk())  # other runs begin with these weights too
     log.log_metrics({**base.flat(), "epoch": 0.0}, step=0)
     terminal.show_result(base, None, title="base (untrained)")
     terminal.show_estimate(base, room.summary, plan, config["batch_size"])
@@ -118,7 +119,7 @@ class _Loaded:
 
     encoder: Encoder
     batches: PairsModule
-    held_out: RetrievalSet
+    held_out: TokenizedSet
     summary: PairsSummary
     batch_summary: BatchSummary
 
@@ -130,7 +131,8 @@ def _load(config: Config) -> _Loaded:
     prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
     tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
     batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"), texts=pairs)
-    return _Loaded(encoder, batches, held_out, pairs_summary(source.name, pairs, tokens), batches.sampler.summary())
+    texts = tokenized_set(encoder, held_out)
+    return _Loaded(encoder, batches, texts, pairs_summary(source.name, pairs, tokens), batches.sampler.summary())
 
 
 def _plan(config: Config, batches: PairsModule) -> TrainingPlan:
