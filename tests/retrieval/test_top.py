@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from matryoshka.losses.matryoshka import nested_similarities
-from matryoshka.retrieval.top import RunningTop, error_bound, exact_cosine, kth_at_least
-from tests.retrieval.all_pairs import draw, hits_by_all_pairs
+from matryoshka.retrieval.top import RunningTop, error_bound, exact_cosine, exact_length, kth_at_least
+from tests.retrieval.all_pairs import draw, exact_cosines, hits_by_all_pairs
 
 
 def cosine_by_fsum(query_d: list[float], document_d: list[float]) -> float:
@@ -29,16 +29,19 @@ def test_a_cosine_by_halves_is_a_cosine(dim: int) -> None:
     queries_Pd, documents_Pd = draw(5, dim).double(), draw(5, dim, seed=1).double()
 
     expected = map(cosine_by_fsum, queries_Pd.tolist(), documents_Pd.tolist())
-    for cosine, exact in zip(exact_cosine(queries_Pd, documents_Pd).tolist(), expected, strict=True):
+    cosines_P = exact_cosine(queries_Pd, documents_Pd, exact_length(queries_Pd))
+    for cosine, exact in zip(cosines_P.tolist(), expected, strict=True):
         assert abs(cosine - exact) <= error_bound(dim, torch.float64)
 
 
 def test_a_cosine_by_halves_does_not_know_its_place() -> None:
     query_d, document_d = draw(1, 771).double(), draw(1, 771, seed=1).double()
 
-    alone = exact_cosine(query_d, document_d)
+    length = exact_length(query_d)
+    alone = exact_cosine(query_d, document_d, length)
     for rows in (2, 3, 17, 1000):
-        assert (exact_cosine(query_d.expand(rows, -1), document_d.repeat(rows, 1)) == alone).all()
+        together_P = exact_cosine(query_d.expand(rows, -1), document_d.repeat(rows, 1), length.expand(rows))
+        assert (together_P == alone).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -47,9 +50,7 @@ def test_products_keep_to_the_bound(dtype: torch.dtype, shift: float) -> None:
     queries_QD, documents_ND = shift + draw(7, 300), shift + draw(90, 300, seed=1)
 
     for dim, near_QN in nested_similarities(queries_QD.to(dtype), documents_ND.to(dtype), [300, 64, 5]):
-        exact_QN = torch.stack(
-            [exact_cosine(q.expand(90, -1), documents_ND[:, :dim].double()) for q in queries_QD[:, :dim].double()]
-        )
+        exact_QN = exact_cosines(queries_QD[:, :dim], documents_ND[:, :dim])
         assert (near_QN - exact_QN).abs().max() <= error_bound(dim, dtype)
 
 
@@ -70,7 +71,7 @@ def test_no_error_within_the_bound_changes_a_bit(data: st.DataObject) -> None:
     for size in sizes:
         part_Nd = documents_Nd[row : row + size]
         dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
-        exact_QN = torch.stack([exact_cosine(q.expand(size, -1), part_Nd.double()) for q in queries_Qd.double()])
+        exact_QN = exact_cosines(queries_Qd, part_Nd)
         wrong_QN = torch.rand(exact_QN.shape, generator=generator).mul(2).sub(1).sign() * error_bound(20, dtype) * 0.9
         top.add((exact_QN + wrong_QN).to(dtype), part_Nd, row)
         row += size

@@ -20,6 +20,7 @@ class RunningTop:
 
     def __init__(self, queries_Qd: Tensor, k: int, compared: torch.dtype) -> None:
         self.queries_Qd = queries_Qd.double()
+        self.lengths_Q = exact_length(self.queries_Qd)
         self.similarities_Qk = torch.full((len(queries_Qd), k), -torch.inf, dtype=compared, device=queries_Qd.device)
         self.documents_Qk = torch.zeros((len(queries_Qd), k), dtype=torch.int64, device=queries_Qd.device)
 
@@ -30,7 +31,7 @@ class RunningTop:
         """
         k, dim, worst_Q = self.similarities_Qk.shape[1], documents_Nd.shape[1], self.similarities_Qk[:, -1]
         floor_Q = worst_Q.to(near_QN.dtype)
-        if near_QN.dtype == torch.float64 and near_QN.shape[1] >= k:  # many may enter: no more than k of them
+        if first_row < k <= near_QN.shape[1]:  # hits are still missing: all could enter, but no more than k stay
             floor_Q = torch.maximum(floor_Q, kth_at_least(near_QN, k))
         slack = 2 * error_bound(dim, torch.float32)
         query_P, column_P = (near_QN >= floor_Q[:, None] - slack).nonzero(as_tuple=True)
@@ -50,7 +51,7 @@ class RunningTop:
         """Similarities of pairs of a query and a document, (P,)."""
         piece = max(1, PIECE // documents_Nd.shape[1])
         parts = [
-            exact_cosine(self.queries_Qd[queries_P], documents_Nd[columns_P].double())
+            exact_cosine(self.queries_Qd[queries_P], documents_Nd[columns_P].double(), self.lengths_Q[queries_P])
             for queries_P, columns_P in zip(query_P.split(piece), column_P.split(piece), strict=True)
         ]
         return torch.cat(parts).to(self.similarities_Qk.dtype)
@@ -82,11 +83,17 @@ def kth_at_least(x_QN: Tensor, k: int) -> Tensor:
     return kth_Q
 
 
-def exact_cosine(queries_Pd: Tensor, documents_Pd: Tensor) -> Tensor:
-    """The cosine of each row with the same row of the other, (P,), fp64; it depends on these two rows alone."""
-    squares_P = [_sum_by_halves(x_Pd * x_Pd) for x_Pd in (queries_Pd, documents_Pd)]
-    lengths_P = [square_P.clamp_min(EPSILON**2).sqrt() for square_P in squares_P]
-    return _sum_by_halves(queries_Pd * documents_Pd) / lengths_P[0] / lengths_P[1]
+def exact_cosine(queries_Pd: Tensor, documents_Pd: Tensor, lengths_P: Tensor) -> Tensor:
+    """The cosine of each row with the same row of the other, (P,), fp64; it depends on these two rows alone.
+
+    lengths_P: `exact_length` of the queries, as many pairs share one.
+    """
+    return _sum_by_halves(queries_Pd * documents_Pd) / lengths_P / exact_length(documents_Pd)
+
+
+def exact_length(x_Pd: Tensor) -> Tensor:
+    """Each row's length, (P,), at least EPSILON; it depends on the row alone."""
+    return _sum_by_halves(x_Pd * x_Pd).clamp_min(EPSILON**2).sqrt()
 
 
 def _sum_by_halves(x_Pd: Tensor) -> Tensor:
