@@ -99,7 +99,8 @@ def run_each(chosen: Sequence[Benchmark], run: Run, folder: Path) -> None:
     start = time.perf_counter()
     for i, item in enumerate(chosen):
         gone, left = (time.perf_counter() - start) / 60, sum(other.minutes for other in chosen[i:])
-        where = f"{i + 1} of {len(chosen)}: {item.name}; {gone:.0f} min gone, about {left:.0f} min left"
+        where = f"{i + 1} of {len(chosen)}: {item.name}; {gone:.0f} min gone"
+        where += "" if run.quick else f", about {left:.0f} min left"
         console.rule(where, align="left")
         began = time.perf_counter()
         with console.status(where):

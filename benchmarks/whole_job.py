@@ -1,8 +1,8 @@
 """The whole job against sentence-transformers' own Trainer: `python benchmarks/whole_job.py [--repeats 2]`.
 
 From the start of the program to the saved model: imports, loading, tokenizing, three epochs, an evaluation at five
-dims after each, the best epoch's weights saved. A slice of the embedded data, in its proportions. Ours: `train.py`
-with nothing cached, which evaluates before training as well and writes card, figure and tables.
+dims after each, the best epoch's weights saved. On a slice of the embedded data. Ours: `train.py` with nothing cached,
+which evaluates before training as well and writes card, figure and tables.
 sentence-transformers: benchmarks/whole_job_theirs.py. Each run is a process of its own.
 """
 
