@@ -49,11 +49,11 @@ BENCHMARKS = (
     Benchmark("evaluation", 8, "--queries 8 --documents 12"),
     Benchmark("whole_job", 8, "--pairs 8 --batch 4 --queries 3 --documents 5 --epochs 1"),
     Benchmark("lengths", 5, "--batch 3 --tokens 64"),
-    Benchmark("search", 4),
+    Benchmark("search", 4, "--queries 10 --documents 2000"),
     Benchmark("start", 3),
     Benchmark("memory", 3),
     Benchmark("batch_size", 3),
-    Benchmark("step_profile", 2),
+    Benchmark("step_profile", 2, "--batch 4"),
 )
 
 
