@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matryoshka.data.retrieval_set import RetrievalSet
     from matryoshka.data.samplers import BatchSummary
     from matryoshka.encoder.encoder import Encoder
+    from matryoshka.memory.estimate import MemoryEstimate
     from matryoshka.plan import TrainingPlan
 
 console = Console(highlight=False)
@@ -80,6 +81,23 @@ def show_batches(batches: BatchSummary, masked: bool) -> None:
     console.print(Text.assemble(("batches  ", "bold"), (said, "yellow")), soft_wrap=True)
 
 
+def show_memory(estimate: MemoryEstimate, available: float | None, config: Mapping[str, Any]) -> None:
+    """What the run needs at its peak and what there is; with what helps, where it does not fit."""
+    room = "" if available is None else f", of {available / 1e9:.1f} GB available"
+    say("memory", f"about {estimate.peak / 1e9:.1f} GB at the peak{room}")
+    if available is None or estimate.peak <= available:
+        return
+    helps = {
+        "pairs_at_once=8 (the same batch, in parts)": config["pairs_at_once"] is None,
+        "encoder.gradient_checkpointing=true": not config["encoder"].get("gradient_checkpointing"),
+        "compact_vocabulary=true": not config["compact_vocabulary"],
+        "a smaller evaluator.token_budget": estimate.evaluation > estimate.activations,
+        "a smaller batch_size or encoder.max_seq_length": True,
+    }
+    remedies = ", ".join(name for name, open_yet in helps.items() if open_yet)
+    console.print(Text(f"the run may not fit the memory; what helps: {remedies}", style="bold yellow"), soft_wrap=True)
+
+
 def _device(config: Mapping[str, Any]) -> str:
     import torch
 
@@ -121,8 +139,6 @@ def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
 
 def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPlan, batch_size: int) -> None:
     """How long the run will take, from the speed just measured: a training token costs about four evaluated ones."""
-    if not base.seconds:  # from an earlier run: the bar will tell
-        return
     rate = base.tokens / base.seconds
     per_pair = sum(mean for _, mean, _ in pairs.lengths.values())
     used = sum(min(count * batch_size, pairs.rows) for count in plan.micro_batches)

@@ -124,12 +124,13 @@ def embed(
     an embedding depend on the batch that it is computed in. So whole batches are found again, never single texts, and
     the result is that of encoding anew to the last bit.
     """
-    sizes = [4 * len(ids) * encoder.width for ids in parts]
     fingerprint = encoder_fingerprint(encoder, precision) if store else ""
     if store:
-        store.open(sum(sizes))
-    embeddings, seconds = [torch.empty(len(ids), encoder.width) for ids in parts], 0.0
-    for ids, values_ND in zip(parts, embeddings, strict=True):
+        store.open(4 * sum(map(len, parts)) * encoder.width)
+    embeddings: list[Tensor] = []
+    seconds = 0.0
+    for ids in parts:
+        values_ND = torch.empty(0)
         for texts in stable_batches(ids, token_budget):
             batch = [ids[text] for text in texts]
             key = _key(fingerprint, batch) if store else ""
@@ -138,10 +139,13 @@ def embed(
                 found = _encode(encoder, batch, token_budget, precision)
                 if store:
                     store.put(key, found)
+            if not len(values_ND):
+                values_ND = found.values_SD.new_empty(len(ids), encoder.width)
             values_ND[texts] = found.values_SD
             seconds += found.seconds
             if advance:
                 advance(sum(map(len, batch)))
+        embeddings.append(values_ND)
     if store:
         store.close()
     return embeddings, seconds

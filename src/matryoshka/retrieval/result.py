@@ -11,7 +11,8 @@ from typing import Any
 class EvaluationResult:
     """Metrics of one model on one retrieval set, per dim; names as in `ndcg@10`.
 
-    seconds, tokens: what encoding and searching took. precision: fp32 or bf16, of the encoder's forward pass.
+    tokens: of all distinct texts. seconds: what encoding and searching took; of embeddings that were found again, what
+    encoding took when it was done. precision: fp32 or bf16, of the encoder's forward pass.
     """
 
     model: str
