@@ -70,11 +70,11 @@ except MemoryError:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux only")
 def test_a_search_does_not_hold_the_corpus(tmp_path: Path) -> None:
-    """123 MB of documents; 48 MiB of memory of the process's own may be added (mapped files do not count)."""
-    file_ND = np.lib.format.open_memmap(tmp_path / "corpus.npy", "w+", np.float32, (120_000, 256))
-    for seed, part_ND in enumerate(np.split(file_ND, 6)):
+    """61 MB of documents; 32 MiB of memory of the process's own may be added (mapped files do not count)."""
+    file_ND = np.lib.format.open_memmap(tmp_path / "corpus.npy", "w+", np.float32, (60_000, 256))
+    for seed, part_ND in enumerate(np.split(file_ND, 3)):
         part_ND[:] = draw(20_000, 256, seed=seed).numpy()
-    command = [sys.executable, "-c", BOUNDED, str(tmp_path / "corpus.npy"), str(48 * 2**20)]
+    command = [sys.executable, "-c", BOUNDED, str(tmp_path / "corpus.npy"), str(32 * 2**20)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "found without holding the corpus\n"
