@@ -57,3 +57,10 @@ def tiny_encoder(
         backbone = XLMRobertaModel(config)
     encoder = Encoder(backbone, tokenizer, Pooling(modes), max_seq_length=32, prompts=prompts, name="tiny")
     return encoder.eval()
+
+
+def with_checkpointing(encoder: Encoder) -> Encoder:
+    """The same encoder, with gradient checkpointing as Pretrained turns it on."""
+    backbone = encoder.backbone
+    getattr(backbone, "activation_checkpointing_enable", backbone.gradient_checkpointing_enable)()
+    return encoder

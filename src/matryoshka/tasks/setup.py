@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 
 from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts
 from matryoshka.encoder.compact_vocabulary import is_exact_with
+from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
 from matryoshka.precision import choose_precision
 from matryoshka.report.record import PairsSummary
 from matryoshka.retrieval.tokenized_set import TokenizedSet
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from matryoshka.data.retrieval_set import RetrievalSet
+    from matryoshka.datamodule import PairsModule
     from matryoshka.encoder.encoder import Encoder, Prompt
+    from matryoshka.losses.matryoshka import MatryoshkaLoss
 
 Config = Mapping[str, Any]
 
@@ -66,6 +69,29 @@ def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_ou
     return (
         f"{kept:,} of {whole:,} rows of the word-embedding table occur and are trained, "
         f"which saves {vocabulary.bytes_saved / 1e6:,.0f} MB and changes nothing"
+    )
+
+
+def memory_needed(
+    config: Config, encoder: Encoder, loss: MatryoshkaLoss, batches: PairsModule, held_out: TokenizedSet
+) -> MemoryEstimate:
+    """The peak of the run, by the largest micro-batch of its first epoch."""
+    make_optimizer = instantiate(config["optimizer"], _convert_="all")
+    compact = config["compact_vocabulary"] and encoder.packed and is_exact_with(make_optimizer)
+    counts = list(token_counts(batches.pairs).values())
+    return estimate_memory(
+        encoder,
+        loss,
+        make_optimizer,
+        [[column[rows].tolist() for column in counts] for rows in batches.sampler.batches()],
+        texts=len(held_out.queries) + len(held_out.documents),
+        device=device_of(config["trainer"].get("accelerator", "auto")),
+        bf16="bf16" in config["trainer"]["precision"],
+        accumulation=config["accumulation"],
+        pairs_at_once=config["pairs_at_once"],
+        rows_trained=len(distinct_tokens(batches.pairs) | held_out.distinct_tokens()) if compact else None,
+        masked=batches.sampler.mask_clashes,
+        token_budget=config["evaluator"]["token_budget"],
     )
 
 

@@ -25,6 +25,7 @@ from matryoshka.datamodule import PairsModule
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.errors import UserError
 from matryoshka.losses.matryoshka import MatryoshkaLoss
+from matryoshka.memory.available import available
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
@@ -35,7 +36,9 @@ from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.tokenized_set import TokenizedSet
 from matryoshka.tasks.setup import (
     compact_vocabulary,
+    device_of,
     load_encoder,
+    memory_needed,
     nested_dims,
     pairs_summary,
     quiet_libraries,
@@ -72,6 +75,9 @@ def train(config: Config, folder: Path) -> float:
     plan = _plan(config, room.batches)
     terminal.announce(config, room.encoder, room.summary, room.held_out.data, plan, reason, stand_in(config))
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
+    device = device_of(config["trainer"].get("accelerator", "auto"))
+    needed = memory_needed(config, room.encoder, _loss(config), room.batches, room.held_out)
+    terminal.show_memory(needed, available(device, room.encoder), config)
 
     evaluator: Evaluator = instantiate(config["evaluator"], _convert_="all")
     precision: Precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
@@ -141,11 +147,15 @@ def _plan(config: Config, batches: PairsModule) -> TrainingPlan:
     return TrainingPlan(counts, config["accumulation"], config["accumulation_across_epochs"])
 
 
-def _module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
+def _loss(config: Config) -> MatryoshkaLoss:
     loss = instantiate(config["loss"], _convert_="all")
+    return MatryoshkaLoss(loss, config["dims"], config["dim_weights"], config["dims_per_step"], config["seed"])
+
+
+def _module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
     return EmbeddingModule(
         encoder,
-        MatryoshkaLoss(loss, config["dims"], config["dim_weights"], config["dims_per_step"], config["seed"]),
+        _loss(config),
         plan,
         instantiate(config["optimizer"], _convert_="all"),
         instantiate(config["scheduler"], _convert_="all"),
