@@ -133,7 +133,7 @@ class Encoder(nn.Module):
         self,
         ids: Sequence[Sequence[int]],
         *,
-        token_budget: int = 8192,
+        token_budget: int = 4096,
         precision: Precision = "fp32",
         advance: Advance | None = None,
     ) -> Tensor:
@@ -162,7 +162,7 @@ class Encoder(nn.Module):
         *,
         dim: int | None = None,
         prompt: Prompt | None = None,
-        token_budget: int = 8192,
+        token_budget: int = 4096,
         precision: Precision = "fp32",
         normalize: bool = True,
         progress: bool | None = None,
