@@ -32,7 +32,9 @@ def gigaflops(device: torch.device, dtype: torch.dtype, seconds: float = 0.15) -
     """Rate of a product of an encoder's shape, in 10^9 floating-point operations a second, best of the runs made."""
     a = torch.randn(512, 384, device=device).to(dtype)
     b = torch.randn(384, 1536, device=device).to(dtype)
-    _timed(a, b)
+    _timed(a[:64], b)
+    if _timed(a[:64], b) > 0.01:  # emulated: all rows would take a third of a second each time
+        a = a[:64]
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         best = min(best, _timed(a, b))

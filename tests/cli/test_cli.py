@@ -61,6 +61,15 @@ def files_in(folder: Path) -> list[str]:
 # --- Processes: what only a process can show -----------------------------------------------------------------------
 
 
+def test_a_mistake_is_found_without_importing_torch(tmp_path: Path) -> None:
+    outcome = run("-X", "importtime", PROJECT / "train.py", "+experiment=bmf", "optimizer.lrr=1", cwd=tmp_path)
+
+    imported = {line.rpartition("|")[2].strip() for line in outcome.err.splitlines()}
+    assert outcome.code == 2
+    assert "hydra" in imported
+    assert imported.isdisjoint({"torch", "transformers", "pytorch_lightning"})
+
+
 @pytest.mark.parametrize(("script", "header"), [("train.py", "Fine-tune"), ("evaluate.py", "Measure")])
 def test_help_is_quick_and_shows_choices_and_values(script: str, header: str, tmp_path: Path) -> None:
     for _ in range(3):

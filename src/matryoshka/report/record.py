@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.data.samplers import BatchSummary
 from matryoshka.retrieval.result import EvaluationResult
 
 if TYPE_CHECKING:
+    from matryoshka.data.samplers import BatchSummary
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.encoder.pooling import Mode
 
