@@ -93,3 +93,11 @@ def test_an_encoder_uses_it() -> None:
 
     kinds = {type(module) for module in encoder.modules() if isinstance(module, nn.Dropout)}
     assert kinds == {Dropout}
+
+
+def test_a_replaced_module_is_in_the_mode_of_the_one_before() -> None:
+    model = nn.Sequential(nn.Dropout(0.5)).eval()
+    use_fast_dropout(model)
+
+    assert type(model[0]) is Dropout
+    assert not model[0].training

@@ -63,6 +63,13 @@ def install_flash_attn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flash_attn", module)
 
 
+def test_a_flash_attn_without_the_function_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 4 installs the same name for something else."""
+    monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
+
+    assert varlen_kernel(torch.device("cuda"), torch.bfloat16, 64, dropout=True) is None
+
+
 @pytest.mark.parametrize(
     ("dtype", "capability", "dropout", "flash_attn", "expected"),
     [

@@ -75,6 +75,17 @@ def test_measuring_leaves_the_encoder_and_random_numbers_as_they_were() -> None:
     assert not encoder.backbone.get_input_embeddings()._forward_hooks
 
 
+def test_frozen_embeddings_and_an_unusual_place_of_the_pad_token_can_be_measured() -> None:
+    encoder = tiny_encoder()
+    table = encoder.backbone.get_input_embeddings()
+    assert table is not None
+    table.requires_grad_(False)
+    encoder.backbone.embeddings.requires_grad_(False)
+    encoder.tokenizer.pad_token = encoder.tokenizer.convert_ids_to_tokens(len(encoder.tokenizer) - 1)  # the last row
+
+    assert EncoderMemory.measured(encoder, False, False).forward.per_token > 0
+
+
 def test_fused_attention_keeps_no_weights() -> None:
     encoder = tiny_encoder()
     kept, fused = (EncoderMemory.measured(encoder, False, fused_attention=way) for way in (False, True))

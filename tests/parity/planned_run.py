@@ -21,6 +21,7 @@ from matryoshka.datamodule import PairsModule
 from matryoshka.plan import AcrossEpochs
 from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.tasks import train
+from matryoshka.tasks.trainer import fit, make_trainer
 from tests.composing import composed
 from tests.parity.transformers_plan import Notes
 from tests.tiny import tiny_encoder
@@ -89,7 +90,7 @@ def planned_run(sizes: Sizes, across_epochs: AcrossEpochs, folder: Path, measure
     selected = instantiate(config["evaluator"], _convert_="all").selected(config["dims"])
     data = PairsModule(short_pairs(sizes.rows), instantiate(config["sampler"], _partial_=True))
     plan = train._plan(config, data)
-    trainer, log, checkpoint = train._trainer(config, folder, plan, selected, measure)
+    trainer, log, checkpoint = make_trainer(config, folder, plan, selected, measure)
     encoder = tiny_encoder(width=4, layers=1)
     module = train._module({**config, "dims": [encoder.width]}, encoder, plan)
     module.loss.register_forward_hook(lambda _, __, loss: run.of_loss(loss.total))
@@ -101,7 +102,7 @@ def planned_run(sizes: Sizes, across_epochs: AcrossEpochs, folder: Path, measure
         return optimizer
 
     module.make_optimizer = noted
-    train._fit(trainer, module, data)
+    fit(trainer, module, data)
     run.rows = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
     run.saved_step = torch.load(checkpoint.best_model_path, weights_only=True)["global_step"]
     return run

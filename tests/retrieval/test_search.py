@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from matryoshka.losses import nested_similarities
 from matryoshka.retrieval.search import Hits, search
 from tests.retrieval.all_pairs import draw, hits_by_all_pairs
 
@@ -160,3 +163,28 @@ def test_a_document_without_direction_is_similar_to_nothing() -> None:
 
     assert hits.documents_Qk.tolist() == [[1, 0]]
     torch.testing.assert_close(hits.similarities_Qk, torch.tensor([[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize(("products", "used"), [("highest", {torch.float32, torch.float64}), ("high", {torch.float64})])
+def test_products_that_may_round_coarsely_are_not_made_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, products: str, used: set[torch.dtype]
+) -> None:
+    """With tf32 allowed, as training on a GPU allows it, a product in fp32 is off by more than its bound."""
+    seen = set()
+
+    def watched(queries_QD: Tensor, documents_ND: Tensor, dims: list[int]) -> Iterator[tuple[int, Tensor]]:
+        seen.add(documents_ND.dtype)
+        return nested_similarities(queries_QD, documents_ND, dims)
+
+    monkeypatch.setattr("matryoshka.retrieval.search.nested_similarities", watched)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(products)
+    try:
+        search(draw(3, 24), draw(20_000, 24, seed=1), [24], k=2)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == used
+
+
+def test_no_queries_have_no_hits() -> None:
+    assert search(draw(3, 24)[:0], draw(5, 24), [24], k=2)[24].documents_Qk.shape == (0, 2)

@@ -71,11 +71,13 @@ def _obstacle_to_torch(dropout: bool) -> str | None:
 
 def _obstacle_to_flash_attn() -> str | None:
     try:
-        import_module("flash_attn")
+        attend = getattr(import_module("flash_attn"), "flash_attn_varlen_func", None)
     except ModuleNotFoundError:
         return "flash-attn is not installed"
     except ImportError as error:  # built for another torch
         return f"flash-attn cannot be imported: {error}"
+    if attend is None or "deterministic" not in signature(attend).parameters:
+        return "this flash-attn has no flash_attn_varlen_func that can be deterministic (2.4.1 and later 2.x have)"
     return None
 
 

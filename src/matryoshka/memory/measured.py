@@ -121,7 +121,11 @@ def measured_peaks(encoder: Encoder, lengths: Sequence[int], bf16: bool) -> tupl
     table = encoder.backbone.get_input_embeddings()
     assert table is not None
     embedded: list[Tensor] = []
-    hook = table.register_forward_hook(lambda *call: embedded.append(call[2]))
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        embedded.append(output if output.requires_grad else output.requires_grad_())  # a frozen table's does not
+
+    hook = table.register_forward_hook(keep)
     with hook, PeakBytes() as peak:
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
             embeddings_SD = encoder(_some_tokens(encoder, lengths))
@@ -141,7 +145,8 @@ def _evaluation_peak(encoder: Encoder, lengths: Sequence[int]) -> float:
 
 
 def _some_tokens(encoder: Encoder, lengths: Sequence[int]) -> PackedBatch:
-    token = encoder.tokenizer.pad_token_id + 1
+    special = set(encoder.tokenizer.all_special_ids)
+    token = next(token for token in range(len(special) + 1) if token not in special)
     return PackedBatch.from_ids([[[token] * length for length in lengths]]).to(encoder.device)
 
 

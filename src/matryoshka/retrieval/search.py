@@ -49,6 +49,7 @@ def search(
     compared = torch.promote_types(queries_QD.dtype, torch.float32)
     chunks = queries_QD.split(query_chunk)
     tops = [{dim: RunningTop(queries_CD[:, :dim], k, compared) for dim in set(dims)} for queries_CD in chunks]
+    ieee = torch.get_float32_matmul_precision() == "highest"  # else products in fp32 may round as in tf32 or bf16
     precision = torch.float64
     for start in range(0, len(documents_ND), document_chunk):
         documents_CD = _read(documents_ND, start, start + document_chunk, width).to(queries_QD.device)
@@ -57,7 +58,7 @@ def search(
             for dim, near_CC in nested_similarities(queries_CD.to(precision), near_CD, list(top)):
                 looked_at += top[dim].add(near_CC, documents_CD[:, :dim], start)
         many = looked_at > MANY * len(queries_QD) * len(documents_CD) * len(set(dims))
-        precision = torch.float64 if many else torch.float32
+        precision = torch.float64 if many or not ieee else torch.float32
     return {
         dim: Hits(
             torch.cat([top[dim].documents_Qk for top in tops]), torch.cat([top[dim].similarities_Qk for top in tops])
@@ -74,7 +75,7 @@ def _read(documents_ND: Documents, start: int, stop: int, width: int) -> Tensor:
 
 
 def _checked(embeddings_ND: Tensor, name: str) -> Tensor:
-    low, high = embeddings_ND.aminmax()
+    low, high = embeddings_ND.aminmax() if embeddings_ND.numel() else (0.0, 0.0)
     if not (low > -LARGEST and high < LARGEST):
         raise ValueError(f"{name}: an embedding holds numbers that are not finite or too large")
     return embeddings_ND

@@ -108,6 +108,7 @@ def _sum_by_halves(x_Pd: Tensor) -> Tensor:
 def error_bound(dim: int, dtype: torch.dtype) -> float:
     """How far a cosine of `dim` numbers, computed in dtype in any order, may be off; as of Higham 2002, chapter 3.
 
-    dim roundings in the product, half as many in each length (a square root), and a few for the divisions.
+    dim roundings in the product, half as many in each length (a square root), and a few for the divisions; besides
+    those of the exact cosine that it is compared with, by halves.
     """
-    return (2 * dim + 32) * torch.finfo(dtype).eps / 2
+    return (2 * dim + 2 * dim.bit_length() + 32) * torch.finfo(dtype).eps / 2

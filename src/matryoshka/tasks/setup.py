@@ -73,9 +73,14 @@ def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_ou
 
 
 def memory_needed(
-    config: Config, encoder: Encoder, loss: MatryoshkaLoss, batches: PairsModule, held_out: TokenizedSet
+    config: Config,
+    encoder: Encoder,
+    loss: MatryoshkaLoss,
+    batches: PairsModule,
+    held_out: TokenizedSet,
+    token_budget: int,
 ) -> MemoryEstimate:
-    """The peak of the run, by the largest micro-batch of its first epoch."""
+    """The peak of the run, by the largest micro-batch of its first epoch; token_budget: of its evaluations."""
     make_optimizer = instantiate(config["optimizer"], _convert_="all")
     compact = config["compact_vocabulary"] and encoder.packed and is_exact_with(make_optimizer)
     counts = list(token_counts(batches.pairs).values())
@@ -91,7 +96,7 @@ def memory_needed(
         pairs_at_once=config["pairs_at_once"],
         rows_trained=len(distinct_tokens(batches.pairs) | held_out.distinct_tokens()) if compact else None,
         masked=batches.sampler.mask_clashes,
-        token_budget=config["evaluator"]["token_budget"],
+        token_budget=token_budget,
     )
 
 

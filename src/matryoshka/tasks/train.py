@@ -12,18 +12,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import ModelCheckpoint
 
-from matryoshka.callbacks.evaluation import EpochEvaluation
-from matryoshka.callbacks.metrics_file import MetricsFile
-from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.data.samplers import BatchSummary
 from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.datamodule import PairsModule
 from matryoshka.encoder.encoder import Encoder, Precision
-from matryoshka.errors import UserError
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.memory.available import available
 from matryoshka.module import EmbeddingModule
@@ -46,6 +40,7 @@ from matryoshka.tasks.setup import (
     tokenized_set,
     with_precision,
 )
+from matryoshka.tasks.trainer import fit, make_trainer
 
 Config = Mapping[str, Any]
 
@@ -76,15 +71,15 @@ def train(config: Config, folder: Path) -> float:
     terminal.announce(config, room.encoder, room.summary, room.held_out.data, plan, reason, stand_in(config))
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
     device = device_of(config["trainer"].get("accelerator", "auto"))
-    needed = memory_needed(config, room.encoder, _loss(config), room.batches, room.held_out)
+    evaluator: Evaluator = instantiate(config["evaluator"], _convert_="all")
+    needed = memory_needed(config, room.encoder, _loss(config), room.batches, room.held_out, evaluator.token_budget)
     terminal.show_memory(needed, available(device, room.encoder), config)
 
-    evaluator: Evaluator = instantiate(config["evaluator"], _convert_="all")
     precision: Precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
     how = {"dims": config["dims"], "precision": precision, "progress": True, "store": InMemory()}
     measure = partial(evaluator.evaluate, room.encoder, room.held_out, **how)
     selected = evaluator.selected(config["dims"])
-    trainer, log, checkpoint = _trainer(config, folder, plan, selected, measure)
+    trainer, log, checkpoint = make_trainer(config, folder, plan, selected, measure)
     room.encoder.to(trainer.strategy.root_device)
     base = measure(store=OnDisk())  # other runs begin with these weights too
     log.log_metrics({**base.flat(), "epoch": 0.0}, step=0)
@@ -93,7 +88,7 @@ def train(config: Config, folder: Path) -> float:
 
     terminal.say("tokens", compact_vocabulary(config, room.encoder, room.batches.pairs, room.held_out))
     module = _module(config, room.encoder, plan)
-    _fit(trainer, module, room.batches)
+    fit(trainer, module, room.batches)
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     room.encoder.to(trainer.strategy.root_device)
@@ -173,56 +168,3 @@ def _write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.T
         if hasattr(logger, "finish_record"):
             logger.finish_record(record, folder)
     terminal.show_training(record, written)
-
-
-def _fit(trainer: pl.Trainer, module: EmbeddingModule, data: PairsModule) -> None:
-    try:
-        trainer.fit(module, data)
-    except SystemExit:
-        # Lightning ends the process with 1 on Ctrl-C; the command line knows better (130).
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-
-
-def _trainer(
-    config: Config, folder: Path, plan: TrainingPlan, selected: str, measure: Any
-) -> tuple[pl.Trainer, MetricsFile, ModelCheckpoint]:
-    log = MetricsFile(folder / "metrics.jsonl")
-    loggers = [log]
-    if config["logger"]:
-        loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
-        loggers[-1].log_hyperparams(dict(config))
-    checkpoint = ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor=selected,
-        mode="max",
-        save_weights_only=True,
-        save_on_train_epoch_end=True,
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
-    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, terminal.show_epoch), checkpoint]
-    # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
-    ours = ("enable_progress_bar", "log_every_n_steps")
-    options = {key: value for key, value in config["trainer"].items() if key not in ours}
-    if config["trainer"].get("enable_progress_bar", True):
-        callbacks.append(TrainingProgress())
-    make = partial(
-        instantiate,
-        options,
-        _convert_="all",
-        logger=loggers,
-        callbacks=callbacks,
-        max_steps=plan.updates,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_progress_bar=False,
-        log_every_n_steps=1,
-        default_root_dir=str(folder),
-    )
-    try:
-        return make(), log, checkpoint
-    except InstantiationException as error:  # Lightning refuses a device that is not there
-        raise UserError(f"trainer: {error.__cause__ or error}") from error

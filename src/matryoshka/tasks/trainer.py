@@ -1,0 +1,83 @@
+"""Lightning's Trainer as a run needs it: its evaluations, its checkpoint, its log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from matryoshka.callbacks.evaluation import EpochEvaluation
+from matryoshka.callbacks.metrics_file import MetricsFile
+from matryoshka.callbacks.progress import TrainingProgress
+from matryoshka.datamodule import PairsModule
+from matryoshka.errors import UserError
+from matryoshka.module import EmbeddingModule
+from matryoshka.plan import TrainingPlan
+from matryoshka.report import terminal
+
+Config = Mapping[str, Any]
+
+
+def make_trainer(
+    config: Config, folder: Path, plan: TrainingPlan, selected: str, measure: Any
+) -> tuple[pl.Trainer, MetricsFile, ModelCheckpoint]:
+    """The configured Trainer, the file of all its rows, and the callback that keeps the best weights.
+
+    selected: the metric that decides which are best. measure: makes an EvaluationResult of the weights as they are.
+    Raises UserError for a device that is not there.
+    """
+    log = MetricsFile(folder / "metrics.jsonl")
+    loggers = [log]
+    if config["logger"]:
+        loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
+        loggers[-1].log_hyperparams(dict(config))
+    checkpoint = ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename="best",
+        monitor=selected,
+        mode="max",
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, terminal.show_epoch), checkpoint]
+    # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
+    ours = ("enable_progress_bar", "log_every_n_steps")
+    options = {key: value for key, value in config["trainer"].items() if key not in ours}
+    if config["trainer"].get("enable_progress_bar", True):
+        callbacks.append(TrainingProgress())
+    make = partial(
+        instantiate,
+        options,
+        _convert_="all",
+        logger=loggers,
+        callbacks=callbacks,
+        max_steps=plan.updates,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        log_every_n_steps=1,
+        default_root_dir=str(folder),
+    )
+    try:
+        return make(), log, checkpoint
+    except InstantiationException as error:  # Lightning refuses a device that is not there
+        raise UserError(f"trainer: {error.__cause__ or error}") from error
+
+
+def fit(trainer: pl.Trainer, module: EmbeddingModule, data: PairsModule) -> None:
+    """Train; Ctrl-C is a KeyboardInterrupt."""
+    try:
+        trainer.fit(module, data)
+    except SystemExit:
+        # Lightning ends the process with 1 on Ctrl-C; the command line knows better (130).
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
