@@ -7,6 +7,7 @@ its own, one update after another; the first update is not timed unless it is th
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +34,10 @@ def main() -> None:
         SentenceTransformersFolder().save(load()[0], Path(folder) / "model")
         for size in sizes:
             for name, path in sides.items():
-                result = run(replace(setting, folder=path, batch=size, updates=2 if size <= 64 else 1))
-                speeds[name].append(size / result["seconds"][-1])
-                peaks[name].append(result["peak_mb"])
+                one = replace(setting, folder=path, batch=size, updates=2 if size <= 64 else 1)
+                found = [run(one) for _ in range(options.repeats)]
+                speeds[name].append(statistics.median(size / result["seconds"][-1] for result in found))
+                peaks[name].append(max(result["peak_mb"] for result in found))
         off = replace(setting, batch=2 * at_once, updates=1, dropout=False)
         losses = [run(replace(off, folder=path))["losses"][0] for path in sides.values()]
     difference = abs(losses[0] - losses[1])

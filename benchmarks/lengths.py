@@ -18,7 +18,6 @@ from sides import arguments, interleaved
 from steps import Batch, Pairs, TrainingSides
 
 from matryoshka.embedded.german_help import FOLDER
-from matryoshka.encoder.compact_vocabulary import tokens_in
 
 LENGTHS = (32, 64, 128, 256, 512)
 LONGEST = LENGTHS[-1]
@@ -70,9 +69,7 @@ def main() -> None:
     agree = "agree" if max(differences) < 1e-4 else "DO NOT AGREE"
     agreement = f"losses {agree}: they differ by at most {max(differences):.1e} (fp32, dropout off)"
     print(f"{agreement}, at {len(curve)} lengths and on the texts of different length", flush=True)
-    columns = zip(zip(*help_pages, *mixed, strict=True), ("query", "document"), strict=True)
-    used = set.union(*(tokens_in(sides.encoder.tokenize(texts, prompt)) for texts, prompt in columns))
-    sides.start(options.precision, used)
+    sides.start(options.precision, [*help_pages, *mixed])
     sides.ours(curve[LENGTHS[0]][:1]), sides.sentence_transformers(curve[LENGTHS[0]][:1])  # not measured
     record = Record("Long texts", curves=[measured_curve(sides, curve, options.precision)])
     record.comparisons.append(measured_row(sides, varied, options.precision, options.best, agreement))

@@ -30,13 +30,13 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss as TheirMatryoshkaLoss
 from sides import DIMS, LENGTH, PROMPTS, autocast_forward
+from steps import tokens_of
 from torch import Tensor, nn
 from transformers.models.xlm_roberta import modeling_xlm_roberta  # noqa: F401  before the first measurement
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder import Encoder, Pooling, Pretrained
-from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.memory.estimate import estimate_memory
@@ -72,10 +72,15 @@ def run(setting: Setting) -> dict[str, Any]:
     return found
 
 
+def all_pairs() -> Pairs:
+    """The embedded training pairs."""
+    rows = load_dataset("json", data_files=str(FOLDER / "train.jsonl"), split="train")
+    return list(zip(rows["anchor"], rows["positive"], strict=True))
+
+
 def pairs_of(setting: Setting) -> list[Pairs]:
     """The batches of a setting, from the first pair on, as often as needed."""
-    rows = load_dataset("json", data_files=str(FOLDER / "train.jsonl"), split="train")
-    texts = list(zip(rows["anchor"], rows["positive"], strict=True))
+    texts = all_pairs()
     starts = [update * setting.batch for update in range(setting.updates)]
     return [[texts[i % len(texts)] for i in range(start, start + setting.batch)] for start in starts]
 
@@ -86,9 +91,9 @@ def our_training(setting: Setting, result: dict[str, Any]) -> Callable[[], list[
         Pooling(["cls", "mean"])
     )
     loss = MatryoshkaLoss(RankingLoss(), DIMS)
+    used = tokens_of(encoder, all_pairs()) if setting.compact else None  # as in a run
     start_measuring(encoder, result)
     batches = [as_packed(encoder, pairs) for pairs in pairs_of(setting)]
-    used = tokens_in([batch.input_ids_T.tolist() for batch in batches]) if setting.compact else None
     if setting.estimate:
         start = time.perf_counter()
         estimate = estimate_memory(
@@ -152,11 +157,11 @@ def their_training(setting: Setting, result: dict[str, Any]) -> Callable[[], lis
     prompts = list(PROMPTS.values())
     optimizer = AdamW(model.parameters())
 
-    def step(pairs: Pairs) -> Tensor:
-        columns = [
-            model.preprocess([prompt + text for text in texts])
-            for prompt, texts in zip(prompts, zip(*pairs, strict=True), strict=True)
-        ]
+    def padded(pairs: Pairs) -> list[dict[str, Any]]:
+        columns = zip(prompts, zip(*pairs, strict=True), strict=True)
+        return [model.preprocess([prompt + text for text in texts]) for prompt, texts in columns]
+
+    def step(columns: list[dict[str, Any]]) -> Tensor:
         total: Tensor = loss(columns, None)
         total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -165,7 +170,7 @@ def their_training(setting: Setting, result: dict[str, Any]) -> Callable[[], lis
         return total.detach()
 
     model.train()
-    return lambda: train([partial(step, pairs) for pairs in pairs_of(setting)], model, setting, result)
+    return lambda: train([partial(step, padded(pairs)) for pairs in pairs_of(setting)], model, setting, result)
 
 
 def train(

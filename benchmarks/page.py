@@ -22,9 +22,9 @@ PREFACE = """\
 # Benchmarks
 
 How fast this project is, and how much memory it takes, beside sentence-transformers. `make bench` measures it anew and
-writes this page. Both sides do the same job in one run, on the same texts, with equal weights, by turns; speeds are
-medians. A ratio is how many times as good ours is, repeat by repeat: its median, and in brackets the smallest and the
-largest. Nothing here was run on a GPU: all figures are of a CPU."""
+writes this page. Both sides do the same job in one run, on the same input and with equal weights; what is measured
+several times is measured by turns, and speeds are medians. A ratio is how many times as good ours is, repeat by repeat:
+its median, and in brackets the smallest and the largest. Nothing here was run on a GPU: all figures are of a CPU."""
 QUICK = "**These figures were taken with tiny sizes, only to try the machinery. They say nothing about speed.**"
 
 

@@ -19,7 +19,6 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from matryoshka.embedded.german_help import FOLDER
-from matryoshka.encoder.compact_vocabulary import tokens_in
 
 PARTS = {
     "products of the linear layers": ("mm", "addmm"),
@@ -76,10 +75,10 @@ def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "", repeats=5, batch=32)
     rows = load_dataset("json", data_files=str(FOLDER / "train.jsonl"), split="train")
-    texts = list(zip(rows["anchor"], rows["positive"], strict=True))[: options.batch]
+    texts = list(zip(rows["anchor"], rows["positive"], strict=True))
     sides = TrainingSides()
-    batch = sides.batch(texts)
-    sides.start(options.precision, tokens_in([batch.packed.input_ids_T.tolist()]))
+    batch = sides.batch(texts[: options.batch])
+    sides.start(options.precision, texts)
     with FlopCounterMode(display=False) as counter:
         sides.ours([batch])
     work = counter.get_total_flops() / 1e9

@@ -13,6 +13,8 @@ from sides import DIMS, PROMPTS, autocast_forward, load
 from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.encoder import Encoder
+from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.module import clip_gradients
 
@@ -36,6 +38,12 @@ class Batch:
     def tokens(self) -> int:
         """Of both columns, without padding."""
         return sum(self.packed.lengths)
+
+
+def tokens_of(encoder: Encoder, pairs: Pairs) -> set[int]:
+    """All token ids of the pairs."""
+    columns = zip(zip(*pairs, strict=True), ("query", "document"), strict=True)
+    return set.union(*(tokens_in(encoder.tokenize(texts, prompt)) for texts, prompt in columns))  # type: ignore[arg-type]
 
 
 class TrainingSides:
@@ -65,12 +73,12 @@ class TrainingSides:
         self.encoder.eval(), self.theirs.eval()
         return abs(self._our_loss(batch) - self._their_loss(batch)).item()
 
-    def start(self, precision: str, used_tokens: Iterable[int]) -> None:
-        """Dropout on, optimizers made; on our side only the rows of these token ids are trained, as our task does."""
+    def start(self, precision: str, pairs: Pairs) -> None:
+        """Dropout on, optimizers made; on our side only the rows that all these pairs use are trained, as in a run."""
         self.bf16 = precision == "bf16"
         if self.bf16:
             autocast_forward(self.theirs)
-        self.encoder.compact_vocabulary(used_tokens)
+        self.encoder.compact_vocabulary(tokens_of(self.encoder, pairs))
         self.encoder.train(), self.theirs.train()
         self.optimizer = torch.optim.AdamW(self.encoder.parameters(), lr=2e-5, weight_decay=0.0, fused=True)
         self.their_optimizer = torch.optim.AdamW(self.theirs.parameters(), lr=2e-5, weight_decay=0.0, fused=True)

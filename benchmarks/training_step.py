@@ -14,7 +14,6 @@ from sides import DIMS, LENGTH, arguments, interleaved
 from steps import Pairs, TrainingSides
 
 from matryoshka.embedded.german_help import FOLDER
-from matryoshka.encoder.compact_vocabulary import tokens_in
 
 
 def main() -> None:
@@ -35,7 +34,7 @@ def main() -> None:
     difference = sides.loss_difference(batches[0])
     agree = "agree" if difference < 1e-4 else "DO NOT AGREE"
     print(f"losses     {agree}: they differ by {difference:.1e} (first batch, fp32, dropout off; at most 1e-4)")
-    sides.start(options.precision, tokens_in(batch.packed.input_ids_T.tolist() for batch in batches))
+    sides.start(options.precision, texts)
     print(f"dropout    {', '.join(map(str, sides.dropouts))} on both sides")
 
     sides.ours(batches[:1]), sides.sentence_transformers(batches[:1])  # a first step, not measured
