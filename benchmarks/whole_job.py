@@ -92,7 +92,7 @@ def ours(job: Job, folder: Path) -> Outcome:
     words += [f"dims={list(job.dims)}", f"batch_size={job.batch}", f"seed={job.seed}", f"optimizer.lr={job.lr}"]
     words += ["scheduler=cosine", f"scheduler.warmup={job.warmup}", "trainer=cpu", f"trainer.precision={precision}"]
     words += [f"trainer.max_epochs={job.epochs}", f"hydra.run.dir={folder}/run"]
-    run(["train.py", *words], MATRYOSHKA_CACHE=str(folder / "cache"))
+    run(["train.py", *words], MATRYOSHKA_CACHE=str(folder / "cache"), HF_DATASETS_CACHE=str(folder / "datasets"))
     read: Any = {name: json.loads((folder / "run" / f"{name}.json").read_text()) for name in ("results", "run")}
     metrics = read["results"]["metrics"]
     return Outcome(read["run"]["updates"], {dim: metrics[str(dim)]["ndcg@10"] for dim in job.dims})
@@ -102,7 +102,7 @@ def sentence_transformers(job: Job, folder: Path) -> Outcome:
     """The job through their Trainer."""
     folder.mkdir()
     (folder / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
-    run(["benchmarks/whole_job_theirs.py", str(folder / "job.json")])
+    run(["benchmarks/whole_job_theirs.py", str(folder / "job.json")], HF_DATASETS_CACHE=str(folder / "datasets"))
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     return Outcome(result["updates"], {dim: result["ndcg@10"][str(dim)] for dim in job.dims})
 
