@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import pytest
 from datasets import Dataset
 from tokenizers import normalizers
 
+from matryoshka.cache import remove_oldest
 from matryoshka.data import tokens
 from matryoshka.data.reading import read_rows
 from matryoshka.data.tokens import (
+    TokenIds,
     distinct_tokens,
     kept_token_ids,
     token_counts,
@@ -177,7 +180,7 @@ def test_several_writers_of_one_file_leave_one(cache: Path) -> None:
 
 
 def test_a_tokenizer_uses_all_cores_for_a_batch() -> None:
-    """What `token_file` relies on, asked of the library itself: threads beside the main one have worked."""
+    """What `token_stream` relies on, asked of the library itself: threads beside the main one have worked."""
     code = (
         "import os; from tests.tiny import tiny_tokenizer; from matryoshka.data.tokens import token_ids\n"
         "before = len(os.listdir('/proc/self/task'))\n"
@@ -209,13 +212,55 @@ def test_a_fingerprint_changes_with_what_decides_the_ids() -> None:
     assert len({tokenizer_fingerprint(tokenizer) for tokenizer in changed}) == 4
 
 
-def test_a_tokenizer_without_a_backend_is_told_by_its_vocabulary() -> None:
-    class Slow:
-        def __init__(self, *words: str) -> None:
-            self.words = words
+def test_ids_of_a_tokenizer_in_python_are_not_kept(pairs: Dataset, cache: Path) -> None:
+    """What it does may follow from settings, files and code that no vocabulary shows."""
+
+    class Words:
+        def __init__(self, lowercase: bool) -> None:
+            self.lowercase = lowercase
 
         def get_vocab(self) -> dict[str, int]:
-            return {word: i for i, word in enumerate(self.words)}
+            return {"a": 1, "A": 2}
 
-    assert tokenizer_fingerprint(Slow("a", "b")) == tokenizer_fingerprint(Slow("a", "b"))
-    assert tokenizer_fingerprint(Slow("a", "b")) != tokenizer_fingerprint(Slow("b", "a"))
+        def __call__(self, texts: Sequence[str], **options: Any) -> Any:
+            texts = [text.lower() for text in texts] if self.lowercase else texts
+            return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
+
+    for lowercase, found in ((True, [97]), (False, [65])):
+        assert tokenizer_fingerprint(Words(lowercase)) is None
+        assert list(kept_token_ids(Words(lowercase), ["A"], 16)) == [found]
+    assert tokenized_pairs(pairs, Words(False), 16, {})["anchor"][1] == [ord(letter) for letter in "Wann"]
+    assert not cache.exists()
+
+
+def test_a_file_larger_than_the_limit_is_there_when_it_is_read(
+    pairs: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "remove_oldest", partial(remove_oldest, limit=0))
+    assert list(kept_token_ids(tiny_tokenizer(), ["der"], 16)) == [ids_by_hand("der", 16)]
+    found = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
+
+    assert list(found["anchor"]) == [ids_by_hand(PROMPTS["anchor"] + text, 16) for text in TEXTS["anchor"]]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_without_a_folder_to_keep_them_ids_are_made_all_the_same(
+    pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "file"))
+    found = tokenized_pairs(pairs, tiny_tokenizer(), 16, PROMPTS)
+
+    assert found[:] == expected[:]
+    assert distinct_tokens(found) == distinct_tokens(expected)
+    assert list(kept_token_ids(tiny_tokenizer(), ["der"], 16)) == [ids_by_hand("der", 16)]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("lists", [[], [[]], [[1, 2], [3]], [[1], [], [1], [2, 1], [], [2, 1], [1]]])
+def test_copies_are_left_out_and_found_again(lists: list[list[int]]) -> None:
+    ids, rows = TokenIds.of(lists).without_copies()
+
+    assert list(ids) == list(map(list, dict.fromkeys(map(tuple, lists))))
+    assert [ids[row] for row in rows] == lists

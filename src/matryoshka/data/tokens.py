@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from importlib.metadata import version
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from matryoshka.atomic import write_atomically
-from matryoshka.cache import cache_folder, mark_used, remove_oldest
+from matryoshka.cache import cache_folder, keep, mark_used, remove_oldest
 
 if TYPE_CHECKING:
+    import pyarrow
     from datasets import Dataset
 
 TEXTS_AT_ONCE = 10_000  # given to the tokenizer in one call, which then uses all cores
@@ -36,11 +38,12 @@ class TokenIds:
         return cls(np.fromiter(chain.from_iterable(lists), np.int32, count=offsets[-1]), offsets)
 
     @classmethod
-    def read(cls, path: Path) -> TokenIds:
-        """The ids of a file that `token_file` wrote, mapped into memory."""
+    def read(cls, stream: Path | pyarrow.Buffer) -> TokenIds:
+        """The ids of what `token_stream` made; those of a file are mapped into memory."""
         import pyarrow
 
-        lists = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_next_batch().column("ids")
+        source = pyarrow.memory_map(str(stream)) if isinstance(stream, Path) else stream
+        lists = pyarrow.ipc.open_stream(source).read_next_batch().column("ids")
         return cls(lists.values.to_numpy(), lists.offsets.to_numpy())
 
     def __len__(self) -> int:
@@ -58,6 +61,15 @@ class TokenIds:
         """Tokens of each text."""
         return np.diff(self.offsets)
 
+    def without_copies(self) -> tuple[TokenIds, npt.NDArray[np.int64]]:
+        """Each list of ids once, in the order in which they come; and for each text which of them it has."""
+        row_of: dict[bytes, int] = {}
+        texts = (self.flat[start:end].tobytes() for start, end in pairwise(self.offsets))
+        rows = np.fromiter((row_of.setdefault(text, len(row_of)) for text in texts), np.int64, count=len(self))
+        if len(row_of) == len(self):
+            return self, rows  # still mapped into memory
+        return TokenIds.of([self[first] for first in np.unique(rows, return_index=True)[1]]), rows
+
     def distinct(self) -> set[int]:
         """All ids that occur."""
         return set(np.unique(self.flat).tolist())
@@ -74,7 +86,7 @@ def token_ids(tokenizer: Any, texts: Sequence[str], max_seq_length: int) -> list
 
 def kept_token_ids(tokenizer: Any, texts: Sequence[str], max_seq_length: int, prompt: str = "") -> TokenIds:
     """Ids of each text with the prompt in front, from the cache if they were asked for before."""
-    return TokenIds.read(token_file(tokenizer_fingerprint(tokenizer), tokenizer, texts, max_seq_length, prompt))
+    return TokenIds.read(token_stream(tokenizer_fingerprint(tokenizer), tokenizer, texts, max_seq_length, prompt))
 
 
 def tokenized_pairs(pairs: Dataset, tokenizer: Any, max_seq_length: int, prompts: Mapping[str, str]) -> Dataset:
@@ -84,34 +96,43 @@ def tokenized_pairs(pairs: Dataset, tokenizer: Any, max_seq_length: int, prompts
     fingerprint, columns = tokenizer_fingerprint(tokenizer), []
     for column in pairs.column_names:
         texts = pairs.with_format("arrow")[column][:].to_pylist()
-        path = token_file(fingerprint, tokenizer, texts, max_seq_length, prompts.get(column, ""))
-        columns.append(Dataset.from_file(str(path)).rename_column("ids", column))
+        stream = token_stream(fingerprint, tokenizer, texts, max_seq_length, prompts.get(column, ""))
+        ids = Dataset.from_file(str(stream)) if isinstance(stream, Path) else Dataset.from_buffer(stream)
+        columns.append(ids.rename_column("ids", column))
     return concatenate_datasets(columns, axis=1)
 
 
-def token_file(fingerprint: str, tokenizer: Any, texts: Sequence[str], max_seq_length: int, prompt: str) -> Path:
-    """The Arrow file with the ids of the texts, written first if it is not there.
+def token_stream(
+    fingerprint: str | None, tokenizer: Any, texts: Sequence[str], max_seq_length: int, prompt: str
+) -> Path | pyarrow.Buffer:
+    """The Arrow file with the ids of the texts, written first if it is not there; its content if it cannot be kept.
 
     Its name is a hash of the texts, the tokenizer's fingerprint, the length and the prompt: whoever has the same
-    finds it, wherever the texts come from.
+    finds it, wherever the texts come from. Without a fingerprint nothing is found, and nothing kept.
     """
+    path = _path(fingerprint, texts, max_seq_length, prompt) if fingerprint else None
+    if path and os.access(path, os.R_OK):
+        mark_used(path)
+        return path
+    parts = (texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE))
+    ids = [TokenIds.of(token_ids(tokenizer, [prompt + text for text in part], max_seq_length)) for part in parts]
+    content = _arrow(ids or [TokenIds.of([])])
+    if path and keep(path, content.to_pybytes()):
+        remove_oldest(path.parent, spare=path)
+        return path
+    return content
+
+
+def _path(fingerprint: str, texts: Sequence[str], max_seq_length: int, prompt: str) -> Path:
     digest = hashlib.sha256(repr((fingerprint, max_seq_length, prompt, len(texts))).encode())
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         part = texts[start : start + TEXTS_AT_ONCE]
         digest.update(np.fromiter(map(len, part), np.int64).tobytes())
         digest.update("".join(part).encode("utf-8", "surrogatepass"))
-    path = cache_folder() / "tokens" / f"{digest.hexdigest()}.arrow"
-    if path.is_file():
-        mark_used(path)
-    else:
-        parts = (texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE))
-        ids = [TokenIds.of(token_ids(tokenizer, [prompt + text for text in part], max_seq_length)) for part in parts]
-        _write(path, ids or [TokenIds.of([])])
-        remove_oldest(path.parent)
-    return path
+    return cache_folder() / "tokens" / f"{digest.hexdigest()}.arrow"
 
 
-def _write(path: Path, parts: Sequence[TokenIds]) -> None:
+def _arrow(parts: Sequence[TokenIds]) -> pyarrow.Buffer:
     import pyarrow
 
     flat = np.concatenate([part.flat for part in parts])
@@ -120,7 +141,7 @@ def _write(path: Path, parts: Sequence[TokenIds]) -> None:
     content = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(content, batch.schema) as writer:
         writer.write_batch(batch)
-    write_atomically(path, content.getvalue().to_pybytes())
+    return content.getvalue()
 
 
 def token_counts(ids: Dataset) -> dict[str, npt.NDArray[np.int64]]:
@@ -142,12 +163,17 @@ def distinct_tokens(ids: Dataset) -> set[int]:
     return found
 
 
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """A hash of everything that decides the ids of a text, but for the length it is cut at."""
+def tokenizer_fingerprint(tokenizer: Any) -> str | None:
+    """A hash of everything that decides the ids of a text, but for the length it is cut at; None if it cannot be told.
+
+    A Rust tokenizer can be written out whole. One in Python may ask dictionaries, files and its own code.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = repr(sorted(tokenizer.get_vocab().items())) if backend is None else _rules(backend)
-    kind = f"{type(tokenizer).__name__} {getattr(tokenizer, 'truncation_side', '')} "
-    return hashlib.sha256((kind + content).encode()).hexdigest()
+    if backend is None:
+        return None
+    kind = [type(tokenizer).__qualname__, version("transformers"), version("tokenizers")]
+    settings = [getattr(tokenizer, name, None) for name in ("truncation_side", "split_special_tokens")]
+    return hashlib.sha256(repr((kind, settings, _rules(backend))).encode()).hexdigest()
 
 
 def _rules(backend: Any) -> str:

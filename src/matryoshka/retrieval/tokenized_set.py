@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Prompt
+from matryoshka.errors import DataError
 
 Tokenize = Callable[[list[str], Prompt], Sequence[Sequence[int]] | TokenIds]
 
 
 @dataclass(frozen=True)
 class TokenizedSet:
-    """Token ids of the distinct queries and documents, and which of them each query and each document has.
+    """Distinct token ids of the queries and of the documents, and which of them each query and each document has.
 
     query_ids: in the set's order; document_ids: ascending. queries_Q, documents_N: rows of `queries` and `documents`.
     """
@@ -32,16 +33,18 @@ class TokenizedSet:
 
     @classmethod
     def of(cls, data: RetrievalSet, tokenize: Tokenize) -> TokenizedSet:
-        """Tokenize each distinct text."""
+        """Tokenize each distinct text; those that are equal up to where they are cut count as one.
+
+        Raises DataError for a text of no tokens.
+        """
         query_ids, document_ids = list(data.queries), sorted(data.corpus)
-        queries, queries_Q = _distinct([data.queries[query] for query in query_ids])
-        documents, documents_N = _distinct([data.corpus[document] for document in document_ids])
-        query_tokens, document_tokens = _flat(tokenize(queries, "query")), _flat(tokenize(documents, "document"))
-        return cls(data, query_ids, document_ids, query_tokens, document_tokens, queries_Q, documents_N)
+        queries, queries_Q = _distinct(data.queries, query_ids, "query", tokenize)
+        documents, documents_N = _distinct(data.corpus, document_ids, "document", tokenize)
+        return cls(data, query_ids, document_ids, queries, documents, queries_Q, documents_N)
 
     @property
     def tokens(self) -> int:
-        """Tokens of all distinct texts."""
+        """Tokens of all texts, each distinct one once."""
         return len(self.queries.flat) + len(self.documents.flat)
 
     def distinct_tokens(self) -> set[int]:
@@ -49,11 +52,15 @@ class TokenizedSet:
         return self.queries.distinct() | self.documents.distinct()
 
 
-def _flat(ids: Sequence[Sequence[int]] | TokenIds) -> TokenIds:
-    return ids if isinstance(ids, TokenIds) else TokenIds.of(ids)
-
-
-def _distinct(texts: list[str]) -> tuple[list[str], Tensor]:
-    """The distinct texts, and for each text which of them it is."""
-    row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    return list(row_of), torch.tensor([row_of[text] for text in texts])
+def _distinct(
+    texts: Mapping[str, str], order: Sequence[str], kind: Prompt, tokenize: Tokenize
+) -> tuple[TokenIds, Tensor]:
+    """The distinct token ids of the texts, and for each text, in order, which of them it has."""
+    row_of = {text: row for row, text in enumerate(dict.fromkeys(texts[name] for name in order))}
+    found = tokenize(list(row_of), kind)
+    ids, rows = (found if isinstance(found, TokenIds) else TokenIds.of(found)).without_copies()
+    rows_N = torch.from_numpy(rows)[[row_of[texts[name]] for name in order]]
+    if not ids.lengths.all():
+        name = order[int((rows_N == int(ids.lengths.argmin())).nonzero()[0])]
+        raise DataError(f"{kind} {name!r} has no tokens: it is empty, and the tokenizer adds none of its own")
+    return ids, rows_N
