@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder, Pooling
-from matryoshka.retrieval.embeddings import InMemory, OnDisk, Store, embed, stable_batches
+from matryoshka.retrieval.embeddings import InMemory, OnDisk, Store, embed
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.fingerprint import encoder_fingerprint
+from matryoshka.retrieval.stable_batches import stable_batches
 from tests.retrieval.small import small_set
 from tests.tiny import tiny_encoder
 
@@ -33,13 +36,14 @@ def embedded(encoder: Encoder, texts: list[str], store: Store | None = None, **o
 def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many texts were encoded, batch by batch, by any encoder."""
     found: list[int] = []
-    encode_ids = Encoder.encode_ids
+    encode_batches = Encoder.encode_batches
 
-    def counted(self: Encoder, ids: list[list[int]], **options: Any) -> Tensor:
-        found.append(len(ids))
-        return encode_ids(self, ids, **options)
+    def counted(self: Encoder, batches: Iterable[tuple[Any, list[list[int]]]], *options: Any) -> Iterator[Any]:
+        for key, embeddings_SD in encode_batches(self, batches, *options):
+            found.append(len(embeddings_SD))
+            yield key, embeddings_SD
 
-    monkeypatch.setattr(Encoder, "encode_ids", counted)
+    monkeypatch.setattr(Encoder, "encode_batches", counted)
     return found
 
 
@@ -69,6 +73,21 @@ def test_a_text_that_comes_changes_the_batches_near_it_alone() -> None:
     assert len(before) > 50
     assert len(after - before) < len(before) / 10
     assert batches_of(lists[::-1]) == before
+
+
+def test_copies_do_not_each_open_a_batch() -> None:
+    """Of every text, one in ten of which opens a batch."""
+    for text in range(50):
+        assert len(list(stable_batches(TokenIds.of([[text]] * 200), 10))) == 20
+
+
+def test_texts_of_no_tokens_are_batched_too() -> None:
+    found = list(stable_batches(TokenIds.of([[], [1], []]), 10))
+    assert sorted(text for batch in found for text in batch) == [0, 1, 2]
+    with pytest.raises(ValueError, match="a text has no tokens"):
+        embed(tiny_encoder(), [TokenIds.of([[], [1], []])], token_budget=10)
+    with pytest.raises(ValueError, match="a text has no tokens"):
+        tiny_encoder().encode_ids([[1], []])
 
 
 def batches_of(lists: list[list[int]]) -> set[tuple[tuple[int, ...], ...]]:
@@ -119,14 +138,22 @@ def with_pooling(change: Callable[[Pooling], object]) -> Encoder:
     return encoder
 
 
-def with_pooling_of_its_own() -> Encoder:
-    class Squared(Pooling):
-        def forward(self, hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
-            embeddings_SD: Tensor = super().forward(hidden_TH, lengths_S).square()
-            return embeddings_SD
+class Powered(Pooling):
+    """A user's pooling, with a setting of its own and one in a module within."""
 
+    def __init__(self, power: int = 1, epsilon: float = 1e-5) -> None:
+        super().__init__(["cls"])
+        self._power = power
+        self.norm = nn.LayerNorm(32, epsilon, elementwise_affine=False)
+
+    def forward(self, hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
+        embeddings_SD: Tensor = self.norm(super().forward(hidden_TH, lengths_S)) ** self._power
+        return embeddings_SD
+
+
+def pooled(pooling: Pooling) -> Encoder:
     encoder = tiny_encoder()
-    encoder.pooling = Squared(["cls"])
+    encoder.pooling = pooling
     return encoder
 
 
@@ -140,7 +167,7 @@ def with_config(**changed: Any) -> Encoder:
     "other",
     [
         perturbed,
-        with_pooling_of_its_own,
+        lambda: pooled(Powered()),
         lambda: tiny_encoder(seed=1),
         lambda: tiny_encoder(modes=("mean",)),
         lambda: with_pooling(lambda pooling: setattr(pooling, "temperature", 2.0)),
@@ -153,6 +180,85 @@ def test_another_encoder_encodes_anew(other: Callable[[], Encoder], store: Store
 
     embedded(other(), TEXTS, store)
     assert sum(counts) == len(TEXTS)
+
+
+def changed(pooling: Pooling, **attributes: Any) -> Pooling:
+    for name, value in attributes.items():
+        setattr(pooling, name, value)
+    return pooling
+
+
+def test_every_setting_of_a_pooling_is_told_apart() -> None:
+    poolings = [
+        Powered(),
+        Powered(power=3),
+        Powered(epsilon=1e-3),
+        changed(Powered(), _weights=torch.ones(3)),
+        changed(Powered(), _weights=torch.zeros(3)),
+        changed(Powered(), settings={"a": [1, (2.0, None)]}),
+        changed(Powered(), settings={"a": [1, (2.5, None)]}),
+        changed(Powered(), words={"a", "b"}),
+        Pooling(["cls"]),
+    ]
+    made = [encoder_fingerprint(pooled(pooling), "fp32") for pooling in poolings]
+
+    assert None not in made
+    assert len(set(made)) == len(made)
+    assert encoder_fingerprint(pooled(Powered().eval()), "fp32") == made[0]
+
+
+def from_file(path: Path, helper: str) -> Encoder:
+    """An encoder with a pooling from a file, which calls a function and has a base there."""
+    path.write_text(
+        "from matryoshka.encoder import Pooling\n"
+        f"def helper(x):\n    return {helper}\n"
+        "class Base(Pooling):\n    def forward(self, *given):\n        return helper(super().forward(*given))\n"
+        "class Own(Base):\n    pass\n"
+    )
+    found: dict[str, Any] = {"__name__": path.stem}
+    exec(compile(path.read_text(), path, "exec"), found)
+    module = ModuleType(path.stem)
+    vars(module).update(found, __file__=str(path))
+    sys.modules[path.stem] = module
+    return pooled(found["Own"]())
+
+
+def test_a_function_or_base_that_a_pooling_uses_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "own_pooling", None)
+    path = tmp_path / "own_pooling.py"
+    made = [encoder_fingerprint(from_file(path, helper), "fp32") for helper in ("x", "x + 1", "x")]
+    assert None not in made
+    assert made[0] == made[2] != made[1]
+
+    path.unlink()
+    encoder = pooled(sys.modules["own_pooling"].Own())
+    assert encoder_fingerprint(encoder, "fp32") is None
+
+
+def made_in_a_function(power: int) -> Pooling:
+    class Local(Pooling):
+        def forward(self, hidden_TH: Tensor, lengths_S: Tensor) -> Tensor:
+            embeddings_SD: Tensor = super().forward(hidden_TH, lengths_S) ** power
+            return embeddings_SD
+
+    return Local(["cls"])
+
+
+def hooked() -> Pooling:
+    pooling = Pooling(["cls"])
+    pooling.register_forward_hook(lambda module, given, found: found + 1)
+    return pooling
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: made_in_a_function(3), lambda: changed(Powered(), activation=lambda x: x), hooked]
+)
+def test_what_cannot_be_told_is_never_found(make: Callable[[], Pooling], store: Store, counts: list[int]) -> None:
+    encoder = pooled(make())
+    for _ in range(2):
+        counts.clear()
+        assert torch.equal(embedded(encoder, TEXTS, store), embedded(encoder, TEXTS))
+        assert sum(counts) == 2 * len(TEXTS)
 
 
 def test_another_precision_or_number_of_threads_encodes_anew() -> None:
@@ -216,6 +322,69 @@ def test_more_than_the_limit_is_not_kept(make: Callable[[int, Path], Store], tmp
         counts.clear()
         embedded(encoder, TEXTS, store)
         assert bool(counts) != kept
+
+
+def test_memory_never_holds_more_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 4 * len(TEXTS) * 32
+    store, most = InMemory(size), [0]
+    put = InMemory.put
+
+    def watched(self: InMemory, key: str, embedded: Any) -> None:
+        put(self, key, embedded)
+        held = {id(found): found for kept in vars(self).values() if isinstance(kept, dict) for found in kept.values()}
+        most.append(sum(found.values_SD.nbytes for found in held.values()))
+
+    monkeypatch.setattr(InMemory, "put", watched)
+    for seed, texts in ((0, TEXTS), (1, TEXTS), (1, [text + " neu" for text in TEXTS])):
+        embedded(tiny_encoder(seed=seed), texts, store)
+    assert max(most) == size
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    store = OnDisk(tmp_path / "file" / "embeddings")
+    for _ in range(2):
+        assert torch.equal(embedded(tiny_encoder(), TEXTS, store), embedded(tiny_encoder(), TEXTS))
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_one_pass_encodes_the_batches_of_all_parts_to_the_last_bit(precision: Any, counts: list[int]) -> None:
+    """As one call a batch does; on a GPU one pass alone overlaps (test_no_waiting)."""
+    encoder = tiny_encoder(modes=("cls", "mean")).train()
+    parts = [TokenIds.of(encoder.tokenize(texts)) for texts in (TEXTS, TEXTS[5:15], [])]
+    found, seconds = embed(encoder, parts, token_budget=BUDGET, precision=precision)
+
+    assert encoder.training
+    assert seconds > 0
+    passed = len(counts)
+    for ids, values_ND in zip(parts, found, strict=True):
+        for texts in stable_batches(ids, BUDGET):
+            alone = encoder.encode_ids([ids[text] for text in texts], token_budget=BUDGET, precision=precision)
+            assert torch.equal(values_ND[texts], alone)
+    assert len(counts) == 2 * passed
+
+
+def test_a_result_that_comes_one_batch_late_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a GPU: the next batch is under way when a result is given, and every result finds its texts."""
+    encoder, events = tiny_encoder(), []
+    parts = [TokenIds.of(encoder.tokenize(texts)) for texts in (TEXTS, TEXTS[:9])]
+    expected, _ = embed(encoder, parts, token_budget=BUDGET)
+    count = sum(len(list(stable_batches(ids, BUDGET))) for ids in parts)
+
+    def one_late(results: Iterable[Any]) -> Iterator[Any]:
+        waiting = []
+        for result in results:
+            events.append("computed")
+            waiting.append(result)
+            if len(waiting) > 1:
+                yield waiting.pop(0)
+        yield from waiting
+
+    monkeypatch.setattr("matryoshka.encoder.encoder.on_host", one_late)
+    found, _ = embed(encoder, parts, token_budget=BUDGET, advance=lambda tokens: events.append("given"))
+    assert events == ["computed", *["computed", "given"] * (count - 1), "given"]
+    assert all(map(torch.equal, found, expected))
 
 
 def test_files_stay_within_the_limit_and_one_that_is_broken_is_made_anew(tmp_path: Path, counts: list[int]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
-from torch import Tensor
 
 from matryoshka.encoder import Encoder
 from matryoshka.encoder import encoder as encoders
@@ -37,20 +36,21 @@ def forbid(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """A call of encode_ids each: whether training had begun."""
+    """A batch each: whether training had begun."""
     calls: list[bool] = []
-    encode_ids, fit = Encoder.encode_ids, pl.Trainer.fit
+    encode_batches, fit = Encoder.encode_batches, pl.Trainer.fit
     begun = [False]
 
-    def watched(self: Encoder, ids: list[list[int]], **options: Any) -> Tensor:
-        calls.append(begun[0])
-        return encode_ids(self, ids, **options)
+    def watched(self: Encoder, *arguments: Any) -> Iterator[Any]:
+        for found in encode_batches(self, *arguments):
+            calls.append(begun[0])
+            yield found
 
     def began(self: pl.Trainer, *arguments: Any, **options: Any) -> None:
         begun[0] = True
         fit(self, *arguments, **options)
 
-    monkeypatch.setattr(Encoder, "encode_ids", watched)
+    monkeypatch.setattr(Encoder, "encode_batches", watched)
     monkeypatch.setattr(pl.Trainer, "fit", began)
     return calls
 

@@ -18,7 +18,7 @@ from matryoshka.encoder.dropout import use_fast_dropout
 from matryoshka.encoder.packed_attention import Sequences, positions_after_pad, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
 from matryoshka.encoder.progress import token_progress
-from matryoshka.encoder.readback import on_host
+from matryoshka.encoder.readback import Key, on_host
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -86,7 +86,9 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, batch: PackedBatch) -> Tensor:
-        """Embeddings in fp32, not normalised: (S, width)."""
+        """Embeddings in fp32, not normalised: (S, width). Raises ValueError for a sequence of no tokens."""
+        if 0 in batch.lengths:
+            raise ValueError("a text has no tokens: it is empty, and the tokenizer adds none of its own")
         ids_T = batch.input_ids_T
         if self.first_position is not None:
             hidden_TH = self.backbone(
@@ -128,7 +130,6 @@ class Encoder(nn.Module):
         prefix = self.prompts[prompt] if prompt else ""
         return token_ids(self.tokenizer, [prefix + text for text in texts], self.max_seq_length)
 
-    @torch.inference_mode()
     def encode_ids(
         self,
         ids: Sequence[Sequence[int]],
@@ -139,22 +140,32 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """Embeddings of token ids, in their order, on the CPU, fp32, not normalised: (N, width)."""
         embeddings_ND = torch.empty(len(ids), self.width)
-        training = self.training
-        self.eval()
-
-        def encoded() -> Iterator[tuple[list[int], Tensor]]:
-            for indices in by_token_budget([len(i) for i in ids], token_budget):
-                batch = PackedBatch.from_ids([[ids[i] for i in indices]]).sent(self.device)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    embeddings_SD = self(batch)
-                yield indices, embeddings_SD
-
-        for indices, embeddings_SD in on_host(encoded()):
+        batches = ((indices, [ids[i] for i in indices]) for indices in by_token_budget([*map(len, ids)], token_budget))
+        for indices, embeddings_SD in self.encode_batches(batches, precision):
             embeddings_ND[indices] = embeddings_SD
             if advance:
                 advance(sum(len(ids[i]) for i in indices))
-        self.train(training)
         return embeddings_ND
+
+    @torch.inference_mode()
+    def encode_batches(
+        self, batches: Iterable[tuple[Key, Sequence[Sequence[int]]]], precision: Precision = "fp32"
+    ) -> Iterator[tuple[Key, Tensor]]:
+        """Of each batch its key and embeddings as above (S, width), lazily: a GPU has the next before one is given."""
+        training = self.training
+        self.eval()
+
+        def encoded() -> Iterator[tuple[Key, Tensor]]:
+            for key, ids in batches:
+                batch = PackedBatch.from_ids([ids]).sent(self.device)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    embeddings_SD = self(batch)
+                yield key, embeddings_SD
+
+        try:
+            yield from on_host(encoded())
+        finally:
+            self.train(training)
 
     def encode(
         self,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from matryoshka.atomic import write_atomically
-from matryoshka.cache import LIMIT, cache_folder, mark_used, remove_oldest
+from matryoshka.cache import LIMIT, cache_folder, keep, mark_used, remove_oldest
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Advance, Encoder, Precision
 from matryoshka.retrieval.fingerprint import encoder_fingerprint
+from matryoshka.retrieval.stable_batches import stable_batches
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Embedded:
 class Store(Protocol):
     """Where embeddings of batches are kept under the batch's key."""
 
-    def open(self, size: int) -> None:
-        """Called first, with the bytes of all embeddings that will be asked for."""
+    def open(self, size: int, fingerprint: str) -> None:
+        """Called first, with the bytes of all embeddings that will be asked for, and the encoder's fingerprint."""
 
     def get(self, key: str) -> Embedded | None:
-        """What was kept under the key."""
+        """What was kept under the key; None if nothing is."""
 
     def put(self, key: str, embedded: Embedded) -> None:
         """Keep it."""
@@ -53,7 +54,7 @@ class OnDisk:
         self.limit = limit
         self._keeping = False
 
-    def open(self, size: int) -> None:
+    def open(self, size: int, fingerprint: str) -> None:
         """Nothing is kept of more than fits: it would only push itself out."""
         self._keeping = size <= self.limit
 
@@ -69,10 +70,10 @@ class OnDisk:
         return found
 
     def put(self, key: str, embedded: Embedded) -> None:
-        """Write the batch's file."""
+        """Write the batch's file; the first that cannot be written is the last that is tried."""
         if self._keeping:
             content = save({"embeddings": embedded.values_SD}, {"seconds": repr(embedded.seconds)})
-            write_atomically(self.folder / f"{key}.safetensors", content)
+            self._keeping = keep(self.folder / f"{key}.safetensors", content)
 
     def close(self) -> None:
         """Remove the files used longest ago."""
@@ -80,33 +81,31 @@ class OnDisk:
 
 
 class InMemory:
-    """What the last evaluation used, and nothing older: of weights in training, which will not come again."""
+    """Embeddings of one encoder, at most `limit` bytes: weights in training do not come again once they changed."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._last: dict[str, Embedded] = {}
-        self._used: dict[str, Embedded] = {}
-        self._keeping = False
+        self._fingerprint = ""
+        self._kept: dict[str, Embedded] = {}
+        self._size = 0
 
-    def open(self, size: int) -> None:
-        """Nothing is kept of more than `limit` bytes."""
-        self._keeping = size <= self.limit
+    def open(self, size: int, fingerprint: str) -> None:
+        """Forget what other weights gave."""
+        if fingerprint != self._fingerprint:
+            self._fingerprint, self._kept, self._size = fingerprint, {}, 0
 
     def get(self, key: str) -> Embedded | None:
-        """What this or the last evaluation used."""
-        found = self._last.get(key)
-        if found is not None:
-            self._used[key] = found
-        return found
+        """What an evaluation since these weights are used has put; None if nothing is."""
+        return self._kept.get(key)
 
     def put(self, key: str, embedded: Embedded) -> None:
-        """Keep it for the next evaluation."""
-        if self._keeping:
-            self._used[key] = embedded
+        """Keep it as long as these weights are used, if it fits."""
+        if self._size + embedded.values_SD.nbytes <= self.limit:
+            self._kept[key] = embedded
+            self._size += embedded.values_SD.nbytes
 
     def close(self) -> None:
-        """Forget what was not used."""
-        self._last, self._used = self._used, {}
+        """Nothing to do: what fits stays."""
 
 
 def embed(
@@ -120,64 +119,66 @@ def embed(
 ) -> tuple[list[Tensor], float]:
     """Of each part the embeddings, in the texts' order, on the CPU, fp32, not normalised; and the seconds of encoding.
 
-    With a store, only what it has not is encoded; the seconds are those that it took when it was done. The last bits of
-    an embedding depend on the batch that it is computed in. So whole batches are found again, never single texts, and
-    the result is that of encoding anew to the last bit.
+    With a store, only what it has not is encoded; the seconds are those that it took when it was done, of a batch its
+    share of the whole by tokens. The last bits of an embedding depend on the batch that it is computed in. So whole
+    batches are found again, never single texts, and the result is that of encoding anew to the last bit.
+    Raises ValueError for a text of no tokens.
     """
-    fingerprint = encoder_fingerprint(encoder, precision) if store else ""
-    if store:
-        store.open(4 * sum(map(len, parts)) * encoder.width)
-    embeddings: list[Tensor] = []
+    fingerprint = encoder_fingerprint(encoder, precision) if store else None
+    store = store if fingerprint else None  # what cannot be told apart is not kept
+    if store and fingerprint:
+        store.open(4 * sum(map(len, parts)) * encoder.width, fingerprint)
+    embeddings = [torch.empty(len(ids), encoder.width) for ids in parts]
+    missing: list[_Batch] = []
     seconds = 0.0
-    for ids in parts:
-        values_ND = torch.empty(0)
+    for ids, values_ND in zip(parts, embeddings, strict=True):
         for texts in stable_batches(ids, token_budget):
-            batch = [ids[text] for text in texts]
-            key = _key(fingerprint, batch) if store else ""
-            found = store.get(key) if store else None
+            batch = _Batch(ids, texts, values_ND)
+            found = store.get(batch.key(fingerprint)) if store else None
             if found is None:
-                found = _encode(encoder, batch, token_budget, precision)
-                if store:
-                    store.put(key, found)
-            if not len(values_ND):
-                values_ND = found.values_SD.new_empty(len(ids), encoder.width)
+                missing.append(batch)
+                continue
             values_ND[texts] = found.values_SD
             seconds += found.seconds
             if advance:
-                advance(sum(map(len, batch)))
-        embeddings.append(values_ND)
+                advance(batch.tokens)
+    for batch, share in _encode(encoder, missing, precision, advance):
+        seconds += share
+        if store:
+            store.put(batch.key(fingerprint), Embedded(batch.values_ND[batch.texts], share))
     if store:
         store.close()
     return embeddings, seconds
 
 
-def _encode(encoder: Encoder, batch: list[list[int]], token_budget: int, precision: Precision) -> Embedded:
+@dataclass(frozen=True)
+class _Batch:
+    """Texts that are encoded together, and where their embeddings go."""
+
+    ids: TokenIds
+    texts: list[int]
+    values_ND: Tensor
+
+    @cached_property
+    def tokens(self) -> int:
+        return sum(map(len, self.lists()))
+
+    def lists(self) -> list[list[int]]:
+        return [self.ids[text] for text in self.texts]
+
+    def key(self, fingerprint: str | None) -> str:
+        return xxhash.xxh3_128(repr((fingerprint, self.lists())).encode()).hexdigest()
+
+
+def _encode(
+    encoder: Encoder, batches: Sequence[_Batch], precision: Precision, advance: Advance | None
+) -> list[tuple[_Batch, float]]:
+    """Fill in the embeddings in one pass; of each batch its share of the pass's seconds, by tokens."""
+    tokens = sum(batch.tokens for batch in batches)
     start = time.perf_counter()
-    values_SD = encoder.encode_ids(batch, token_budget=token_budget, precision=precision)
-    return Embedded(values_SD, time.perf_counter() - start)
-
-
-def stable_batches(ids: TokenIds, token_budget: int) -> Iterator[list[int]]:
-    """Texts in batches of at most token_budget tokens (a longer one stands alone), longest first.
-
-    Longest first, so that a batch that does not fit memory fails at the start; like lengths meet in a batch. By its
-    hash, one text in as many as fit opens a new batch: so texts that come or go change the batches near them alone,
-    as the chunks of a backup do (content-defined chunking, Muthitacharoen et al. 2001, doi:10.1145/502034.502052).
-    """
-    hashes = [hash(tuple(text)) for text in ids]  # of numbers: the same in every process
-    lengths = ids.lengths.tolist()
-    batch: list[int] = []
-    tokens = 0
-    for text in sorted(range(len(ids)), key=lambda i: (-lengths[i], hashes[i])):
-        opens = hashes[text] % max(1, token_budget // lengths[text]) == 0
-        if batch and (opens or tokens + lengths[text] > token_budget):
-            yield batch
-            batch, tokens = [], 0
-        batch.append(text)
-        tokens += lengths[text]
-    if batch:
-        yield batch
-
-
-def _key(fingerprint: str, batch: list[list[int]]) -> str:
-    return xxhash.xxh3_128(repr((fingerprint, batch)).encode()).hexdigest()
+    for batch, values_SD in encoder.encode_batches(((batch, batch.lists()) for batch in batches), precision):
+        batch.values_ND[batch.texts] = values_SD
+        if advance:
+            advance(batch.tokens)
+    seconds = time.perf_counter() - start
+    return [(batch, seconds * batch.tokens / tokens) for batch in batches]

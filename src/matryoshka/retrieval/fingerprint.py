@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 import transformers
@@ -12,29 +15,41 @@ from torch import Tensor, nn
 import matryoshka
 from matryoshka.encoder.encoder import Encoder, Precision
 
+PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+COUNTED = ("training", "_parameters", "_buffers", "_modules")  # set by `eval`, or walked on their own
 
-def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str:
-    """Equal for two encoders only if they give equal token ids equal embeddings.
 
-    Weights and buffers count by their content, so that a copy under another name is the same encoder. Hashed with
-    XXH3 of 128 bits, as fast as memory is read: nothing here guards against an attacker.
+class _CannotTell(Exception):
+    """Something may decide embeddings, and cannot be compared."""
+
+
+def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
+    """Equal for two encoders only if they give equal token ids equal embeddings; None where that cannot be told.
+
+    Weights and buffers count by their content, so that a copy under another name is the same encoder. A pooling, which
+    a user may write and change, counts with all its attributes; every class, of the model too, with the file it is in.
+    It cannot be told of a class that was typed in or made in a function, nor of an attribute like a function.
+    Hashed with XXH3 of 128 bits, as fast as memory is read: nothing here guards against an attacker.
     """
     device = encoder.device.type
-    settings = [
-        matryoshka.__version__,
-        torch.__version__,
-        transformers.__version__,
-        (device, torch.cuda.get_device_name(encoder.device) if device == "cuda" else torch.get_num_threads()),
-        torch.backends.cpu.get_cpu_capability(),
-        torch.get_float32_matmul_precision(),
-        precision,
-        encoder.first_position,
-        _class(encoder.backbone),
-        _without_name(encoder.backbone.config.to_dict()),
-        encoder.backbone.config._attn_implementation,
-        _class(encoder.pooling),
-        [(name, value) for name, value in sorted(vars(encoder.pooling).items()) if _is_setting(name)],
-    ]
+    try:
+        settings = [
+            matryoshka.__version__,
+            torch.__version__,
+            transformers.__version__,
+            (device, torch.cuda.get_device_name(encoder.device) if device == "cuda" else torch.get_num_threads()),
+            torch.backends.cpu.get_cpu_capability(),
+            torch.get_float32_matmul_precision(),
+            precision,
+            encoder.first_position,
+            _kind(encoder.backbone),
+            _without_name(encoder.backbone.config.to_dict()),
+            encoder.backbone.config._attn_implementation,
+            list(_modules(encoder.pooling)),
+            _sources(encoder),
+        ]
+    except _CannotTell:
+        return None
     digest = xxhash.xxh3_128(repr(settings).encode())
     for name, values in (*encoder.named_parameters(), *encoder.named_buffers()):
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
@@ -46,18 +61,48 @@ def _bytes(values: Tensor) -> memoryview:
     return values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _class(module: nn.Module) -> tuple[str, str]:
-    """A module's class and, since a user may write and change it, its source."""
-    kind = type(module)
+def _kind(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _modules(pooling: nn.Module) -> Iterator[object]:
+    """Each module in a pooling: its name, its class, its attributes."""
+    for name, module in pooling.named_modules(remove_duplicate=False):
+        yield name, _kind(module), _told({key: value for key, value in vars(module).items() if key not in COUNTED})
+
+
+def _told(value: object) -> object:
+    """A value as one whose repr tells all of it."""
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, Tensor):
+        return str(value.dtype), tuple(value.shape), xxhash.xxh3_128(_bytes(value)).hexdigest()
+    if type(value) in (dict, OrderedDict):
+        return [(_told(key), _told(content)) for key, content in value.items()]  # type: ignore[attr-defined]
+    if type(value) in (list, tuple, torch.Size):
+        return [_told(content) for content in value]  # type: ignore[attr-defined]
+    if type(value) in (set, frozenset):
+        return sorted(repr(_told(content)) for content in value)  # type: ignore[attr-defined]
+    raise _CannotTell
+
+
+def _sources(encoder: Encoder) -> list[str]:
+    """A hash of each file that the encoder's classes and their bases are written in; torch's go by its version."""
+    classes = {kind for module in encoder.modules() for kind in type(module).__mro__}
+    files = set()
+    for kind in classes:
+        if kind.__module__.partition(".")[0] in ("torch", "builtins"):
+            continue
+        if "<locals>" in kind.__qualname__:  # its methods may use values of the function that it was made in
+            raise _CannotTell
+        try:
+            files.add(inspect.getsourcefile(kind))
+        except TypeError:
+            files.add(None)
     try:
-        return f"{kind.__module__}.{kind.__qualname__}", inspect.getsource(kind)
-    except (OSError, TypeError):  # typed in, or built in
-        return f"{kind.__module__}.{kind.__qualname__}", ""
-
-
-def _is_setting(name: str) -> bool:
-    """Whether an attribute of a module is its own: nn.Module's begin with an underscore, and `training` is set."""
-    return not name.startswith("_") and name != "training"
+        return sorted(xxhash.xxh3_128(Path(file or "").read_bytes()).hexdigest() for file in files)
+    except OSError as error:
+        raise _CannotTell from error
 
 
 def _without_name(config: dict[str, object]) -> list[tuple[str, object]]:
