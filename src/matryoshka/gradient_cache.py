@@ -16,6 +16,8 @@ from matryoshka.data.packing import PackedBatch, sent
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import NestedLoss
 
+OWN_GENERATOR = ("cuda", "mps")  # devices that draw dropout from a generator of their own
+
 
 def cached_backward(
     encoder: Encoder,
@@ -54,14 +56,16 @@ def cached_backward(
 
 
 def _random_state(device: torch.device) -> Tensor:
-    state: Tensor = (
-        torch.get_rng_state() if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
-    )
+    state: Tensor
+    if device.type in OWN_GENERATOR:
+        state = torch.get_device_module(device).get_rng_state(device)
+    else:
+        state = torch.get_rng_state()
     return state
 
 
 def _set_random_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cpu":
-        torch.set_rng_state(state)
-    else:
+    if device.type in OWN_GENERATOR:
         torch.get_device_module(device).set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
