@@ -21,7 +21,8 @@ from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "", repeats=1, batch=32, updates=2)
-    plain = Setting(batch=options.batch, updates=options.updates, bf16=options.precision == "bf16", estimate=True)
+    bf16 = options.precision == "bf16"
+    plain = Setting(batch=options.batch, updates=options.updates, bf16=bf16, estimate=True, give_back=True)
     settings = {
         "as a run trains": plain,
         "whole vocabulary": replace(plain, compact=False),

@@ -2,8 +2,8 @@
 
 It trains the embedded encoder on embedded German pairs for some updates and prints a line of JSON. The peak is the
 largest resident set while training, less the resident set once the encoder is loaded and its weights are read, plus the
-weights: what Python, the libraries and the tokenizer take does not count, on either side. glibc's malloc is told to
-give blocks above 256 KB back when they are freed; otherwise what it keeps comes on top and differs from run to run.
+weights: what Python, the libraries and the tokenizer take does not count, on either side. What malloc (glibc) keeps of
+freed blocks does, unless it is told to give those above 256 KB back, which costs time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Setting:
-    """How a side trains. folder: the model for sentence-transformers' side; ours if None. pairs_at_once: GradCache."""
+    """How a side trains.
+
+    folder: the model for sentence-transformers' side; ours if None. pairs_at_once: GradCache. give_back: malloc does.
+    """
 
     folder: str | None = None
     batch: int = 32
@@ -59,12 +62,14 @@ class Setting:
     bf16: bool = False
     dropout: bool = True
     estimate: bool = False
+    give_back: bool = False
 
 
 def run(setting: Setting) -> dict[str, Any]:
     """Train in another process: peak_mb, seconds of each update, its losses, and estimated_mb if asked for."""
     command = [sys.executable, __file__, json.dumps(asdict(setting))]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 18)}
+    given_back = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18)} if setting.give_back else {}
+    environment = {**os.environ, **given_back}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{setting}\n{done.stderr}")
