@@ -29,7 +29,7 @@ def draw(curve: Curve, path: Path) -> Path:
     shown = [y for values in curve.lines.values() for y in values if y is not None]
     if _is_wide(curve.x):
         axes.set_xscale("log", base=2)
-    axes.set_xticks(list(curve.x), [f"{x:,g}" for x in curve.x])
+    axes.set_xticks(list(curve.x), [f"{x:,.7g}" for x in curve.x])
     if _is_wide(shown):
         axes.set_yscale("log")
         axes.set_ylim(min(shown) / 1.3, max(shown) * 1.3)

@@ -162,7 +162,7 @@ def curve_parts(curve: Curve) -> list[str]:
     """The figure and, in words for all who do not see it, its table."""
     header = [plain(curve.x_label), *(f"{plain(name)}, {curve.y_label}" for name in curve.lines)]
     columns = [["" if value is None else number(value) for value in values] for values in curve.lines.values()]
-    rows = [[f"{x:,g}", *cells] for x, *cells in zip(curve.x, *columns, strict=True)]
+    rows = [[f"{x:,.7g}", *cells] for x, *cells in zip(curve.x, *columns, strict=True)]
     return [f"![{plain(curve.title)}]({image(curve)})", table(header, rows)]
 
 
