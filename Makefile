@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 OLDEST := .venv-3.0.1
 OLDEST_PYTHON ?= $(PYTHON)
 PARITY_PAGE ?= docs/parity.md
+# Files outside tests/parity with tests marked slow.
+SLOW := tests/memory/test_estimate.py tests/data/test_tokens.py tests/test_benchmarks.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: bmf test test-gpu parity lint bench docs clean
@@ -19,8 +21,8 @@ test: $(VENV)/dev.installed  ## the tests, a process a core
 test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
 	$(BIN)/python -m pytest -m gpu
 
-parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table and docs/parity.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity -m 'not gpu' --numprocesses auto --dist loadfile --parity-page $(PARITY_PAGE)
+parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table and docs/parity.md; and other slow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity $(SLOW) -m 'not gpu' --numprocesses auto --dist loadfile --parity-page $(PARITY_PAGE)
 
 lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff check .

@@ -113,6 +113,7 @@ def test_a_record_reads_what_it_wrote(modules: tuple[ModuleType, ModuleType], tm
         assert record.Record.read(folder / "again.json") == found
 
 
+@pytest.mark.slow
 def test_every_script_has_help() -> None:
     """In one process, since most of the time goes into imports."""
     names = re.findall(r'Benchmark\("(\w+)"', (FOLDER / "run_all.py").read_text(encoding="utf-8"))

@@ -179,6 +179,7 @@ def test_several_writers_of_one_file_leave_one(cache: Path) -> None:
     assert [path.suffix for path in cache.iterdir()] == [".arrow"]
 
 
+@pytest.mark.slow
 def test_a_tokenizer_uses_all_cores_for_a_batch() -> None:
     """What `token_stream` relies on, asked of the library itself: threads beside the main one have worked."""
     code = (
