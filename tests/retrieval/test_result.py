@@ -53,9 +53,17 @@ def test_as_dict_is_ready_for_json() -> None:
         "queries": 3,
         "documents": 7,
         "width": 32,
+        "merged": {},
+        "expected": {},
+        "ceiling": {},
+        "intervals": {},
+        "merged_intervals": {},
+        "copies": 0,
+        "clusters": 0,
         "precision": "bf16",
         "tokens": 99,
         "seconds": 1.5,
+        "fingerprint": "",
     }
 
 

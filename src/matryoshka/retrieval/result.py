@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matryoshka.retrieval.rankings import Rankings
+
+Metrics = Mapping[int, Mapping[str, float]]
+Intervals = Mapping[int, Mapping[str, tuple[float, float]]]
+BY_DIM = ("metrics", "merged", "expected", "intervals", "merged_intervals")
+NO_DIM = 0  # the dim of a ranking that has no embeddings, such as BM25's
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Metrics of one model on one retrieval set, per dim; names as in `ndcg@10`.
+    """Metrics of one model on one retrieval set: dim -> name, as in `ndcg@10` -> mean over queries.
 
+    metrics: as is, every id is a document of its own. merged: copies are one document (texts equal but for case, spaces
+    and punctuation). expected: as is, the mean over all orders of equally similar documents. ceiling: as is, what a
+    perfect retriever gets, who cannot tell copies apart either. intervals, merged_intervals: of 95%, by bootstrap.
+    copies: documents that another one before them equals. clusters: groups of queries that share an answer.
     tokens: of all distinct texts. seconds: what encoding and searching took; of embeddings that were found again, what
-    encoding took when it was done. precision: fp32 or bf16, of the encoder's forward pass.
+    encoding took when it was done. precision: fp32 or bf16, of the encoder's forward pass. fingerprint: of the set.
+    rankings: every query; not part of what is compared or written as JSON.
     """
 
     model: str
@@ -20,10 +33,19 @@ class EvaluationResult:
     queries: int
     documents: int
     width: int
-    metrics: Mapping[int, Mapping[str, float]]
+    metrics: Metrics
+    merged: Metrics = field(default_factory=dict)
+    expected: Metrics = field(default_factory=dict)
+    ceiling: Mapping[str, float] = field(default_factory=dict)
+    intervals: Intervals = field(default_factory=dict)
+    merged_intervals: Intervals = field(default_factory=dict)
+    copies: int = 0
+    clusters: int = 0
     precision: str = "fp32"
     tokens: int = 0
     seconds: float = field(default=0.0, compare=False)
+    fingerprint: str = ""
+    rankings: Rankings | None = field(default=None, compare=False, repr=False)
 
     @property
     def dims(self) -> list[int]:
@@ -31,17 +53,25 @@ class EvaluationResult:
         return sorted(self.metrics, reverse=True)
 
     def flat(self) -> dict[str, float]:
-        """`ndcg@10/dim_256` -> value, for every metric and dim."""
-        return {f"{name}/dim_{dim}": value for dim in self.dims for name, value in self.metrics[dim].items()}
+        """`ndcg@10/dim_256` -> value, for every metric and dim; `merged/ndcg@10/dim_256` too where there are copies."""
+        flat = {f"{name}/dim_{dim}": value for dim in self.dims for name, value in self.metrics[dim].items()}
+        if self.copies:
+            flat |= {f"merged/{name}/dim_{dim}": v for dim in self.merged for name, v in self.merged[dim].items()}
+        return flat
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; keys of dims are strings."""
-        plain = asdict(self)
-        plain["metrics"] = {str(dim): dict(self.metrics[dim]) for dim in self.dims}
-        return plain
+        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "rankings"}
+        for name in BY_DIM:
+            plain[name] = {str(dim): dict(values) for dim, values in plain[name].items()}
+        for name in ("intervals", "merged_intervals"):
+            plain[name] = {d: {n: list(ends) for n, ends in values.items()} for d, values in plain[name].items()}
+        return plain | {"ceiling": dict(self.ceiling)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> EvaluationResult:
-        """The result of which as_dict gave this."""
-        metrics = {int(dim): dict(values) for dim, values in plain["metrics"].items()}
-        return cls(**{**plain, "metrics": metrics})
+        """The result of which as_dict gave this; of what an older one does not have, nothing."""
+        by_dim: dict[str, Any] = {n: {int(d): dict(v) for d, v in plain.get(n, {}).items()} for n in BY_DIM}
+        for name in ("intervals", "merged_intervals"):
+            by_dim[name] = {d: {n: (e[0], e[1]) for n, e in v.items()} for d, v in by_dim[name].items()}
+        return cls(**{**plain, **by_dim})
