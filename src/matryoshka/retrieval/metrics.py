@@ -42,8 +42,13 @@ def ndcg(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
     """Discounted gain 1 / log2(rank + 1) of relevant hits, divided by that of min(total, k) hits at the top."""
     top_Qk = relevant_Qk[:, :k]
     gain_Q = (top_Qk.double() / torch.log2(_ranks(top_Qk) + 1)).sum(1)
+    return gain_Q / ideal_gain(total_Q, k)
+
+
+def ideal_gain(total_Q: Tensor, k: int) -> Tensor:
+    """The discounted gain of min(total, k) relevant hits at the top, (Q,)."""
     ideal_K = (1 / torch.log2(torch.arange(2, k + 2, device=total_Q.device).double())).cumsum(0)
-    return gain_Q / ideal_K[total_Q.clamp(max=k) - 1]
+    return ideal_K[total_Q.clamp(max=k) - 1]
 
 
 def average_precision(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
