@@ -18,7 +18,7 @@ from torchmetrics.retrieval import (
 )
 
 from matryoshka.retrieval import metrics
-from matryoshka.retrieval.evaluation import judge
+from matryoshka.retrieval.judgements import Judgements
 from matryoshka.retrieval.search import search
 from tests.parity.conftest import Parity, release
 from tests.parity.prepared import RANKS, case
@@ -63,7 +63,9 @@ def ranking(seed: int) -> Ranking:
     hits = search(queries_QD, documents_ND, [32], DOCUMENTS)[32]
     assert (hits.similarities_Qk > 0).all()
     assert (hits.similarities_Qk.diff(dim=1) < 0).all()
-    relevant_QN, total_Q = judge(hits, list(given.queries), list(given.corpus), given.data)
+    judgements = Judgements(given.data, list(given.queries), list(given.corpus))
+    relevant_QN = judgements.relevant(hits.documents_Qk, torch.arange(QUERIES), merged=False)
+    total_Q = judgements.total_Q(merged=False)
     similarity_QN = torch.empty(QUERIES, DOCUMENTS).scatter(1, hits.documents_Qk, hits.similarities_Qk)
     return Ranking(relevant_QN, total_Q, similarity_QN, judged_QN)
 

@@ -14,9 +14,10 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.encoder import Encoder
 from matryoshka.encoder import encoder as encoders
-from matryoshka.retrieval.evaluation import Evaluator, judge
+from matryoshka.retrieval.evaluation import Evaluator
+from matryoshka.retrieval.judgements import Judgements
+from matryoshka.retrieval.measurement import depth
 from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, Precision, Recall
-from matryoshka.retrieval.search import Hits
 from tests.retrieval.small import small_set
 from tests.retrieval.test_metrics import DEFINITIONS
 from tests.tiny import tiny_encoder
@@ -164,7 +165,7 @@ def test_metrics_are_those_asked_for_in_the_order_of_the_table(encoder: Encoder)
     names = ["accuracy@1", "accuracy@3", "accuracy@10", "recall@5", "ndcg@10", "ndcg@3", "map@100"]
     assert list(evaluator.metrics) == names
     assert list(evaluator.evaluate(encoder, small_set(), [8]).metrics[8]) == names
-    assert evaluator.depth == 100
+    assert depth(evaluator.metrics) == 100
 
 
 def test_the_cards_metrics_are_the_default() -> None:
@@ -188,27 +189,31 @@ def test_an_evaluator_measures_again_what_it_measured_before(encoder: Encoder) -
     [
         ("ndcg@10", "ndcg@10/dim_32"),
         ("map@100/dim_16", "map@100/dim_16"),
+        ("merged/ndcg@10", "merged/ndcg@10/dim_32"),
+        ("ndcg@10/worst", "ndcg@10/worst"),
+        ("merged/map@100/retention", "merged/map@100/retention"),
     ],
 )
 def test_the_selecting_metric_is_named_in_full(encoder: Encoder, select: str, name: str) -> None:
     evaluator = Evaluator(select=select)
 
     assert evaluator.selected([16, 32, 8]) == name
-    assert name in evaluator.evaluate(encoder, small_set(), DIMS).flat()
+    assert 0 < evaluator.evaluate(encoder, small_set(), DIMS).value(name) < 1
 
 
-def test_judge_equals_a_loop() -> None:
+def test_judgements_equal_a_loop() -> None:
     data = small_set()
     query_ids, document_ids = list(data.queries), sorted(data.corpus)
     generator = torch.Generator().manual_seed(0)
     documents_Qk = torch.stack([torch.randperm(26, generator=generator)[:7] for _ in query_ids])
 
-    relevant_Qk, total_Q = judge(Hits(documents_Qk, documents_Qk.float()), query_ids, document_ids, data)
+    judgements = Judgements(data, query_ids, document_ids)
+    relevant_Qk = judgements.relevant(documents_Qk, torch.arange(len(query_ids)), merged=False)
     assert relevant_Qk.tolist() == [
         [document_ids[row] in data.relevant[query] for row in rows]
         for query, rows in zip(query_ids, documents_Qk.tolist(), strict=True)
     ]
-    assert total_Q.tolist() == [len(data.relevant[query]) for query in query_ids]
+    assert judgements.total_Q(merged=False).tolist() == [len(data.relevant[query]) for query in query_ids]
 
 
 def test_evaluation_leaves_a_training_encoder_training() -> None:

@@ -76,3 +76,20 @@ def test_how_long_it_took_does_not_make_another_result() -> None:
 def test_a_result_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         RESULT.width = 64  # type: ignore[misc]
+
+
+def test_one_figure_of_all_dims() -> None:
+    assert RESULT.value("ndcg@10/dim_8") == 0.1
+    assert RESULT.value("ndcg@10/mean") == pytest.approx(0.3)
+    assert RESULT.value("ndcg@10/worst") == 0.1
+    assert RESULT.value("ndcg@10/retention") == pytest.approx((0.5 + 0.1 * 0.1 / 0.5) / 2)
+    with pytest.raises(KeyError):
+        RESULT.value("ndcg@10/dim_16")
+
+
+def test_merged_figures_have_names_of_their_own_where_there_are_copies() -> None:
+    result = replace(RESULT, merged={8: {"ndcg@10": 0.2}, 32: {"ndcg@10": 0.9}}, copies=2)
+
+    assert result.flat()["merged/ndcg@10/dim_32"] == result.value("merged/ndcg@10/dim_32") == 0.9
+    assert result.value("merged/ndcg@10/worst") == 0.2
+    assert not any(name.startswith("merged/") for name in replace(result, copies=0).flat())

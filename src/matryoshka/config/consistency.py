@@ -14,6 +14,7 @@ from matryoshka.errors import UserError
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
 PRECISIONS = ("auto", "bf16-mixed", "32-true", "32", 32)
+OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
 POOLING = "matryoshka.encoder.pooling.Pooling"
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.
@@ -71,12 +72,16 @@ def selection_problems(evaluator: Config, dims: Sequence[int] | None) -> Iterato
     """A selecting metric that is not among those measured; a dim that is not, where dims are known."""
     if "select" not in evaluator:
         return
-    metric, _, dim = str(evaluator["select"]).partition("/dim_")
+    metric, _, over = str(evaluator["select"]).removeprefix("merged/").partition("/")
     ranks = {key[:-3]: evaluator[key] for key in evaluator if key.endswith("_at")}
     measured = [f"{name}@{k}" for name, ks in ranks.items() for k in ks]
     if metric not in measured:
         yield "evaluator.select", f"{metric!r} is not measured; use one of {', '.join(measured) or 'none'}"
-    if dim and dims and dim not in map(str, dims):
+    dim = over.removeprefix("dim_")
+    if over and dim == over and over not in OVER_DIMS:
+        wanted = ", ".join(f"{metric}/{name}" for name in OVER_DIMS)
+        yield "evaluator.select", f"{over!r} is no dim and nothing over dims; use {metric}/dim_..., {wanted}"
+    elif over and dim != over and dims and dim not in map(str, dims):
         yield "evaluator.select", f"dim {dim} is not among dims={_list(dims)}"
 
 

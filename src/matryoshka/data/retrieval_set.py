@@ -37,11 +37,11 @@ class RetrievalSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all ids, texts and judgements: equal sets have equal fingerprints."""
+        """A hash of all ids, texts and judgements: equal sets have equal fingerprints, whatever their order."""
         digest = hashlib.sha256()
         for part in (self.queries, self.corpus):
-            for key, text in part.items():
+            for key, text in sorted(part.items()):
                 digest.update(f"{len(key)} {len(text)} {key} {text}\n".encode("utf-8", "surrogatepass"))
-        for query in self.queries:
+        for query in sorted(self.queries):
             digest.update(f"{query} {sorted(self.relevant[query])}\n".encode())
         return digest.hexdigest()

@@ -59,11 +59,26 @@ class EvaluationResult:
             flat |= {f"merged/{name}/dim_{dim}": v for dim in self.merged for name, v in self.merged[dim].items()}
         return flat
 
+    def value(self, name: str) -> float:
+        """One figure by its name: `ndcg@10/dim_256`, or over all dims `ndcg@10/mean`, `/worst` or `/retention`.
+
+        retention: the mean of metric * metric / metric of the widest dim, so what a dim keeps is its own weight. With
+        `merged/` in front it is that of merged copies. Raises KeyError for what was not measured.
+        """
+        protocol = self.merged if name.startswith("merged/") else self.metrics
+        metric, _, over = name.removeprefix("merged/").partition("/")
+        if over.startswith("dim_"):
+            return protocol[int(over.removeprefix("dim_"))][metric]
+        values = [protocol[dim][metric] for dim in self.dims]
+        full = values[0] or 1.0
+        means = {"mean": values, "worst": [min(values)], "retention": [value * value / full for value in values]}
+        return sum(means[over]) / len(means[over])
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; keys of dims are strings."""
         plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "rankings"}
         for name in BY_DIM:
-            plain[name] = {str(dim): dict(values) for dim, values in plain[name].items()}
+            plain[name] = {str(dim): dict(plain[name][dim]) for dim in sorted(plain[name], reverse=True)}
         for name in ("intervals", "merged_intervals"):
             plain[name] = {d: {n: list(ends) for n, ends in values.items()} for d, values in plain[name].items()}
         return plain | {"ceiling": dict(self.ceiling)}

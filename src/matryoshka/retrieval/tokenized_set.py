@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Prompt
 from matryoshka.errors import DataError
+from matryoshka.retrieval.judgements import Judgements
 
 Tokenize = Callable[[list[str], Prompt], Sequence[Sequence[int]] | TokenIds]
 
@@ -41,6 +43,11 @@ class TokenizedSet:
         queries, queries_Q = _distinct(data.queries, query_ids, "query", tokenize)
         documents, documents_N = _distinct(data.corpus, document_ids, "document", tokenize)
         return cls(data, query_ids, document_ids, queries, documents, queries_Q, documents_N)
+
+    @cached_property
+    def judgements(self) -> Judgements:
+        """Which documents answer which query, by the rows of these ids."""
+        return Judgements(self.data, self.query_ids, self.document_ids)
 
     @property
     def tokens(self) -> int:

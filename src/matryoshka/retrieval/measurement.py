@@ -1,0 +1,132 @@
+"""What a retriever found, measured: both protocols, ties, ceiling, intervals, and every query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from matryoshka.retrieval.judgements import Judgements
+from matryoshka.retrieval.metrics import RankedMetric
+from matryoshka.retrieval.protocols import Copies
+from matryoshka.retrieval.rankings import Ranking, Rankings
+from matryoshka.retrieval.result import EvaluationResult, Intervals
+from matryoshka.retrieval.search import Hits
+from matryoshka.retrieval.ties import EXPECTED, TiedRanks
+from matryoshka.retrieval.uncertainty import bootstrap_intervals
+
+QUERY_CHUNK = 512  # queries whose hits are spread over all copies at once
+MeasuredBy = Mapping[str, RankedMetric]
+
+
+def measure(model: str, copies: Copies, hits: Mapping[int, Hits], metrics: MeasuredBy) -> EvaluationResult:
+    """Every metric of hits by dim: of each query the first `copies.depth(k)` texts, k the deepest metric's."""
+    judgements = copies.judgements
+    found = {dim: _rank(copies, hits[dim], metrics) for dim in hits}
+    as_is, merged = {dim: of.as_is for dim, of in found.items()}, {dim: of.merged for dim, of in found.items()}
+    total_Q, merged_total_Q = (judgements.total_Q(merged=merging) for merging in (False, True))
+    perfect = _means_of([_expected(judgements.perfect(depth(metrics)), total_Q, metrics)])
+    intervals, merged_intervals = _intervals([as_is, merged], judgements.clusters_Q)
+    return EvaluationResult(
+        model=model,
+        data=judgements.data.name,
+        queries=len(judgements.query_ids),
+        documents=len(judgements.document_ids),
+        width=max(hits),
+        metrics={dim: _means(ranking, total_Q, metrics) for dim, ranking in as_is.items()},
+        merged={dim: _means(ranking, merged_total_Q, metrics) for dim, ranking in merged.items()},
+        expected={dim: of.expected for dim, of in found.items()},
+        ceiling=perfect,
+        intervals=intervals,
+        merged_intervals=merged_intervals,
+        copies=judgements.copies,
+        clusters=len(judgements.clusters_Q.unique()),
+        fingerprint=judgements.data.fingerprint,
+        rankings=Rankings(
+            judgements.data,
+            list(judgements.query_ids),
+            list(judgements.document_ids),
+            as_is,
+            merged,
+            total_Q,
+            merged_total_Q,
+            judgements.clusters_Q,
+            judgements.copy_of_N,
+        ),
+    )
+
+
+def depth(metrics: MeasuredBy) -> int:
+    """How many documents a query the metrics look at."""
+    return max(metric.k for metric in metrics.values())
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One dim's rankings under both protocols, and the expectation over ties as is."""
+
+    as_is: Ranking
+    merged: Ranking
+    expected: dict[str, float]
+
+
+def _rank(copies: Copies, hits: Hits, metrics: MeasuredBy) -> _Found:
+    judgements, k = copies.judgements, min(depth(metrics), len(copies.unit_of_N))
+    as_is, merged, expected = [], [], []
+    for queries_Q in torch.arange(len(hits.documents_Qk)).split(QUERY_CHUNK):
+        spread = copies.spread(Hits(hits.documents_Qk[queries_Q], hits.similarities_Qk[queries_Q]))
+        relevant_QK = judgements.relevant(spread.documents_Qk, queries_Q, merged=False)
+        total_Q = judgements.total_Q(merged=False)[queries_Q]
+        expected.append(_expected(TiedRanks.of(spread.similarities_Qk, relevant_QK), total_Q, metrics))
+        as_is.append(Hits(spread.documents_Qk[:, :k], spread.similarities_Qk[:, :k]))
+        merged.append(copies.merge(spread, k))
+    return _Found(
+        _ranking(_whole(as_is), judgements, metrics, merged=False),
+        _ranking(_whole(merged), judgements, metrics, merged=True),
+        _means_of(expected),
+    )
+
+
+def _whole(parts: list[Hits]) -> Hits:
+    return Hits(torch.cat([part.documents_Qk for part in parts]), torch.cat([part.similarities_Qk for part in parts]))
+
+
+def _ranking(hits: Hits, judgements: Judgements, metrics: MeasuredBy, *, merged: bool) -> Ranking:
+    queries_Q, total_Q = torch.arange(len(hits.documents_Qk)), judgements.total_Q(merged=merged)
+    relevant_Qk = judgements.relevant(hits.documents_Qk, queries_Q, merged=merged)
+    first_hit_Q = torch.where(relevant_Qk.any(1), relevant_Qk.int().argmax(1) + 1, 0)
+    values = {name: metric.per_query(relevant_Qk, total_Q, metric.k) for name, metric in metrics.items()}
+    return Ranking(hits.documents_Qk, hits.similarities_Qk, relevant_Qk, first_hit_Q, values)
+
+
+def _expected(ranks: TiedRanks, total_Q: Tensor, metrics: MeasuredBy) -> dict[str, Tensor]:
+    return {name: EXPECTED[name.partition("@")[0]](ranks, total_Q, metric.k) for name, metric in metrics.items()}
+
+
+def _means_of(parts: list[dict[str, Tensor]]) -> dict[str, float]:
+    return {name: float(torch.cat([part[name] for part in parts]).mean()) for name in parts[0]}
+
+
+def _means(ranking: Ranking, total_Q: Tensor, metrics: MeasuredBy) -> dict[str, float]:
+    collection = MetricCollection(dict(metrics), compute_groups=False)
+    collection.reset()
+    collection.update(ranking.relevant_Qk, total_Q)
+    values = collection.compute()
+    return {name: float(values[name]) for name in metrics}
+
+
+def _intervals(protocols: list[Mapping[int, Ranking]], clusters_Q: Tensor) -> list[Intervals]:
+    """Of each protocol the 95% intervals of every metric at every dim, all from the same resamples."""
+    places = [
+        (i, dim, name) for i, protocol in enumerate(protocols) for dim in protocol for name in protocol[dim].values
+    ]
+    values_QM = np.stack([protocols[i][dim].values[name].numpy() for i, dim, name in places], axis=1)
+    ends = np.stack(bootstrap_intervals(values_QM, clusters_Q.numpy()), axis=1).tolist()
+    found: list[dict[int, dict[str, tuple[float, float]]]] = [{dim: {} for dim in protocol} for protocol in protocols]
+    for (i, dim, name), (low, high) in zip(places, ends, strict=True):
+        found[i][dim][name] = low, high
+    return list(found)
