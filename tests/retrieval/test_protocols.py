@@ -120,6 +120,7 @@ def test_a_perfect_retriever_on_data_like_the_cards_by_hand() -> None:
         assert result.expected[8][name] == pytest.approx(value)
         # Every id is the right one of one query in ten, so here the arbitrary order comes out at the average too.
         assert result.metrics[8][name] == pytest.approx(value)
+    assert result.merged_ceiling == result.merged[8]
     assert result.merged[8]["accuracy@1"] == result.merged[8]["mrr@10"] == result.merged[8]["map@100"] == 1.0
     assert (result.copies, result.documents, result.queries, result.clusters) == (45, 50, 50, 5)
 
@@ -144,5 +145,6 @@ def test_no_text_beyond_the_cut_merges_what_differs() -> None:
     result = measure("cut", copies, {8: Hits(torch.tensor([[0]]), torch.ones(1, 1))}, METRICS)
 
     assert result.copies == 0
+    assert result.merged_ceiling == result.merged[8]
     assert result.merged[8]["accuracy@1"] == 0.0
     assert result.expected[8]["accuracy@1"] == 0.5

@@ -56,6 +56,7 @@ def test_as_dict_is_ready_for_json() -> None:
         "merged": {},
         "expected": {},
         "ceiling": {},
+        "merged_ceiling": {},
         "intervals": {},
         "merged_intervals": {},
         "copies": 0,

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from matryoshka.retrieval.result import EvaluationResult
 
 if TYPE_CHECKING:
+    from matryoshka.data.diagnosis import Diagnosis
     from matryoshka.data.samplers import BatchSummary
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.encoder.pooling import Mode
+    from matryoshka.retrieval.deployment import Deployment
+    from matryoshka.retrieval.failures import Failures
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class TrainingRecord:
     evaluations the metrics by full name. saved_step: the update whose weights were kept; `tuned` is their
     evaluation. config: the resolved configuration, plain values. environment: versions and hardware.
     seconds: the whole run. batches: those of the first epoch, in numbers.
+    base, tuned and the baselines (BM25, other models) are measured on the same test queries. split: a sentence on which
+    queries chose the checkpoint and which are reported. dev_base: the base on the queries that chose, None where these
+    are the test queries; the history has the later ones as `dev/...`. diagnosis: what the data doctor found.
+    deployment: what shorter or rounded vectors cost. failures: what the tuned model does not find.
     """
 
     name: str
@@ -82,3 +89,9 @@ class TrainingRecord:
     config: Mapping[str, Any]
     environment: Mapping[str, str]
     seconds: float
+    split: str = ""
+    dev_base: EvaluationResult | None = None
+    baselines: tuple[EvaluationResult, ...] = ()
+    diagnosis: Diagnosis | None = None
+    deployment: Deployment | None = None
+    failures: Failures | None = None

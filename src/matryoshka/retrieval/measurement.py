@@ -41,6 +41,7 @@ def measure(model: str, copies: Copies, hits: Mapping[int, Hits], metrics: Measu
         merged={dim: _means(ranking, merged_total_Q, metrics) for dim, ranking in merged.items()},
         expected={dim: of.expected for dim, of in found.items()},
         ceiling=perfect,
+        merged_ceiling=_perfect_merged(merged_total_Q, metrics),
         intervals=intervals,
         merged_intervals=merged_intervals,
         copies=judgements.copies,
@@ -105,6 +106,12 @@ def _ranking(hits: Hits, judgements: Judgements, metrics: MeasuredBy, *, merged:
 
 def _expected(ranks: TiedRanks, total_Q: Tensor, metrics: MeasuredBy) -> dict[str, Tensor]:
     return {name: EXPECTED[name.partition("@")[0]](ranks, total_Q, metric.k) for name, metric in metrics.items()}
+
+
+def _perfect_merged(total_Q: Tensor, metrics: MeasuredBy) -> dict[str, float]:
+    """A retriever that finds the merged answers first: there is nothing that it could not tell apart."""
+    relevant_Qk = torch.arange(depth(metrics)) < total_Q[:, None]
+    return {name: float(metric.per_query(relevant_Qk, total_Q, metric.k).mean()) for name, metric in metrics.items()}
 
 
 def _means_of(parts: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -21,7 +21,7 @@ class EvaluationResult:
 
     metrics: as is, every id is a document of its own. merged: copies are one document (texts equal but for case, spaces
     and punctuation). expected: as is, the mean over all orders of equally similar documents. ceiling: as is, what a
-    perfect retriever gets, who cannot tell copies apart either. intervals, merged_intervals: of 95%, by bootstrap.
+    perfect retriever gets, who cannot tell copies apart either; merged_ceiling: the same, merged. intervals, merged_intervals: of 95%, by bootstrap.
     copies: documents that another one before them equals. clusters: groups of queries that share an answer.
     tokens: of all distinct texts. seconds: what encoding and searching took; of embeddings that were found again, what
     encoding took when it was done. precision: fp32 or bf16, of the encoder's forward pass. fingerprint: of the set.
@@ -37,6 +37,7 @@ class EvaluationResult:
     merged: Metrics = field(default_factory=dict)
     expected: Metrics = field(default_factory=dict)
     ceiling: Mapping[str, float] = field(default_factory=dict)
+    merged_ceiling: Mapping[str, float] = field(default_factory=dict)
     intervals: Intervals = field(default_factory=dict)
     merged_intervals: Intervals = field(default_factory=dict)
     copies: int = 0
@@ -81,7 +82,7 @@ class EvaluationResult:
             plain[name] = {str(dim): dict(plain[name][dim]) for dim in sorted(plain[name], reverse=True)}
         for name in ("intervals", "merged_intervals"):
             plain[name] = {d: {n: list(ends) for n, ends in values.items()} for d, values in plain[name].items()}
-        return plain | {"ceiling": dict(self.ceiling)}
+        return plain | {"ceiling": dict(self.ceiling), "merged_ceiling": dict(self.merged_ceiling)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> EvaluationResult:
