@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from matryoshka.data.sources import BeirFolder, HubPairs, PairFiles
+from matryoshka.data.beir import BeirFolder
+from matryoshka.data.sources import HubPairs, PairFiles
 from matryoshka.errors import DataError
 
 Row = Mapping[str, Any]
@@ -115,6 +117,49 @@ def test_documents_only_widen_the_corpus(tmp_path: Path) -> None:
     }
 
 
+def test_a_dev_file_is_read_like_evaluation(tmp_path: Path) -> None:
+    more = [write(tmp_path / "more.jsonl", [{"answer": "mehr"}])]
+    dev = write(tmp_path / "dev.csv", [{"nr": "01", "question": "Wo?", "answer": "Dort"}])
+    source = pair_files(tmp_path, documents=more, dev=dev, id="nr")
+
+    assert list(source.problems()) == []
+    found = source.dev_set()
+    assert found == PairFiles("mine (dev)", dev, dev, more, "question", "answer", id="nr").retrieval_set()
+    assert found is not None
+    assert dict(found.corpus) == {"d-01": "Dort", "x0-0": "mehr"}
+    assert source.retrieval_set() == pair_files(tmp_path, documents=more, id="nr").retrieval_set()
+
+
+def test_without_a_dev_file_or_split_there_is_no_dev_set(tmp_path: Path) -> None:
+    assert pair_files(tmp_path).dev_set() is None
+    assert beir(tmp_path).dev_set() is None
+    assert HubPairs("h", "owner/name").dev_set() is None
+
+
+def test_problems_of_a_dev_file_are_told_with_the_others(tmp_path: Path) -> None:
+    dev = write(tmp_path / "dev.jsonl", [{"question": "Wo?"}])
+
+    assert list(pair_files(tmp_path, dev=dev).problems()) == [
+        ("dev", f"{dev} has no column 'answer'; it has 'question'")
+    ]
+    assert [key for key, _ in pair_files(tmp_path, dev=str(tmp_path / "no.jsonl")).problems()] == ["dev"]
+
+
+def test_dev_is_neither_what_is_reported_nor_what_is_trained_on(tmp_path: Path) -> None:
+    one, two = (write(tmp_path / f"{name}.jsonl", [{"anchor": "a", "positive": "p"}]) for name in ("one", "two"))
+    problems = [
+        *PairFiles("x", one, two, dev=two).problems(),
+        *HubPairs("h", "owner/name", dev_split="train").problems(),
+        *replace(beir(tmp_path), dev_split="test").problems(),
+    ]
+
+    assert problems == [
+        ("dev", f"{two} is what the run reports on; use split=same to select the checkpoint on it as well"),
+        ("dev_split", "train is trained on; use dev_split=null to hold some of it out"),
+        ("dev_split", "test is what the run reports on; use split=same to select the checkpoint on it as well"),
+    ]
+
+
 def test_an_empty_cell_is_named_with_file_and_row(tmp_path: Path) -> None:
     rows = [*ROWS, {**ROWS[0], "nr": "8", "wrong": " ", "answer": ""}]
     path = write(tmp_path / "x.csv", rows)
@@ -213,6 +258,20 @@ def test_beir_set_has_all_documents_and_the_queries_with_an_answer(tmp_path: Pat
     assert {query: found.relevant[query] for query in found.queries} == {"001": {"01"}, "q3": {"1", "d3"}}
 
 
+def test_beir_dev_split_is_judged_by_its_own_file(tmp_path: Path) -> None:
+    source = replace(beir(tmp_path), dev_split="dev")
+    assert [message for _, message in source.problems()] == [
+        f"{tmp_path}/qrels/dev.tsv does not exist; BEIR's layout has corpus.jsonl, queries.jsonl, qrels/"
+    ]
+
+    write(tmp_path / "qrels" / "dev.tsv", [{"query-id": "q2", "corpus-id": "d4", "score": "1"}])
+    assert list(source.problems()) == []
+    found = source.dev_set()
+    assert found is not None
+    assert (found.name, dict(found.queries), found.relevant) == ("b (dev)", {"q2": "Was?"}, {"q2": {"d4"}})
+    assert found.corpus == source.retrieval_set().corpus
+
+
 @pytest.mark.parametrize("row", [("001", "d9", "1"), ("q9", "01", "1")])
 def test_beir_training_names_an_unknown_id(tmp_path: Path, row: tuple[str, str, str]) -> None:
     unknown = next(i for i in row if i.endswith("9"))
@@ -290,7 +349,8 @@ def test_hub_pairs_are_read_by_split_and_revision(monkeypatch: pytest.MonkeyPatc
         return Dataset.from_list([{"q": f"{split} {i}", "a": f"answer {i}", "n": "no", "z": 1} for i in range(2)])
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    source = HubPairs("h", "owner/name", "de", "abc", "fit", "held", anchor="q", positive="a", negatives=["n"])
+    columns = {"anchor": "q", "positive": "a", "negatives": ["n"]}
+    source = HubPairs("h", "owner/name", "de", "abc", "fit", "held", **columns, dev_split="dev")
 
     assert list(source.problems()) == []
     assert asked == []
@@ -304,6 +364,10 @@ def test_hub_pairs_are_read_by_split_and_revision(monkeypatch: pytest.MonkeyPatc
     assert dict(found.corpus) == {"d-0": "answer 0", "d-1": "answer 1"}
     assert dict(found.relevant) == {"q-0": {"d-0"}, "q-1": {"d-1"}}
     assert asked == [("owner/name", "de", "fit", "abc"), ("owner/name", "de", "held", "abc")]
+    dev = source.dev_set()
+    assert dev is not None
+    assert (dev.name, dict(dev.queries)) == ("h (dev)", {"q-0": "dev 0", "q-1": "dev 1"})
+    assert asked[2:] == [("owner/name", "de", "dev", "abc")]
 
 
 def test_a_hub_set_out_of_reach_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

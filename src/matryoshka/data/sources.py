@@ -1,10 +1,9 @@
-"""Where pairs come from: files, a hub data set, a BEIR folder. Reading and caching are `datasets`' work."""
+"""Where pairs come from: files, a hub data set (BEIR folders: beir.py). Reading and caching are `datasets`' work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from matryoshka.data.reading import first_row, read_rows, require_texts
@@ -18,7 +17,7 @@ Problem = tuple[str, str]
 
 
 class Source(Protocol):
-    """Training pairs and a set to evaluate on. Creating a source is cheap: it reads nothing yet."""
+    """Training pairs and sets to evaluate on. Creating a source is cheap: it reads nothing yet."""
 
     name: str
 
@@ -29,16 +28,20 @@ class Source(Protocol):
         """Rows of `anchor`, `positive` and, where there are hard negatives, `negative_1`, `negative_2` ..."""
 
     def retrieval_set(self) -> RetrievalSet:
-        """Queries, corpus and relevant documents held out from training."""
+        """Queries, corpus and relevant documents held out from training: what a run reports."""
+
+    def dev_set(self) -> RetrievalSet | None:
+        """Others to select the checkpoint on, where the data bring them along; a source without any may omit this."""
 
 
 @dataclass(frozen=True)
 class PairFiles:
     """Pairs in JSON lines, CSV or Parquet files, told apart by their ending.
 
-    train, evaluation: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns.
+    train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns.
     documents: further files whose `positive` column only widens the corpus that is searched.
-    Every evaluation row is a query with one relevant document, its own; without an `id` column rows are numbered.
+    Every evaluation and dev row is a query with one relevant document, its own; without an `id` column rows are
+    numbered. The corpus of dev is that of evaluation, with dev's passages in place of evaluation's.
     """
 
     name: str
@@ -49,6 +52,7 @@ class PairFiles:
     positive: str = "positive"
     negatives: Sequence[str] = ()
     id: str | None = None
+    dev: str | None = None
 
     def problems(self) -> Iterator[Problem]:
         """Missing files, unknown endings and columns that a file does not have."""
@@ -58,33 +62,39 @@ class PairFiles:
             yield "positive", f"the columns {', '.join(texts)} name one column twice; anchor and positive differ"
         yield from _file_problems("train", self.train, texts)
         yield from _file_problems("evaluation", self.evaluation, pair)
+        if self.dev is not None:
+            yield from _file_problems("dev", self.dev, pair)
+            yield from dev_problems("dev", self.dev, self.train, self.evaluation)
         for i, path in enumerate(self.documents):
             yield from _file_problems(f"documents[{i}]", path, [self.positive])
 
     def training_pairs(self) -> Dataset:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
-        columns = {self.anchor: "anchor", self.positive: "positive"}
-        columns |= {column: f"negative_{i}" for i, column in enumerate(self.negatives, start=1)}
-        return _training_columns(read_rows(self.train), columns, self.train)
+        return _training_columns(read_rows(self.train), self.anchor, self.positive, self.negatives, self.train)
 
     def retrieval_set(self) -> RetrievalSet:
         """Each evaluation row as a query and its passage; the documents' passages besides."""
-        rows = require_texts(read_rows(self.evaluation), [self.anchor, self.positive], self.evaluation)
-        ids = [str(value) for value in rows[self.id]] if self.id else [str(i) for i in range(len(rows))]
+        return self._set(self.name, self.evaluation)
+
+    def dev_set(self) -> RetrievalSet | None:
+        """The same of the dev file."""
+        return self._set(f"{self.name} (dev)", self.dev) if self.dev is not None else None
+
+    def _set(self, name: str, path: str) -> RetrievalSet:
+        rows = require_texts(read_rows(path), [self.anchor, self.positive], path)
+        ids = [str(value) for value in rows[self.id]] if self.id else list(map(str, range(len(rows))))
         if len(set(ids)) < len(ids):
-            raise DataError(f"{self.evaluation}: column {self.id!r} repeats an id; ids must be unique")
-        corpus = dict(zip((f"d-{i}" for i in ids), rows[self.positive], strict=True))
-        for n, path in enumerate(self.documents):
-            more = require_texts(read_rows(path), [self.positive], path)
-            corpus |= {f"x{n}-{i}": text for i, text in enumerate(more[self.positive])}
-        queries = dict(zip((f"q-{i}" for i in ids), rows[self.anchor], strict=True))
-        relevant = {f"q-{i}": frozenset([f"d-{i}"]) for i in ids}
-        return RetrievalSet(self.name, queries, corpus, relevant)
+            raise DataError(f"{path}: column {self.id!r} repeats an id; ids must be unique")
+        more: dict[str, str] = {}
+        for n, documents in enumerate(self.documents):
+            texts = require_texts(read_rows(documents), [self.positive], documents)[self.positive]
+            more |= {f"x{n}-{i}": text for i, text in enumerate(texts)}
+        return set_of_pairs(name, rows[self.anchor], rows[self.positive], ids, more)
 
 
 @dataclass(frozen=True)
 class HubPairs:
-    """Pairs of a data set on the Hugging Face hub, a train and an evaluation split; `revision` pins a commit."""
+    """Pairs of a data set on the Hugging Face hub: its train, evaluation and dev split; `revision` pins a commit."""
 
     name: str
     dataset: str
@@ -95,23 +105,28 @@ class HubPairs:
     anchor: str = "anchor"
     positive: str = "positive"
     negatives: Sequence[str] = ()
+    dev_split: str | None = None
 
     def problems(self) -> Iterator[Problem]:
-        """Nothing can be checked without the network: loading says what is missing."""
-        return iter(())
+        """One split in two places; more cannot be checked without the network: loading says what is missing."""
+        return dev_problems("dev_split", self.dev_split, self.train_split, self.evaluation_split)
 
     def training_pairs(self) -> Dataset:
         """The rows of the train split, columns renamed; raises DataError if it cannot be had."""
-        columns = {self.anchor: "anchor", self.positive: "positive"}
-        columns |= {column: f"negative_{i}" for i, column in enumerate(self.negatives, start=1)}
-        return _training_columns(self._split(self.train_split), columns, self.dataset)
+        rows = self._split(self.train_split)
+        return _training_columns(rows, self.anchor, self.positive, self.negatives, self.dataset)
 
     def retrieval_set(self) -> RetrievalSet:
         """Each row of the evaluation split as a query and its passage."""
-        rows = require_texts(self._split(self.evaluation_split), [self.anchor, self.positive], self.dataset)
-        queries = {f"q-{i}": text for i, text in enumerate(rows[self.anchor])}
-        corpus = {f"d-{i}": text for i, text in enumerate(rows[self.positive])}
-        return RetrievalSet(self.name, queries, corpus, {f"q-{i}": frozenset([f"d-{i}"]) for i in range(len(rows))})
+        return self._set(self.name, self.evaluation_split)
+
+    def dev_set(self) -> RetrievalSet | None:
+        """Each row of the dev split as a query and its passage."""
+        return self._set(f"{self.name} (dev)", self.dev_split) if self.dev_split is not None else None
+
+    def _set(self, name: str, split: str) -> RetrievalSet:
+        rows = require_texts(self._split(split), [self.anchor, self.positive], self.dataset)
+        return set_of_pairs(name, rows[self.anchor], rows[self.positive])
 
     def _split(self, split: str) -> Dataset:
         from datasets import load_dataset
@@ -123,68 +138,29 @@ class HubPairs:
             raise DataError(f"data set {self.dataset!r}, split {split!r}, cannot be loaded: {reason}") from error
 
 
-@dataclass(frozen=True)
-class BeirFolder:
-    """A folder in BEIR's layout: corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
+def set_of_pairs(
+    name: str,
+    queries: Sequence[str],
+    passages: Sequence[str],
+    ids: Iterable[str] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> RetrievalSet:
+    """Each pair as query `q-<id>` and its one relevant document `d-<id>`; more: documents that answer none."""
+    ids = list(ids or map(str, range(len(queries))))
+    return RetrievalSet(
+        name,
+        queries={f"q-{i}": text for i, text in zip(ids, queries, strict=True)},
+        corpus={f"d-{i}": text for i, text in zip(ids, passages, strict=True)} | dict(more or {}),
+        relevant={f"q-{i}": frozenset([f"d-{i}"]) for i in ids},
+    )
 
-    Every judgement with a grade above 0 is a training pair in the train split, a relevant document in the
-    evaluation split. Title and text of a document are joined by a space. Source: Thakur et al. 2021, arXiv:2104.08663.
-    """
 
-    name: str
-    folder: str
-    train_split: str = "train"
-    evaluation_split: str = "test"
-    _files: tuple[str, ...] = field(default=("corpus.jsonl", "queries.jsonl"), init=False, repr=False)
-
-    def problems(self) -> Iterator[Problem]:
-        """Files of the layout that are not there."""
-        splits = (f"qrels/{self.train_split}.tsv", f"qrels/{self.evaluation_split}.tsv")
-        for file in (*self._files, *splits):
-            if not (Path(self.folder) / file).is_file():
-                layout = f"BEIR's layout has {', '.join(self._files)}, qrels/"
-                yield "folder", f"{Path(self.folder) / file} does not exist; {layout}"
-
-    def training_pairs(self) -> Dataset:
-        """One row a judgement of the train split."""
-        from datasets import Dataset
-
-        queries, corpus, judgements = self._texts("queries"), self._texts("corpus"), self._qrels(self.train_split)
-        try:
-            pairs = [(queries[query], corpus[document]) for query, document in judgements]
-        except KeyError as error:
-            raise DataError(f"{self.folder}/qrels/{self.train_split}.tsv names {error}, which has no text") from error
-        return Dataset.from_dict({"anchor": [a for a, _ in pairs], "positive": [p for _, p in pairs]})
-
-    def retrieval_set(self) -> RetrievalSet:
-        """The queries judged in the evaluation split over the whole corpus."""
-        relevant: dict[str, set[str]] = {}
-        for query, document in self._qrels(self.evaluation_split):
-            relevant.setdefault(query, set()).add(document)
-        frozen = {query: frozenset(documents) for query, documents in relevant.items()}
-        return RetrievalSet(self.name, self._texts("queries"), self._texts("corpus"), frozen)
-
-    def _texts(self, kind: str) -> dict[str, str]:
-        path = f"{self.folder}/{kind}.jsonl"
-        rows = require_texts(read_rows(path), ["text"], path, blank=True)
-        if "_id" not in rows.column_names:
-            raise DataError(f"{path}: column '_id' is missing; BEIR's layout names every text")
-        titles = rows["title"] if "title" in rows.column_names else [""] * len(rows)
-        texts = [f"{title or ''} {text}".strip() for title, text in zip(titles, rows["text"], strict=True)]
-        if "" in texts:
-            raise DataError(f"{path}, row {texts.index('') + 1}: neither a title nor a text; remove the row")
-        return dict(zip(map(str, rows["_id"]), texts, strict=True))
-
-    def _qrels(self, split: str) -> list[tuple[str, str]]:
-        path = f"{self.folder}/qrels/{split}.tsv"
-        rows = read_rows(path)
-        columns = ("query-id", "corpus-id", "score")
-        if missing := [column for column in columns if column not in rows.column_names]:
-            raise DataError(f"{path}: column {missing[0]!r} is missing; its header is {columns}")
-        try:
-            return [(row["query-id"], row["corpus-id"]) for row in rows if float(row["score"]) > 0]
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: a score is not a number ({error})") from error
+def dev_problems(key: str, dev: str | None, train: str, evaluation: str) -> Iterator[Problem]:
+    """A dev file or split that is trained on, or reported on."""
+    if dev is not None and dev == evaluation:
+        yield key, f"{dev} is what the run reports on; use split=same to select the checkpoint on it as well"
+    elif dev is not None and dev == train:
+        yield key, f"{dev} is trained on; use {key}=null to hold some of it out"
 
 
 def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Problem]:
@@ -200,6 +176,8 @@ def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Prob
             yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
 
 
-def _training_columns(rows: Dataset, columns: dict[str, str], origin: str) -> Dataset:
+def _training_columns(rows: Dataset, anchor: str, positive: str, negatives: Sequence[str], origin: str) -> Dataset:
+    columns = {anchor: "anchor", positive: "positive"}
+    columns |= {column: f"negative_{i}" for i, column in enumerate(negatives, start=1)}
     require_texts(rows, list(columns), origin)
     return rows.select_columns(list(columns)).rename_columns(columns)

@@ -1,0 +1,126 @@
+"""Which pairs are trained on, which queries choose the checkpoint, and on which it is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from matryoshka.data.components import components
+from matryoshka.data.copies import normalised
+from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from matryoshka.data.sources import Problem, Source
+
+
+@dataclass(frozen=True)
+class Split:
+    """The three sides of an experiment.
+
+    pairs: to train on. dev: what the checkpoint is selected on; None: on the test queries. test: what is reported.
+    label: a sentence that says so, for whoever reads a figure.
+    """
+
+    pairs: Dataset
+    dev: RetrievalSet | None
+    test: RetrievalSet
+    label: str
+
+
+class DevOfTrain:
+    """The source's own dev set; where it has none, dev queries held out of the training pairs.
+
+    share, at_most: of the rows, how many become dev rows; fewer where no further group of rows fits. seed: draws them.
+    """
+
+    def __init__(self, share: float = 0.1, at_most: int = 200, seed: int = 42) -> None:
+        self.share = share
+        self.at_most = at_most
+        self.seed = seed
+
+    def problems(self) -> Iterator[Problem]:
+        """Arguments by which nothing, or everything, would be held out."""
+        if not 0 < self.share < 1:
+            yield "share", f"{self.share} is not between 0 and 1; use for example 0.1"
+        if self.at_most < 1:
+            yield "at_most", f"{self.at_most} is not at least 1; use split=same for no dev queries"
+
+    def split(self, source: Source) -> Split:
+        """Train, dev and test. Rows that share a text, in whatever column, are on one side; texts are normalised.
+
+        The dev corpus is the dev rows' passages and, so that the search is not too easy, the documents of the test set
+        that answer none of its queries. Raises DataError if the rows hang together in groups too large to hold out.
+        """
+        pairs, test = source.training_pairs(), source.retrieval_set()
+        reported = f"reported on {len(test.queries)} test queries"
+        own = source.dev_set() if hasattr(source, "dev_set") else None  # a source without one need not say so
+        if own is not None:
+            return Split(
+                pairs, own, test, f"checkpoint selected on the data's {len(own.queries)} dev queries, {reported}"
+            )
+        dev_rows = self._drawn(_groups(pairs), source.name)
+        held_out = set(dev_rows)
+        dev = _dev_set(f"{source.name} (dev)", dev_rows, pairs.select(dev_rows), test)
+        kept = pairs.select([row for row in range(len(pairs)) if row not in held_out])
+        selected = f"checkpoint selected on {len(dev.queries)} dev queries that share no text with the training pairs"
+        return Split(kept, dev, test, f"{selected}, {reported}")
+
+    def _drawn(self, groups: Sequence[Sequence[int]], name: str) -> list[int]:
+        """The rows of whole groups, drawn by the seed, in their order."""
+        rows = sum(map(len, groups))
+        left = most = min(max(1, round(self.share * rows)), self.at_most, rows - 1)
+        drawn: list[int] = []
+        for number in torch.randperm(len(groups), generator=torch.Generator().manual_seed(self.seed)).tolist():
+            if len(groups[number]) <= left:
+                drawn += groups[number]
+                left -= len(groups[number])
+        if not drawn:
+            smallest = min(map(len, groups), default=0)
+            raise DataError(
+                f"{name}: no dev queries can be held out of {rows} training pairs. Pairs that share a text stay on one "
+                f"side, and the smallest group of them has {smallest}, where at most {most} are to be held out. Use "
+                "data.dev=<file> (data.dev_split=<split> of a hub set or a BEIR folder), split=same, or a larger "
+                "split.share"
+            )
+        return sorted(drawn)
+
+
+class SameSet:
+    """One set both for selecting the checkpoint and for reporting, as in the card; all pairs are trained on."""
+
+    def split(self, source: Source) -> Split:
+        """Train and test."""
+        label = "checkpoint selected on the very queries it is reported on, as in the card: the figures are optimistic"
+        return Split(source.training_pairs(), None, source.retrieval_set(), label)
+
+
+def _groups(pairs: Dataset) -> list[list[int]]:
+    """Row numbers of the pairs, those together that are linked by equal texts (see copies.normalised)."""
+    columns = [pairs[column][:] for column in pairs.column_names]
+    distinct = dict.fromkeys(text for column in columns for text in column)
+    same = {text: normalised(text) for text in distinct}  # once each: a passage may answer many questions
+    return components([[same[text] for text in row] for row in zip(*columns, strict=True)])
+
+
+def _dev_set(name: str, numbers: Sequence[int], rows: Dataset, test: RetrievalSet) -> RetrievalSet:
+    """The rows as queries and documents, named by their numbers, each distinct text once; and the test set's rest."""
+    query_of, document_of, relevant = dict[str, str](), dict[str, str](), dict[str, set[str]]()
+    for number, anchor, positive in zip(numbers, rows["anchor"], rows["positive"], strict=True):
+        query = query_of.setdefault(anchor, f"q-{number}")
+        relevant.setdefault(query, set()).add(document_of.setdefault(positive, f"d-{number}"))
+    answers = frozenset().union(*(test.relevant[query] for query in test.queries))
+    for document, text in test.corpus.items():
+        if document not in answers:
+            document_of.setdefault(text, f"x-{document}")
+    return RetrievalSet(
+        name,
+        queries={query: text for text, query in query_of.items()},
+        corpus={document: text for text, document in document_of.items()},
+        relevant={query: frozenset(documents) for query, documents in relevant.items()},
+    )
