@@ -21,11 +21,11 @@ class EvaluationResult:
 
     metrics: as is, every id is a document of its own. merged: copies are one document (texts equal but for case, spaces
     and punctuation). expected: as is, the mean over all orders of equally similar documents. ceiling: as is, what a
-    perfect retriever gets, who cannot tell copies apart either; merged_ceiling: the same, merged. intervals, merged_intervals: of 95%, by bootstrap.
-    copies: documents that another one before them equals. clusters: groups of queries that share an answer.
-    tokens: of all distinct texts. seconds: what encoding and searching took; of embeddings that were found again, what
-    encoding took when it was done. precision: fp32 or bf16, of the encoder's forward pass. fingerprint: of the set.
-    rankings: every query; not part of what is compared or written as JSON.
+    perfect retriever gets, who cannot tell copies apart either; merged_ceiling: the same, merged. intervals,
+    merged_intervals: of 95%, by bootstrap. copies: documents that another one before them equals. clusters: groups of
+    queries that share an answer. tokens: of all distinct texts. seconds: what encoding and searching took; of
+    embeddings that were found again, what encoding took when it was done. precision: fp32 or bf16, of the encoder's
+    forward pass. fingerprint: of the set. rankings: every query; neither compared nor written as JSON.
     """
 
     model: str
