@@ -51,6 +51,7 @@ def planted(
         similarity_QN, order_QN = similarity_QN.sort(dim=1, descending=True, stable=True)
         hits[dim] = Hits(order_QN[:, : depth + copies], similarity_QN[:, : depth + copies])
     judged = Copies(Judgements(data, query_ids, document_ids), torch.arange(documents))
-    rankings = measure("planted", judged, hits, Evaluator(map_at=[depth]).metrics).rankings
+    metrics = {name: metric for name, metric in Evaluator(map_at=[depth]).metrics.items() if metric.k <= depth}
+    rankings = measure("planted", judged, hits, metrics).rankings
     assert rankings is not None
     return rankings
