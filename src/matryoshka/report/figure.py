@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from matryoshka.atomic import write_atomically
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.report.palette import DARK, LIGHT, Palette
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 
-# Okabe and Ito's blue, told apart from grey by anyone; the lines differ in dashes and markers as well.
-TUNED, BASE, INK, MUTED, GRID = "#0072B2", "#8A8A8A", "#1A1A1A", "#5F5F5F", "#E3E3E3"
+TUNED, BASE, INK, MUTED, GRID = LIGHT.tuned, LIGHT.base, LIGHT.ink, LIGHT.muted, LIGHT.grid
 NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 LEFT, BOTTOM, WIDTH = 0.085, 0.125, 0.815  # of the axes in the figure; the lines' names stand right of them
 LINE_HEIGHT = 0.043  # of the lines under the title
@@ -26,26 +26,41 @@ SMALLEST_SPAN = 0.1  # of the value axis, so that noise does not look like a lan
 
 
 def metric_against_dim(
-    tuned: EvaluationResult, base: EvaluationResult | None = None, metric: str = "ndcg@10", note: str = ""
+    tuned: EvaluationResult,
+    base: EvaluationResult | None = None,
+    metric: str = "ndcg@10",
+    note: str = "",
+    lexical: EvaluationResult | None = None,
+    dark: bool = False,
 ) -> Figure:
     """The metric at each dim, on an axis of doublings; with a base, both models and the gain at each dim.
 
-    note: what a reader must not miss, such as that another encoder stands in; put under the title.
-    Raises KeyError if the metric was not measured.
+    note: what a reader must not miss, such as that another encoder stands in; put under the title. lexical: a baseline
+    without dims, such as BM25, as a level line. Raises KeyError if the metric was not measured.
     """
+    palette = DARK if dark else LIGHT
     dims = tuned.dims[::-1]
     values = [tuned.metrics[dim][metric] for dim in dims]
     before = [base.metrics[dim][metric] for dim in dims] if base else None
-    figure = Figure(figsize=(8.6, 5.2), facecolor="white")
+    level = lexical.metrics[NO_DIM][metric] if lexical else None
+    figure = Figure(figsize=(8.6, 5.2), facecolor=palette.paper)
     FigureCanvasAgg(figure)
-    top = _headings(figure, finding(tuned, metric), tuned, note)
+    top = _headings(figure, finding(tuned, metric), tuned, note, palette)
     axes = figure.add_axes((LEFT, BOTTOM, WIDTH, top - BOTTOM))
-    _style(axes, dims, [*values, *(before or [])], display_name(metric))
+    shown = [*values, *(before or []), *([] if level is None else [level])]
+    _style(axes, dims, shown, display_name(metric), palette)
+    ends = []
     if before:
-        axes.plot(dims, before, color=BASE, linestyle=(0, (4, 2.5)), marker="s", markersize=4.5, label="base")
-        _name_lines(axes, dims[-1], values[-1], before[-1])
-    axes.plot(dims, values, color=TUNED, linewidth=2.4, marker="o", markersize=6.5, label="tuned")
-    _annotate(axes, dims, values, before)
+        dashes = (0, (4, 2.5))
+        axes.plot(dims, before, color=palette.base, linestyle=dashes, marker="s", markersize=4.5, label="base")
+        ends.append(("base", before[-1], palette.muted))
+    if lexical and level is not None:
+        dots, across = (0, (1, 2)), (dims[0], dims[-1])
+        axes.plot(across, (level, level), color=palette.others[0], linestyle=dots, linewidth=1.6, label=lexical.model)
+        ends.append((lexical.model, level, palette.others[0]))
+    _name_lines(axes, dims[-1], [*ends, ("tuned", values[-1], palette.tuned)] if ends else [])
+    axes.plot(dims, values, color=palette.tuned, linewidth=2.4, marker="o", markersize=6.5, label="tuned")
+    _annotate(axes, dims, values, before, palette)
     return figure
 
 
@@ -56,6 +71,12 @@ def finding(result: EvaluationResult, metric: str) -> str:
     if widest == narrowest or not full:
         return f"{display_name(metric)} with {widest} numbers a text"
     return f"{narrowest} numbers keep {cut / full:.0%} of the {display_name(metric)} of {widest}"
+
+
+def shown_metric(result: EvaluationResult) -> str:
+    """The metric that stands for a result: nDCG@10 where it was measured, else the first."""
+    names = list(result.metrics[result.dims[0]])
+    return "ndcg@10" if "ndcg@10" in names else names[0]
 
 
 def display_name(metric: str) -> str:
@@ -76,19 +97,19 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
     return written
 
 
-def _headings(figure: Figure, title: str, result: EvaluationResult, note: str) -> float:
+def _headings(figure: Figure, title: str, result: EvaluationResult, note: str, palette: Palette) -> float:
     """Title, data and note; returns where the axes may end."""
     data = f"{result.data}: {result.queries:,} queries over {result.documents:,} documents"
     lines = [data, *textwrap.wrap(note, 100)]
-    figure.text(0.025, 0.925, title, fontsize=14.5, fontweight="bold", color=INK)
+    figure.text(0.025, 0.925, title, fontsize=14.5, fontweight="bold", color=palette.ink)
     for i, line in enumerate(lines):
         weight = "bold" if i else "normal"
         y = 0.87 - LINE_HEIGHT * i
-        figure.text(0.025, y, line, fontsize=9.5, color=MUTED, fontweight=weight, parse_math=False)
+        figure.text(0.025, y, line, fontsize=9.5, color=palette.muted, fontweight=weight, parse_math=False)
     return 0.845 - LINE_HEIGHT * len(lines)
 
 
-def _style(axes: Axes, dims: Sequence[int], values: Sequence[float], metric: str) -> None:
+def _style(axes: Axes, dims: Sequence[int], values: Sequence[float], metric: str, palette: Palette) -> None:
     labelled = _spaced(dims)
     axes.set_xscale("log", base=2)
     axes.set_xticks(dims, [str(dim) if dim in labelled else "" for dim in dims])
@@ -97,14 +118,20 @@ def _style(axes: Axes, dims: Sequence[int], values: Sequence[float], metric: str
     slack = max(0.0, SMALLEST_SPAN - (high - low)) / 2
     span = high - low + 2 * slack
     axes.set_ylim(max(0.0, low - slack - 0.12 * span), high + slack + 0.22 * span)
-    axes.set_xlabel("dimensions kept", color=MUTED)
-    axes.set_title(metric, loc="left", fontsize=9.5, color=MUTED, pad=5)
+    axes.set_xlabel("dimensions kept", color=palette.muted)
     axes.margins(x=0.06)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    frame(axes, metric, palette)
+
+
+def frame(axes: Axes, title: str, palette: Palette) -> None:
+    """The plain look of all axes: level rules, one spine, the name of what is shown above."""
+    axes.set_title(title, loc="left", fontsize=9.5, color=palette.muted, pad=5)
+    axes.set_facecolor(palette.paper)
+    axes.grid(axis="y", color=palette.grid, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=MUTED)
+    axes.tick_params(length=0, labelcolor=palette.muted)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
+    axes.spines["bottom"].set_color(palette.grid)
 
 
 def _spaced(dims: Sequence[int]) -> list[int]:
@@ -117,17 +144,31 @@ def _spaced(dims: Sequence[int]) -> list[int]:
     return kept
 
 
-def _name_lines(axes: Axes, x: float, tuned: float, base: float) -> None:
-    """Each line's name at its right end, kept apart where the ends meet."""
-    low, high = axes.get_ylim()
-    nudge = max(0.0, 0.055 * (high - low) - abs(tuned - base)) / 2
-    nudge = nudge if tuned >= base else -nudge
-    for name, y, color in (("tuned", tuned + nudge, TUNED), ("base", base - nudge, MUTED)):
+def _name_lines(axes: Axes, x: float, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Each line's name at its right end, from (name, value, colour); where the ends meet, the last is above."""
+    for name, _, color, y in spread(ends, axes):
         label = axes.annotate(name, (x, y), xytext=(14, 0), textcoords="offset points", va="center")
-        label.set(color=color, fontweight="bold")
+        label.set(color=color, fontweight="bold", parse_math=False)
 
 
-def _annotate(axes: Axes, dims: Sequence[int], values: Sequence[float], before: Sequence[float] | None) -> None:
+def spread(
+    ends: Sequence[tuple[str, float, str]], axes: Axes, apart: float = 0.055
+) -> list[tuple[str, float, str, float]]:
+    """The ends of lines from low to high, each with a height at which its name does not meet the one below.
+
+    apart: in shares of the axes' height.
+    """
+    low, high = axes.get_ylim()
+    apart *= high - low
+    placed: list[tuple[str, float, str, float]] = []
+    for name, value, color in sorted(ends, key=lambda end: end[1]):
+        placed.append((name, value, color, max(value, placed[-1][3] + apart) if placed else value))
+    return placed
+
+
+def _annotate(
+    axes: Axes, dims: Sequence[int], values: Sequence[float], before: Sequence[float] | None, palette: Palette
+) -> None:
     """The value at each point and, smaller, the gain over the base; below the point where it is a loss."""
     labelled = _spaced(dims)
     for i, (dim, value) in enumerate(zip(dims, values, strict=True)):
@@ -141,7 +182,7 @@ def _annotate(axes: Axes, dims: Sequence[int], values: Sequence[float], before: 
         offset = 9.0 if above else -9.0
         for text, size, weight in texts:
             label = axes.annotate(text, (dim, value), xytext=(0, offset), textcoords="offset points")
-            label.set(ha="center", va="bottom" if above else "top", color=TUNED)
+            label.set(ha="center", va="bottom" if above else "top", color=palette.tuned)
             label.set(fontsize=size, fontweight=weight)
-            label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+            label.set_path_effects([withStroke(linewidth=2.5, foreground=palette.paper)])
             offset += 1.3 * size if above else -1.3 * size
