@@ -67,6 +67,11 @@ class Deployment:
         return sorted({option.dim for option in self.options}, reverse=True)
 
     @property
+    def precisions(self) -> list[VectorPrecision]:
+        """The precisions measured, most bytes first."""
+        return list(dict.fromkeys(option.precision for option in self.options))
+
+    @property
     def full(self) -> DeploymentOption:
         """The full width in float32."""
         return self.options[0]
