@@ -13,7 +13,7 @@ from matryoshka.data.diagnosis import Languages
 SHORTEST = 20  # characters: of less, a language is a guess
 ENOUGH = 500  # characters: more do not change the answer, and take time
 CONFIDENCE = 0.5  # of German headings, .03 are guessed to be something else without it, .003 with it
-NAMED, LEAST = 5, 0.01  # languages, each of this share; the rest are "other"
+NAMED, LEAST = 4, 0.01  # languages, each of this share; the rest are "other"
 
 
 def language_mixture(texts: Sequence[str], sample: int, seed: int = 0) -> Languages:

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from matryoshka.data.diagnosis import Diagnosis, Languages, Lengths
-from matryoshka.report.figure import BASE, GRID, INK, MUTED, TUNED
+from matryoshka.report.palette import DARK, LIGHT, Palette
 
-CUT = "#D55E00"  # Okabe and Ito's vermilion
 ROW, FRAME = 1.75, 1.0  # inches: of each column of texts, of title and axis
 NARROWEST = 0.09  # share of a bar that has room for a label
-
-
-@dataclass(frozen=True)
-class Palette:
-    """The colours of a figure on white or on black."""
-
-    paper: str
-    ink: str
-    muted: str
-    grid: str
-    bars: str
-    cut: str
-    languages: tuple[str, ...]  # most frequent first; the last is for the rest
-
-
-LIGHT = Palette("white", INK, MUTED, GRID, TUNED, CUT, (TUNED, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", BASE))
-DARK = Palette(
-    "#16181D", "#ECECEC", "#A9ADB5", "#33373F", "#5AB4E5", "#FF8A3D",
-    ("#5AB4E5", "#F0B93A", "#2FC79A", "#E39AC4", "#8FA8FF", "#8A8A8A"),
-)  # fmt: skip
 
 
 def doctor_figure(diagnosis: Diagnosis, dark: bool = False) -> Figure:
@@ -65,14 +42,14 @@ def _title(diagnosis: Diagnosis) -> str:
 
 
 def _histogram(axes: Axes, name: str, lengths: Lengths, limit: int, longest: int, palette: Palette) -> None:
-    axes.stairs(lengths.counts, lengths.edges, fill=True, color=palette.bars)
+    axes.stairs(lengths.counts, lengths.edges, fill=True, color=palette.tuned)
     in_sight = limit <= 2 * longest  # else the texts would be a sliver at the left
     axes.set_xlim(0, 1.03 * (max(longest, limit if in_sight else 0) + 1))
     text, x = f"{lengths.cut_share:.1%} cut at {limit:,}", axes.get_xlim()[1]
     if in_sight:
-        axes.axvline(limit, color=palette.cut, linewidth=1.6, linestyle=(0, (4, 2.5)))
+        axes.axvline(limit, color=palette.warning, linewidth=1.6, linestyle=(0, (4, 2.5)))
     label = axes.annotate(text if in_sight else f"{text} →", (x, 1), xycoords=("data", "axes fraction"))
-    label.set(ha="right", va="bottom", fontsize=9, fontweight="bold", color=palette.cut)
+    label.set(ha="right", va="bottom", fontsize=9, fontweight="bold", color=palette.warning)
     title = f"{name}: rows by length, {lengths.mean:.0f} tokens on average"
     axes.set_title(title, loc="left", fontsize=9.5, color=palette.muted, pad=5).set_parse_math(False)
     axes.set_facecolor(palette.paper)
@@ -86,9 +63,9 @@ def _histogram(axes: Axes, name: str, lengths: Lengths, limit: int, longest: int
 
 def _mixture(axes: Axes, languages: Languages, palette: Palette) -> None:
     """One bar of all texts that could be judged, cut by language."""
-    start = 0.0
+    start, colors = 0.0, (palette.tuned, *palette.others)
     for i, (language, share) in enumerate(languages.shares.items()):
-        color = palette.languages[-1 if language == "other" else i]
+        color = palette.base if language == "other" else colors[i]
         axes.barh(0, share, left=start, height=0.5, color=color, edgecolor=palette.paper)
         if share >= NARROWEST:
             label = axes.annotate(f"{language}\n{share:.0%}", (start + share / 2, 0.32))
