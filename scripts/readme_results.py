@@ -17,7 +17,7 @@ import yaml
 
 from matryoshka.report.figure import display_name
 from matryoshka.report.markdown import table
-from matryoshka.report.terminal import ESSENTIAL
+from matryoshka.report.result_table import ESSENTIAL
 from matryoshka.retrieval.result import EvaluationResult
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -66,7 +67,7 @@ def main() -> None:
 def _run(name: str, job: Callable[[DictConfig], float]) -> None:
     register_resolvers()
     # argparse reads overrides only in one piece; people put -m anywhere.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    sys.argv[1:] = sorted(map(_as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job)
     try:
         decorated()
@@ -87,6 +88,15 @@ def _run(name: str, job: Callable[[DictConfig], float]) -> None:
         sys.exit(1)
 
 
+def _as_text(word: str) -> str:
+    """A question as Hydra's grammar wants a text, in quotes; the shell has taken the user's own away."""
+    key, _, text = word.partition("=")
+    if key != "ask" or text[:1] in ("'", '"') or text in ("", "null"):
+        return word
+    escaped = re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + (r"\'" if end[2] else ""), text.replace("${", r"\${"))
+    return f"ask='{escaped}'"
+
+
 def _exit_if_jobs_failed() -> None:
     sweep = sys.modules.get("matryoshka.tasks.sweep")  # imported by Hydra, as a callback, for a multirun alone
     if sweep and sweep.SweepSummary.failed:
@@ -104,12 +114,14 @@ def _is_hydras(error: Exception) -> bool:
 def _train(config: DictConfig) -> float:
     from matryoshka.config.validation import check_training
 
-    return _job(config, check_training, "train")
+    return _job(config, check_training, "doctor" if config.get("task") == "doctor" else "train")
 
 
 def _evaluate(config: DictConfig) -> float:
-    from matryoshka.config.validation import check_evaluation
+    from matryoshka.config.validation import check_comparison, check_evaluation
 
+    if config.get("compare") is not None:
+        return _job(config, check_comparison, "compare")
     return _job(config, check_evaluation, "evaluate")
 
 

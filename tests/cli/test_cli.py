@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import resource
@@ -20,8 +21,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 
 from matryoshka import cli
+from matryoshka.atomic import write_atomically
 from matryoshka.errors import DataError
-from matryoshka.report.files import write_config, write_result
+from matryoshka.report.files import write_result
 from matryoshka.retrieval.result import EvaluationResult
 
 PROJECT = Path(__file__).parents[2]
@@ -144,7 +146,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], None]:
     """Puts a function in the place of the tasks."""
 
     def put(function: Task) -> None:
-        for name in ("train", "evaluate"):
+        for name in ("train", "evaluate", "doctor", "compare"):
             module = ModuleType(f"matryoshka.tasks.{name}")
             setattr(module, name, function)
             monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -258,7 +260,7 @@ def test_each_mistake_has_its_message(words: tuple[str, ...], message: str, shel
         (("model=./nowhere",), "encoder.model: ./nowhere does not exist"),
         (("model=embedded:e5_small", "optimizer=adamw"), "optimizer: unknown key"),
         (("model=embedded:e5_small", "dim=[64]"), "dim: unknown key; did you mean dims?"),
-        (("model=embedded:e5_small", "+experiment=bmf"), "Could not override 'loss'"),
+        (("model=embedded:e5_small", "+experiment=bmf"), "Could not override 'split'"),
     ],
 )
 def test_each_mistake_in_evaluation_has_its_message(
@@ -371,8 +373,8 @@ def test_a_sweep_runs_a_job_for_each_value(
     def measured(config: Mapping[str, Any], folder: Path) -> float:
         jobs[folder.name] = config["seed"]
         metrics = {64: {"ndcg@10": config["seed"] / 10}}
-        write_config(folder, {"evaluator": {"select": "ndcg@10"}})
         write_result(folder, EvaluationResult("tiny", "pairs", 1, 1, 64, metrics))
+        write_atomically(folder / "run.json", json.dumps({"selected_value": config["seed"] / 10}))
         return float(config["seed"] / 10)
 
     task(measured)
@@ -397,3 +399,70 @@ def test_a_failing_job_does_not_stop_a_sweep_but_is_not_forgotten(shell: Shell, 
     assert outcome.code == 1
     assert done == [2, 3]
     assert "the disk burst" in outcome.said
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Wie füge ich eine Seitenzahl ein?",
+        "Was heißt 'SUMME', \"x\"?",
+        "C'est ${model} [1,2] {a: b}",
+        "ends with \\",
+        "x\\'y",
+    ],
+)
+def test_a_question_needs_no_quotes_but_the_shells(question: str, shell: Shell, task: Callable[[Task], None]) -> None:
+    asked: list[str] = []
+
+    def remember(config: Mapping[str, Any], folder: Path) -> float:
+        asked.append(config["ask"])
+        return 0.0
+
+    task(remember)
+
+    assert shell("model=embedded:e5_small", f"ask={question}", command=cli.evaluate).code == 0
+    assert asked == [question]
+
+
+def test_a_look_at_the_data_alone(shell: Shell, task: Callable[[Task], None]) -> None:
+    asked: list[str] = []
+    task(lambda config, folder: float(asked.append(config["task"]) or 0.0))
+
+    assert shell("task=doctor").code == 0
+    assert asked == ["doctor"]
+    outcome = shell("task=docter")
+    assert outcome.code == 2
+    assert "task: \"docter\" is not 'train' or 'doctor'" in outcome.err
+
+
+def test_a_comparison_needs_two_runs_and_no_model(shell: Shell) -> None:
+    assert shell("compare=[a,b]", command=cli.evaluate).code == 0
+    for words, message in (
+        (("compare=[a]",), "compare: 1 runs are not two; use compare=[<run folder>,<run folder>]"),
+        (("compare=[a,b]", "protocol=as-is"), "protocol: \"as-is\" is not 'as_is' or 'merged'"),
+        (("compare=[a,b]", "metrics=map@100"), "metrics: unknown key; did you mean metric?"),
+    ):
+        outcome = shell(*words, command=cli.evaluate)
+        assert outcome.code == 2
+        assert message in outcome.err
+
+
+def test_what_selects_the_checkpoint_is_checked_before_the_start(shell: Shell) -> None:
+    for select in ("map@100/mean", "merged/ndcg@10/worst", "merged/ndcg@10/dim_64", "ndcg@10/retention"):
+        assert shell(f"evaluator.select={select}").code == 0
+    for select, message in (
+        ("ndcg@10/median", "'median' is no dim and nothing over dims; use ndcg@10/dim_..., ndcg@10/mean"),
+        ("merged/ndcg@10/dim_32", "dim 32 is not among dims=[768,512,256,128,64]"),
+        ("merged/ndcg@11", "'ndcg@11' is not measured"),
+    ):
+        outcome = shell(f"evaluator.select={select}")
+        assert outcome.code == 2
+        assert message in outcome.err
+
+
+def test_split_doctor_and_bm25_are_checked_before_the_start(shell: Shell) -> None:
+    outcome = shell("split.share=2", "doctor.languages=-1", "bm25.language=deutsch", "baselines=bm25")
+
+    assert outcome.code == 2
+    for key in ("split.share: 2", "doctor.languages: -1", "bm25.language: 'deutsch' has no stemmer", "baselines: "):
+        assert key in outcome.err

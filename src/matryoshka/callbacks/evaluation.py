@@ -13,7 +13,8 @@ from matryoshka.retrieval.result import EvaluationResult
 class EpochEvaluation(pl.Callback):
     """Measures the encoder at the end of every epoch and logs every metric; `selected` is what a checkpoint monitors.
 
-    measure: () -> result, of the encoder in training. show: called with (result, epoch, update) after each.
+    measure: () -> result, of the encoder in training. show: called with (result, epoch, update) after each. prefix: in
+    front of the metrics' names in the log.
     """
 
     def __init__(
@@ -21,18 +22,19 @@ class EpochEvaluation(pl.Callback):
         measure: Callable[[], EvaluationResult],
         selected: str,
         show: Callable[[EvaluationResult, float, int], object] | None = None,
+        prefix: str = "",
     ) -> None:
         self.measure = measure
         self.selected = selected
         self.show = show
+        self.prefix = prefix
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate, log to every logger, and let the checkpoint callback see the selecting metric."""
         assert isinstance(pl_module, EmbeddingModule)
         pl_module.pause_clock()
         result = self.measure()
-        values = result.flat()
-        pl_module.record(values)
-        pl_module.log(self.selected, values[self.selected], logger=False)
+        pl_module.record({f"{self.prefix}{name}": value for name, value in result.flat().items()})
+        pl_module.log(self.selected, result.value(self.selected), logger=False)
         if self.show:
             self.show(result, pl_module.plan.epoch_at(pl_module.updates), pl_module.updates)

@@ -100,7 +100,7 @@ def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     broken: the root keys that are known to be wrong, and of which nothing more can be said.
     """
     rooms: dict[str, Any] = {}
-    for group in ("data", "encoder", "export"):
+    for group in ("data", "split", "doctor", "encoder", "bm25", "export"):
         if group in broken or not config.get(group):
             continue
         try:

@@ -28,6 +28,11 @@ class TrainSchema:
     accumulation_across_epochs: Literal["carry", "flush"]
     max_grad_norm: float
     seed: int
+    split: Group
+    doctor: Group
+    bm25: Group
+    task: Literal["train", "doctor"] = "train"
+    baselines: list[str] = field(default_factory=list)
     compact_vocabulary: bool = True
     pairs_at_once: int | None = None
     logger: Group | None = None
@@ -45,11 +50,17 @@ class EvaluateSchema:
     data: Group
     encoder: Group
     evaluator: Group
+    bm25: Group
     name: str
     precision: Literal["auto", "fp32", "bf16"]
     pooling: Group | None = None
     dims: list[int] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    baselines: list[str] = field(default_factory=list)
+    ask: str | None = None
+    compare: list[str] | None = None
+    metric: str = "ndcg@10"
+    protocol: Literal["as_is", "merged"] = "as_is"
 
 
 # What the task gives to each group's target itself: a configuration does not.
@@ -62,6 +73,9 @@ GIVEN_BY_THE_TASK: dict[str, set[str]] = {
     "optimizer": {"params"},
     "scheduler": {"optimizer", "updates"},
     "evaluator": set(),
+    "split": set(),
+    "doctor": set(),
+    "bm25": set(),
     "trainer": {
         "callbacks",
         "logger",

@@ -49,6 +49,16 @@ def check_evaluation(config: Config) -> None:
     _raise(problems + _in_common(config, broken))
 
 
+def check_comparison(config: Config) -> None:
+    """Raises ConfigError with every problem of a comparison of two runs: no model is looked at, and no data."""
+    unused = {"model", "encoder", "data"}
+    problems = [problem for problem in _structure(config, EvaluateSchema) if not _broken([problem]) & unused]
+    runs = config["compare"]
+    if "compare" not in _broken(problems) and len(runs) != 2:
+        problems.append(("compare", f"{len(runs)} runs are not two; use compare=[<run folder>,<run folder>]"))
+    _raise(problems)
+
+
 def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, Any]:
     """The composed configuration as plain values. Raises ConfigError with every problem that the check finds.
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from matryoshka.data.copies import normalised
+from matryoshka.data.doctor import MISSING
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
     from datasketch import MinHash
 
-MISSING = "needs datasketch: pip install matryoshka[near-copies], or use null to look for none"
 WORDS = 3  # in a shingle
 PERMUTATIONS = 128
 # Candidates are compared anyway: a missed one costs more than one too many.

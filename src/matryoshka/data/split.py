@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import torch
 
 from matryoshka.data.components import components
 from matryoshka.data.copies import normalised
@@ -76,7 +75,7 @@ class DevOfTrain:
         rows = sum(map(len, groups))
         left = most = min(max(1, round(self.share * rows)), self.at_most, rows - 1)
         drawn: list[int] = []
-        for number in torch.randperm(len(groups), generator=torch.Generator().manual_seed(self.seed)).tolist():
+        for number in random.Random(self.seed).sample(range(len(groups)), len(groups)):
             if len(groups[number]) <= left:
                 drawn += groups[number]
                 left -= len(groups[number])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,7 +17,8 @@ from matryoshka.export.sentence_transformers import pooling_config, transformer_
 from matryoshka.report.hyperparameters import non_default
 from matryoshka.report.markdown import fenced, plain, shortened, table
 from matryoshka.report.record import TrainingRecord
-from matryoshka.report.terminal import ESSENTIAL
+from matryoshka.report.result_table import ESSENTIAL
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 ORIGINS = {EMBEDDED: "intfloat/multilingual-e5-small"}  # where an embedded encoder's weights come from
@@ -31,7 +33,7 @@ def model_card(record: TrainingRecord) -> str:
     """
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True)
     environment.undefined = jinja2.StrictUndefined
-    environment.filters |= {"text": plain, "fenced": fenced}
+    environment.filters |= {"text": plain, "fenced": fenced, "capitalized": lambda text: text[:1].upper() + text[1:]}
     environment.globals |= {"table": table}
     source = files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
@@ -144,20 +146,37 @@ def _loss(record: TrainingRecord) -> dict[str, Any]:
 def _evaluation(record: TrainingRecord) -> dict[str, Any]:
     base, tuned = record.base.metrics, record.tuned.metrics
     measured = list(tuned[record.tuned.dims[0]])
-    metric, _, dim = record.selected.partition("/")
     essential = [name for name in ESSENTIAL if name in measured] or measured[:1]
+    rows = [
+        [str(d), *(f"{base[d][name]:.4f} → **{tuned[d][name]:.4f}**{_interval(record, d, name)}" for name in essential)]
+        for d in record.tuned.dims
+    ]
+    for other in record.baselines:
+        for d in other.dims:
+            label = plain(other.model if d == NO_DIM else f"{other.model}, {d}")
+            rows.append([label, *(f"{other.metrics[d][name]:.4f}" for name in essential)])
     return {
-        "selected": f"{metric} of {dim}",
         "essential": essential,
-        "essential_rows": [
-            [str(d), *(f"{base[d][name]:.4f} → **{tuned[d][name]:.4f}**" for name in essential)]
-            for d in record.tuned.dims
-        ],
+        "essential_rows": rows,
+        "protocol_columns": ["Dim", *(f"{name}, {way}" for name in essential for way in ("as is", "ties", "merged"))],
+        "protocol_rows": _protocols(record.tuned, essential) if record.tuned.copies else [],
         "metric_rows": {
             d: [[f"cosine_{name}", f"{base[d][name]:.4f}", f"{tuned[d][name]:.4f}"] for name in measured]
             for d in record.tuned.dims
         },
     }
+
+
+def _interval(record: TrainingRecord, dim: int, name: str) -> str:
+    ends = record.tuned.intervals.get(dim, {}).get(name)
+    return f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+
+
+def _protocols(result: EvaluationResult, names: Sequence[str]) -> list[list[str]]:
+    """A row a dim: each metric as is, averaged over ties, merged; and what a perfect retriever gets."""
+    ways = [(str(d), result.metrics[d], result.expected[d], result.merged[d]) for d in result.dims]
+    ways.append(("a perfect retriever", result.ceiling, result.ceiling, result.merged_ceiling))
+    return [[label, *(f"{way[name]:.4f}" for name in names for way in of)] for label, *of in ways]
 
 
 def _training_data(record: TrainingRecord) -> dict[str, Any]:
@@ -173,8 +192,8 @@ def _training_data(record: TrainingRecord) -> dict[str, Any]:
 
 def _log(record: TrainingRecord) -> dict[str, Any]:
     """One row a step: its training loss, its evaluation or both; the saved step's row in bold."""
-    metric = record.selected.partition("/")[0]
-    names = ["train/loss", *(f"{metric}/dim_{dim}" for dim in record.tuned.dims)]
+    metric = record.selected.removeprefix("merged/").partition("/")[0]
+    names = ["train/loss", *(f"{record.selection_prefix}{metric}/dim_{dim}" for dim in record.tuned.dims)]
     steps: dict[int, dict[str, float]] = {}
     for logged in record.history:
         steps.setdefault(int(logged["step"]), {}).update(logged)
@@ -182,5 +201,6 @@ def _log(record: TrainingRecord) -> dict[str, Any]:
     for step, row in sorted(steps.items()):
         cells = [f"{row['epoch']:.4f}", str(step), *(f"{row[n]:.4f}" if n in row else "-" for n in names)]
         rows.append([f"**{cell}**" for cell in cells] if step == record.saved_step else cells)
-    columns = ["Epoch", "Step", "Training Loss", *(f"dim_{dim}_cosine_{metric}" for dim in record.tuned.dims)]
+    dev = "dev_" if record.dev_base else ""
+    columns = ["Epoch", "Step", "Training Loss", *(f"{dev}dim_{dim}_cosine_{metric}" for dim in record.tuned.dims)]
     return {"log_columns": columns, "log_rows": rows, "saved_step_logged": record.saved_step in steps}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,12 +12,18 @@ import yaml
 
 from matryoshka.atomic import write_atomically
 from matryoshka.report.card import model_card
+from matryoshka.report.deployment_figure import metric_against_bytes
+from matryoshka.report.doctor import write_diagnosis
 from matryoshka.report.figure import metric_against_dim, save_figure
+from matryoshka.report.page import Report, write_report
+from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
 from matryoshka.retrieval.result import EvaluationResult
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
+    from matryoshka.retrieval.deployment import Deployment
+    from matryoshka.retrieval.failures import Failures
 
 
 class Exporter(Protocol):
@@ -34,7 +40,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
 
 def write_result(folder: Path, result: EvaluationResult, name: str = "results") -> Path:
     """<name>.json: one EvaluationResult."""
-    return write_atomically(folder / f"{name}.json", json.dumps(result.as_dict(), indent=2) + "\n")
+    return _write_json(folder / f"{name}.json", result.as_dict())
 
 
 def write_figure(folder: Path, tuned: EvaluationResult, base: EvaluationResult | None, note: str = "") -> list[Path]:
@@ -44,22 +50,61 @@ def write_figure(folder: Path, tuned: EvaluationResult, base: EvaluationResult |
     return save_figure(metric_against_dim(tuned, base, metric=metric, note=note), folder / "metric_against_dim")
 
 
+def write_measured(
+    folder: Path,
+    tuned: EvaluationResult,
+    baselines: Sequence[EvaluationResult],
+    deployment: Deployment | None,
+    failures: Failures | None,
+    note: str = "",
+) -> dict[str, Path]:
+    """What a measured model leaves: results, those of the baselines, every query's ranking, vectors and failures."""
+    written = {"results": write_result(folder, tuned)}
+    if baselines:
+        written["baselines"] = _write_json(folder / "baselines.json", [result.as_dict() for result in baselines])
+    if tuned.rankings:
+        written["rankings"] = write_rankings(folder / "rankings", tuned.rankings)["queries"].parent
+    if deployment:
+        written["vectors"] = _write_json(folder / "deployment.json", deployment.as_dict())
+        save_figure(metric_against_bytes(deployment, note=note), folder / "deployment")
+    if failures:
+        written["failures"] = _write_json(folder / "failures.json", failures.as_dict())
+    return written
+
+
 def write_training(
     folder: Path, record: TrainingRecord, encoder: Encoder, exporter: Exporter | None
 ) -> dict[str, Path]:
-    """What a training run leaves, by what it is: results, figure and, where it is exported, the model with its card."""
-    written = {
-        "results": write_result(folder, record.tuned),
-        "base results": write_result(folder, record.base, "base"),
+    """What a training run leaves, by what it is; the model with its card where it is exported, the report last."""
+    note = "; ".join(record.stand_in)
+    written = write_measured(folder, record.tuned, record.baselines, record.deployment, record.failures, note)
+    written["base results"] = write_result(folder, record.base, "base")
+    if record.base.rankings:
+        write_rankings(folder / "rankings_base", record.base.rankings)
+    if record.diagnosis:
+        written["data doctor"] = write_diagnosis(folder, record.diagnosis)["diagnosis"]
+    written |= {
         "run": _write_run(folder, record),
         "every logged value": folder / "metrics.jsonl",
         "configuration": folder / "config.yaml",
-        "figure": write_figure(folder, record.tuned, record.base, "; ".join(record.stand_in))[0],
+        "figure": write_figure(folder, record.tuned, record.base, note)[0],
     }
     if exporter is not None:
         written["model"] = exporter.save(encoder, folder / "model")
         written["model card"] = write_atomically(folder / "model" / "README.md", model_card(record))
-    return written
+    return written | {"report": write_report(folder, Report.of_training(record))}
+
+
+def write_evaluation(folder: Path, report: Report) -> dict[str, Path]:
+    """What `evaluate.py` leaves, by what it is."""
+    written = write_measured(folder, report.tuned, report.baselines, report.deployment, report.failures)
+    written["configuration"] = folder / "config.yaml"
+    written["figure"] = write_figure(folder, report.tuned, None)[0]
+    return written | {"report": write_report(folder, report)}
+
+
+def _write_json(path: Path, plain: Any) -> Path:
+    return write_atomically(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write_run(folder: Path, record: TrainingRecord) -> Path:
@@ -72,7 +117,9 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "updates": record.updates,
         "saved_step": record.saved_step,
         "selected": record.selected,
+        "selected_value": record.selected_value,
+        "split": record.split,
         "seconds": round(record.seconds, 1),
         "environment": dict(record.environment),
     }
-    return write_atomically(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    return _write_json(folder / "run.json", facts)

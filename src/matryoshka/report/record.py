@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matryoshka.retrieval.deployment import Deployment
     from matryoshka.retrieval.failures import Failures
 
+OVER_DIMS = {"mean": "mean {} over all dims", "worst": "lowest {} of all dims", "retention": "{} weighted by retention"}
+
 
 @dataclass(frozen=True)
 class PairsSummary:
@@ -66,8 +68,9 @@ class TrainingRecord:
     name: the recipe's. stand_in: a sentence for each part that this run replaces and why; empty if it is the
     real one. history: every logged row, with `step` (updates) and `epoch`; training rows have `train/loss`,
     evaluations the metrics by full name. saved_step: the update whose weights were kept; `tuned` is their
-    evaluation. config: the resolved configuration, plain values. environment: versions and hardware.
-    seconds: the whole run. batches: those of the first epoch, in numbers.
+    evaluation. selected: the metric that chose them; selected_value: what it was then. config: the resolved
+    configuration, plain values. environment: versions and hardware. seconds: the whole run. batches: those of the
+    first epoch, in numbers.
     base, tuned and the baselines (BM25, other models) are measured on the same test queries. split: a sentence on which
     queries chose the checkpoint and which are reported. dev_base: the base on the queries that chose, None where these
     are the test queries; the history has the later ones as `dev/...`. diagnosis: what the data doctor found.
@@ -89,9 +92,23 @@ class TrainingRecord:
     config: Mapping[str, Any]
     environment: Mapping[str, str]
     seconds: float
+    selected_value: float | None = None
     split: str = ""
     dev_base: EvaluationResult | None = None
     baselines: tuple[EvaluationResult, ...] = ()
     diagnosis: Diagnosis | None = None
     deployment: Deployment | None = None
     failures: Failures | None = None
+
+    @property
+    def selection(self) -> str:
+        """The selecting metric in words: `ndcg@10 of dim_768 on the dev queries`."""
+        metric, _, over = self.selected.removeprefix("merged/").partition("/")
+        words = OVER_DIMS.get(over, f"{{}} of {over}").format(metric)
+        merged = ", copies merged," if self.selected.startswith("merged/") else ""
+        return f"{words}{merged} on the {'dev' if self.dev_base else 'test'} queries"
+
+    @property
+    def selection_prefix(self) -> str:
+        """What the history has in front of the metrics of the queries that selected the checkpoint."""
+        return "dev/" if self.dev_base else ""

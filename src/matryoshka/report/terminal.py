@@ -1,36 +1,33 @@
-"""What a person sees: what will run, a table after every evaluation, and where everything was written."""
+"""What a person reads in the terminal besides tables: what will run, how long, and where everything was written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from matryoshka.report.record import PairsSummary, TrainingRecord
+from matryoshka.report.record import PairsSummary
 from matryoshka.retrieval.result import EvaluationResult
 
 if TYPE_CHECKING:
-    from matryoshka.data.retrieval_set import RetrievalSet
     from matryoshka.data.samplers import BatchSummary
+    from matryoshka.data.split import Split
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.memory.estimate import MemoryEstimate
     from matryoshka.plan import TrainingPlan
+    from matryoshka.retrieval.tokenized_set import TokenizedSet
 
 console = Console(highlight=False)
-ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10")
-LABELS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "accuracy": "acc", "precision": "prec", "recall": "rec"}
 
 
 def announce(
     config: Mapping[str, Any],
     encoder: Encoder,
     pairs: PairsSummary,
-    held_out: RetrievalSet,
+    split: Split,
     plan: TrainingPlan,
     precision_reason: str,
     stand_in: tuple[str, ...],
@@ -44,7 +41,8 @@ def announce(
         "encoder": f"{encoder.name}, {parameters:.0f}M parameters, {' + '.join(encoder.pooling.modes)} pooling, "
         f"{encoder.width} wide, {encoder.max_seq_length} tokens at most",
         "data": f"{pairs.name}: {pairs.rows:,} training pairs (mean tokens: {lengths}); "
-        f"{len(held_out.queries):,} queries over {len(held_out.corpus):,} documents held out",
+        f"{len(split.test.queries):,} test queries over {len(split.test.corpus):,} documents",
+        "split": split.label,
         "dims": ", ".join(map(str, config["dims"])),
         "updates": f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
         f"{optimizer['_target_'].rpartition('.')[2]} at {optimizer.get('lr')}, "
@@ -52,8 +50,7 @@ def announce(
         "device": f"{config['trainer'].get('accelerator', 'auto')} -> {_device(config)}, "
         f"{config['trainer']['precision']} ({precision_reason})",
     }
-    for sentence in stand_in:
-        console.print(Text(f"stand-in: {sentence}", style="bold yellow"), soft_wrap=True)
+    show_stand_in(stand_in)
     for label, line in lines.items():
         say(label, line)
 
@@ -106,54 +103,29 @@ def _device(config: Mapping[str, Any]) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def show_result(result: EvaluationResult, base: EvaluationResult | None, title: str) -> None:
-    """One table row a dim, the essential metrics; with a base, each value beside it."""
-    measured = list(result.metrics[result.dims[0]])
-    names = [name for name in ESSENTIAL if name in measured] or measured[:5]
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    table.add_column("dim", justify="right", style="bold")
-    for name in names:
-        table.add_column(_label(name), justify="right", no_wrap=True)
-    for dim in result.dims:
-        before = base.metrics[dim] if base else {}
-        table.add_row(str(dim), *(_cell(before.get(name), result.metrics[dim][name]) for name in names))
-    console.print(table)
+def show_estimate(
+    base: EvaluationResult, selecting: TokenizedSet, pairs: PairsSummary, plan: TrainingPlan, batch_size: int
+) -> None:
+    """How long the run will take, from the speed just measured: a training token costs about four evaluated ones.
 
-
-def _cell(before: float | None, after: float) -> Text:
-    if before is None:
-        return Text(f"{after:.4f}")
-    style = "green" if after > before else "red" if after < before else ""
-    return Text.assemble((f"{before:.3f} → ".removeprefix("0"), "dim"), (f"{after:.3f}".removeprefix("0"), style))
-
-
-def _label(metric: str) -> str:
-    name, _, k = metric.partition("@")
-    return f"{LABELS.get(name, name)}@{k}"
-
-
-def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
-    """The table after an epoch."""
-    show_result(result, None, title=f"epoch {epoch:.2f}, update {update}")
-
-
-def show_estimate(base: EvaluationResult, pairs: PairsSummary, plan: TrainingPlan, batch_size: int) -> None:
-    """How long the run will take, from the speed just measured: a training token costs about four evaluated ones."""
+    selecting: what is evaluated after every epoch; what was measured for the base is, once more, at the end.
+    """
     rate = base.tokens / base.seconds
     per_pair = sum(mean for _, mean, _ in pairs.lengths.values())
     used = sum(min(count * batch_size, pairs.rows) for count in plan.micro_batches)
-    seconds = 4 * used * per_pair / rate + (len(plan.micro_batches) + 1) * base.seconds
+    seconds = (4 * used * per_pair + len(plan.micro_batches) * selecting.tokens) / rate + base.seconds
     console.print(f"about {_duration(seconds)} to go, by the speed of the base evaluation ({rate:,.0f} tokens/s)")
 
 
-def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
-    """The end of a run: base and tuned side by side, and where everything is."""
-    for sentence in record.stand_in:
+def show_duration(seconds: float) -> None:
+    """How long the run took."""
+    console.print(f"done in {_duration(seconds)}")
+
+
+def show_stand_in(stand_in: Sequence[str]) -> None:
+    """What stands in for what, which nobody may miss."""
+    for sentence in stand_in:
         console.print(Text(f"stand-in: {sentence}", style="bold yellow"), soft_wrap=True)
-    saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
-    show_result(record.tuned, record.base, title=f"base -> tuned ({saved}, evaluated again)")
-    console.print(f"done in {_duration(record.seconds)}")
-    show_paths(written)
 
 
 def show_paths(written: Mapping[str, Path]) -> None:

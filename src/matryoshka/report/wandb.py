@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import netrc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
 
+from matryoshka.report.failures import failures_rows, lost_rows
 from matryoshka.report.record import TrainingRecord
 
 log = logging.getLogger(__name__)
@@ -35,16 +37,32 @@ class RunLogger(WandbLogger):
         run.summary.update({f"base/{name}": value for name, value in record.base.flat().items()})
         if record.stand_in:
             run.summary["stand_in"] = "; ".join(record.stand_in)
+        if record.selected_value is not None:
+            run.summary["selected_value"] = record.selected_value
         names = list(record.tuned.metrics[record.tuned.dims[0]])
         table = wandb.Table(columns=["dim", "model", *names])
         for label, result in (("base", record.base), ("tuned", record.tuned)):
             for dim in result.dims:
                 table.add_data(dim, label, *result.metrics[dim].values())
+        for baseline in record.baselines:
+            for dim in baseline.dims:
+                table.add_data(dim, baseline.model, *baseline.metrics[dim].values())
         run.log({"results": table, "metric_against_dim": wandb.Image(str(folder / "metric_against_dim.png"))})
+        run.log({name: wandb.Table(columns=list(columns), data=list(rows)) for name, columns, rows in _tables(record)})
         offline, directory = run.offline, Path(run.dir).parent
         wandb.finish()
         if offline:
             log.info("W&B: kept offline; upload it with: wandb sync %s", directory)
+
+
+def _tables(record: TrainingRecord) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[Any]]]]:
+    """Name, columns and rows of what else a person may want to sort and filter."""
+    if record.failures:
+        yield "hardest_queries", *failures_rows(record.failures)
+        yield "lost_queries", *lost_rows(record.failures)
+    if record.deployment:
+        options = [asdict(option) for option in record.deployment.options]
+        yield "deployment", list(options[0]), [list(option.values()) for option in options]
 
 
 def wandb_logger(

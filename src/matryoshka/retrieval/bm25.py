@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import bm25s
-import numpy as np
 import Stemmer
-import torch
 
 from matryoshka.data.copies import WORD, normalised
 from matryoshka.errors import UserError
-from matryoshka.retrieval.search import Hits
+
+if TYPE_CHECKING:  # loaded where it is searched: a check of the arguments can do without
+    from matryoshka.retrieval.search import Hits
 
 # Of Snowball's languages those of which bm25s has stop words (NLTK's lists); in the others every word counts.
 STOP_WORDS = (
@@ -52,6 +52,12 @@ class BM25:
         fewer than k do, row -1 and score -inf. k is cut to the number of documents. Raises UserError for arguments of
         which `problems` tells.
         """
+        import bm25s
+        import numpy as np
+        import torch
+
+        from matryoshka.retrieval.search import Hits
+
         for argument, message in self.problems():
             raise UserError(f"bm25.{argument}: {message}")
         k = min(k, len(documents))
@@ -70,6 +76,8 @@ class BM25:
 
     def words(self, texts: Sequence[str]) -> list[list[str]]:
         """The stems of each text's words, in their order, without stop words."""
+        import bm25s
+
         stems: list[list[str]] = bm25s.tokenize(
             [normalised(text) for text in texts],
             token_pattern=WORD.pattern,

@@ -50,6 +50,11 @@ class Evaluator:
         self.select = select
         self.token_budget = token_budget
 
+    @property
+    def metric(self) -> str:
+        """The name of the selecting metric alone, `ndcg@10`."""
+        return self.select.removeprefix("merged/").partition("/")[0]
+
     def selected(self, dims: Sequence[int]) -> str:
         """The full name of the selecting metric, `ndcg@10/dim_768`."""
         complete = "/" in self.select.removeprefix("merged/")

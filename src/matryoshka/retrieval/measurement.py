@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -135,5 +136,6 @@ def _intervals(protocols: list[Mapping[int, Ranking]], clusters_Q: Tensor) -> li
     ends = np.stack(bootstrap_intervals(values_QM, clusters_Q.numpy()), axis=1).tolist()
     found: list[dict[int, dict[str, tuple[float, float]]]] = [{dim: {} for dim in protocol} for protocol in protocols]
     for (i, dim, name), (low, high) in zip(places, ends, strict=True):
-        found[i][dim][name] = low, high
+        if math.isfinite(low):  # of a single cluster there is none
+            found[i][dim][name] = low, high
     return list(found)

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 
+from matryoshka.data.tokens import TokenIds
+from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.precision import choose_precision
-from matryoshka.report import files, terminal
+from matryoshka.report import files
+from matryoshka.report.ask import show_answers
+from matryoshka.report.environment import environment
+from matryoshka.report.page import Report
+from matryoshka.report.summary import show_evaluation
+from matryoshka.retrieval.ask import answers
 from matryoshka.retrieval.embeddings import OnDisk
+from matryoshka.retrieval.failures import find_failures
+from matryoshka.retrieval.tokenized_set import TokenizedSet
+from matryoshka.tasks.baselines import measure_baselines
+from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries, tokenized_set
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 USUAL_DIMS = (768, 512, 256, 128, 64)
 
 
 def evaluate(config: Mapping[str, Any], folder: Path) -> float:
-    """Encode once, measure every dim, print the table, write the files; returns the selecting metric."""
+    """Encode once, measure every dim, print tables, write the files; returns the selecting metric.
+
+    With a question to `ask`, only what is found for it is shown, and the similarity of the first passage returned.
+    """
+    start = time.perf_counter()
     quiet_libraries()
     device = device_of(config.get("device", "auto"))
     run = _run_of(config["model"])
@@ -27,22 +46,51 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     if precision == "auto":
         chosen = run["precision"] if run else choose_precision(device).precision
         precision = "bf16" if "bf16" in chosen else "fp32"
-    held_out = instantiate(config["data"], _convert_="all").retrieval_set()
+    source = instantiate(config["data"], _convert_="all")
+    held_out = source.retrieval_set()
     encoder = load_encoder(config).to(device)
     usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
     dims = sorted(config.get("dims") or usual or [encoder.width], reverse=True)
-    files.write_config(folder, {**config, "dims": dims, "precision": precision})
-    evaluator = instantiate(config["evaluator"], _convert_="all")
-    if (selected := evaluator.selected(dims)).rpartition("_")[2] not in map(str, dims):
-        raise UserError(f"evaluator.select: {selected} is not measured, the dims are {dims}")
+    config = {"baselines": [], **config, "dims": dims, "precision": precision}
+    measuring = Measuring.of(config, encoder, dims, precision, device, OnDisk())
+    if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, dims):
+        raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {dims}")
     texts = tokenized_set(encoder, held_out)
-    result = evaluator.evaluate(encoder, texts, dims, precision=precision, progress=True, store=OnDisk())
-    counts = f"{result.queries:,} queries over {result.documents:,} documents"
-    title = f"{result.model} on {result.data}: {counts}, {precision}"
-    terminal.show_result(result, None, title=title)
-    written = {"results": files.write_result(folder, result), "figure": files.write_figure(folder, result, None)[0]}
-    terminal.show_paths({**written, "configuration": folder / "config.yaml"})
-    return float(result.flat()[selected])
+    if config.get("ask"):
+        return _ask(config["ask"], measuring, texts)
+    files.write_config(folder, config)
+    result = measuring.measure(texts)
+    assert result.rankings is not None
+    report = Report.of_evaluation(
+        result,
+        baselines=measure_baselines(config, texts.judgements, measuring),
+        deployment=measuring.deployment(texts, _training_passages(source.training_pairs(), encoder)),
+        failures=find_failures(result.rankings, dims),
+        config=config,
+        environment=environment(),
+        seconds=time.perf_counter() - start,
+    )
+    show_evaluation(report, files.write_evaluation(folder, report))
+    return result.value(measuring.selected)
+
+
+def _ask(question: str, measuring: Measuring, texts: TokenizedSet) -> float:
+    found = answers(
+        measuring.encoder,
+        texts,
+        question,
+        measuring.dims,
+        token_budget=measuring.evaluator.token_budget,
+        precision=measuring.precision,
+        store=measuring.store,
+    )
+    show_answers(found)
+    return found.best[found.dims[0]][0].similarity
+
+
+def _training_passages(pairs: Dataset, encoder: Encoder) -> TokenIds:
+    texts = [pairs[row]["positive"] for row in drawn_for_calibration(len(pairs))]
+    return TokenIds.of(encoder.tokenize(texts, "document"))
 
 
 def _run_of(model: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from hydra.utils import instantiate
 
-from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts
+from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts
 from matryoshka.encoder.compact_vocabulary import is_exact_with
 from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
 from matryoshka.precision import choose_precision
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from matryoshka.data.retrieval_set import RetrievalSet
-    from matryoshka.datamodule import PairsModule
     from matryoshka.encoder.encoder import Encoder, Prompt
     from matryoshka.losses.matryoshka import MatryoshkaLoss
+    from matryoshka.tasks.loading import Loaded
 
 Config = Mapping[str, Any]
 
@@ -51,8 +51,8 @@ def tokenized_set(encoder: Encoder, held_out: RetrievalSet) -> TokenizedSet:
     return TokenizedSet.of(held_out, tokenize)
 
 
-def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_out: TokenizedSet) -> str:
-    """Set aside the rows of the word-embedding table that no text of the run needs; returns what was done, and why.
+def compact_vocabulary(config: Config, encoder: Encoder, used: set[int]) -> str:
+    """Set aside the rows of the word-embedding table of tokens that are not used; returns what was done, and why.
 
     Nothing is set aside where training would not come to the same: with another optimizer, or another kind of model.
     """
@@ -62,7 +62,7 @@ def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_ou
         name = config["optimizer"]["_target_"].rpartition(".")[2]
         return f"every row of the word-embedding table is trained: {name} as configured changes rows that no text uses"
     try:
-        vocabulary = encoder.compact_vocabulary(distinct_tokens(pairs) | held_out.distinct_tokens())
+        vocabulary = encoder.compact_vocabulary(used)
     except ValueError as error:
         return f"every row of the word-embedding table is trained: {error}"
     kept, whole = vocabulary.rows
@@ -72,15 +72,9 @@ def compact_vocabulary(config: Config, encoder: Encoder, pairs: Dataset, held_ou
     )
 
 
-def memory_needed(
-    config: Config,
-    encoder: Encoder,
-    loss: MatryoshkaLoss,
-    batches: PairsModule,
-    held_out: TokenizedSet,
-    token_budget: int,
-) -> MemoryEstimate:
+def memory_needed(config: Config, room: Loaded, loss: MatryoshkaLoss, token_budget: int) -> MemoryEstimate:
     """The peak of the run, by the largest micro-batch of its first epoch; token_budget: of its evaluations."""
+    encoder, batches = room.encoder, room.batches
     make_optimizer = instantiate(config["optimizer"], _convert_="all")
     compact = config["compact_vocabulary"] and encoder.packed and is_exact_with(make_optimizer)
     counts = list(token_counts(batches.pairs).values())
@@ -89,12 +83,12 @@ def memory_needed(
         loss,
         make_optimizer,
         [[column[rows].tolist() for column in counts] for rows in batches.sampler.batches()],
-        texts=len(held_out.queries) + len(held_out.documents),
+        texts=max(len(held_out.queries) + len(held_out.documents) for held_out in (room.selecting, room.test)),
         device=device_of(config["trainer"].get("accelerator", "auto")),
         bf16="bf16" in config["trainer"]["precision"],
         accumulation=config["accumulation"],
         pairs_at_once=config["pairs_at_once"],
-        rows_trained=len(distinct_tokens(batches.pairs) | held_out.distinct_tokens()) if compact else None,
+        rows_trained=len(room.used_tokens) if compact else None,
         masked=batches.sampler.mask_clashes,
         token_budget=token_budget,
     )

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.table import Table
@@ -45,13 +44,11 @@ class SweepSummary(Callback):
 
 def _row(job: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": job.name, "status": "failed", "selected": ""}
-    if not (job / "results.json").is_file():
+    if not (job / "run.json").is_file():  # written after the results
         return row
     result = EvaluationResult.from_dict(json.loads((job / "results.json").read_text(encoding="utf-8")))
-    select = str(yaml.safe_load((job / "config.yaml").read_text(encoding="utf-8"))["evaluator"]["select"])
-    name = select if "/" in select else f"{select}/dim_{max(result.dims)}"
-    flat = result.flat()
-    return row | {"status": "done", "selected": flat[name]} | flat
+    run = json.loads((job / "run.json").read_text(encoding="utf-8"))
+    return row | {"status": "done", "selected": run["selected_value"]} | result.flat()
 
 
 def _show(rows: list[dict[str, Any]], path: Path) -> None:

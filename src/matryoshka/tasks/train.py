@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,31 +12,32 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
+from pytorch_lightning.callbacks import ModelCheckpoint
 
-from matryoshka.data.samplers import BatchSummary
-from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.datamodule import PairsModule
-from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.memory.available import available
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
+from matryoshka.report.doctor import show_diagnosis
 from matryoshka.report.environment import environment
-from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
-from matryoshka.retrieval.embeddings import InMemory, OnDisk
-from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.retrieval.tokenized_set import TokenizedSet
+from matryoshka.report.record import EncoderSummary, TrainingRecord
+from matryoshka.report.result_table import show_protocols, show_result
+from matryoshka.report.summary import show_training
+from matryoshka.retrieval.embeddings import OnDisk
+from matryoshka.retrieval.failures import find_failures
+from matryoshka.tasks.baselines import measure_baselines
+from matryoshka.tasks.loading import load
+from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import (
     compact_vocabulary,
     device_of,
-    load_encoder,
     memory_needed,
     nested_dims,
-    pairs_summary,
     quiet_libraries,
     stand_in,
-    tokenized_set,
     with_precision,
 )
 from matryoshka.tasks.trainer import fit, make_trainer
@@ -52,12 +52,16 @@ OPTIONAL: Config = {
     "dims_per_step": None,
     "pairs_at_once": None,
     "reference": {},
+    "baselines": [],
     "compact_vocabulary": True,
 }
 
 
 def train(config: Config, folder: Path) -> float:
-    """Run the configuration and write everything into the folder; returns the selecting metric of the kept weights."""
+    """Run the configuration and write everything into the folder.
+
+    Returns the selecting metric of the kept weights, on the queries that selected them: a sweep goes by it.
+    """
     start = time.perf_counter()
     quiet_libraries()
     config, reason = with_precision({**OPTIONAL, **config, **nested_dims(config)})
@@ -65,75 +69,73 @@ def train(config: Config, folder: Path) -> float:
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
 
-    room = _load(config)
+    room = load(config)
     files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
     plan = _plan(config, room.batches)
-    terminal.announce(config, room.encoder, room.summary, room.held_out.data, plan, reason, stand_in(config))
+    diagnosis = room.examine(instantiate(config["doctor"], _convert_="all"))
+    terminal.announce(config, room.encoder, room.pairs, room.split, plan, reason, stand_in(config))
+    show_diagnosis(diagnosis, brief=True)
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
     device = device_of(config["trainer"].get("accelerator", "auto"))
-    evaluator: Evaluator = instantiate(config["evaluator"], _convert_="all")
-    needed = memory_needed(config, room.encoder, _loss(config), room.batches, room.held_out, evaluator.token_budget)
+    measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
+    needed = memory_needed(config, room, _loss(config), measuring.evaluator.token_budget)
     terminal.show_memory(needed, available(device, room.encoder), config)
 
-    precision: Precision = "bf16" if "bf16" in config["trainer"]["precision"] else "fp32"
-    how = {"dims": config["dims"], "precision": precision, "progress": True, "store": InMemory()}
-    measure = partial(evaluator.evaluate, room.encoder, room.held_out, **how)
-    selected = evaluator.selected(config["dims"])
-    trainer, log, checkpoint = make_trainer(config, folder, plan, selected, measure)
+    on_dev = "dev/" if room.dev else ""
+    measure = partial(measuring.measure, room.selecting)
+    trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, on_dev)
     room.encoder.to(trainer.strategy.root_device)
-    base = measure(store=OnDisk())  # other runs begin with these weights too
-    log.log_metrics({**base.flat(), "epoch": 0.0}, step=0)
-    terminal.show_result(base, None, title="base (untrained)")
-    terminal.show_estimate(base, room.summary, plan, config["batch_size"])
+    base = measuring.measure(room.test, OnDisk())  # other runs begin with these weights too
+    dev_base = measuring.measure(room.dev, OnDisk()) if room.dev else None
+    at_start = base.flat() | {f"dev/{name}": value for name, value in (dev_base.flat() if dev_base else {}).items()}
+    log.log_metrics({**at_start, "epoch": 0.0}, step=0)
+    baselines = measure_baselines(config, room.test.judgements, measuring)
+    show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
+    show_protocols(base)
+    terminal.show_estimate(base, room.selecting, room.pairs, plan, config["batch_size"])
 
-    terminal.say("tokens", compact_vocabulary(config, room.encoder, room.batches.pairs, room.held_out))
+    terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
     module = _module(config, room.encoder, plan)
     fit(trainer, module, room.batches)
-    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
+    saved_step = _restore(checkpoint, module)
     room.encoder.to(trainer.strategy.root_device)
+    tuned = measuring.measure(room.test)
+    assert tuned.rankings is not None and checkpoint.best_model_score is not None
+    deployment = measuring.deployment(room.test, room.passages)
     record = TrainingRecord(
         name=config["name"],
         base_model=room.encoder.name,
         stand_in=stand_in(config),
         encoder=EncoderSummary.of(room.encoder),
-        pairs=room.summary,
+        pairs=room.pairs,
         batches=room.batch_summary,
         base=base,
-        tuned=measure(),
-        selected=selected,
+        tuned=tuned,
+        selected=measuring.selected,
+        selected_value=float(checkpoint.best_model_score),
         history=tuple(log.rows),
-        saved_step=best["global_step"],
+        saved_step=saved_step,
         updates=plan.updates,
         config=config,
         environment=environment(),
         seconds=time.perf_counter() - start,
+        split=room.split.label,
+        dev_base=dev_base,
+        baselines=baselines,
+        diagnosis=diagnosis,
+        deployment=deployment,
+        failures=find_failures(tuned.rankings, config["dims"]),
     )
     room.encoder.whole_vocabulary()
     _write(folder, record, room.encoder.cpu(), trainer)
-    return record.tuned.flat()[selected]
+    return float(checkpoint.best_model_score)
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """What a run reads: the encoder, its training batches, and what it is measured on."""
-
-    encoder: Encoder
-    batches: PairsModule
-    held_out: TokenizedSet
-    summary: PairsSummary
-    batch_summary: BatchSummary
-
-
-def _load(config: Config) -> _Loaded:
-    source = instantiate(config["data"], _convert_="all")
-    pairs, held_out = source.training_pairs(), source.retrieval_set()
-    encoder = load_encoder(config)
-    prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in pairs.column_names}
-    tokens = tokenized_pairs(pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
-    batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"), texts=pairs)
-    texts = tokenized_set(encoder, held_out)
-    return _Loaded(encoder, batches, texts, pairs_summary(source.name, pairs, tokens), batches.sampler.summary())
+def _restore(checkpoint: ModelCheckpoint, module: EmbeddingModule) -> int:
+    """Load the best weights; returns the update that they are of."""
+    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    return int(best["global_step"])
 
 
 def _plan(config: Config, batches: PairsModule) -> TrainingPlan:
@@ -167,4 +169,4 @@ def _write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.T
     for logger in trainer.loggers:
         if hasattr(logger, "finish_record"):
             logger.finish_record(record, folder)
-    terminal.show_training(record, written)
+    show_training(record, written)

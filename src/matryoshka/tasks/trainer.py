@@ -19,17 +19,18 @@ from matryoshka.datamodule import PairsModule
 from matryoshka.errors import UserError
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
-from matryoshka.report import terminal
+from matryoshka.report.result_table import show_epoch
 
 Config = Mapping[str, Any]
 
 
 def make_trainer(
-    config: Config, folder: Path, plan: TrainingPlan, selected: str, measure: Any
+    config: Config, folder: Path, plan: TrainingPlan, selected: str, measure: Any, prefix: str = ""
 ) -> tuple[pl.Trainer, MetricsFile, ModelCheckpoint]:
     """The configured Trainer, the file of all its rows, and the callback that keeps the best weights.
 
-    selected: the metric that decides which are best. measure: makes an EvaluationResult of the weights as they are.
+    selected: the metric that decides which are best. measure: makes an EvaluationResult of the weights as they are;
+    prefix: in front of its metrics in the log.
     Raises UserError for a device that is not there.
     """
     log = MetricsFile(folder / "metrics.jsonl")
@@ -47,7 +48,7 @@ def make_trainer(
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )
-    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, terminal.show_epoch), checkpoint]
+    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint]
     # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
     ours = ("enable_progress_bar", "log_every_n_steps")
     options = {key: value for key, value in config["trainer"].items() if key not in ours}

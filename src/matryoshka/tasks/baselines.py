@@ -1,0 +1,49 @@
+"""What a fine-tuned encoder has to beat, measured on the same queries: BM25, and other models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.retrieval.embeddings import OnDisk
+from matryoshka.retrieval.evaluation import Evaluator
+from matryoshka.retrieval.judgements import Judgements
+from matryoshka.retrieval.measurement import depth, measure
+from matryoshka.retrieval.protocols import Copies
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult
+from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.setup import tokenized_set
+
+WITHOUT_A_MODEL = "bm25"
+
+
+def measure_baselines(
+    config: Mapping[str, Any], judgements: Judgements, measuring: Measuring
+) -> tuple[EvaluationResult, ...]:
+    """One result for each of config["baselines"]; a model is measured at those of the dims that it has."""
+    results = []
+    for name in config["baselines"]:
+        if name == WITHOUT_A_MODEL:
+            results.append(measure_bm25(instantiate(config["bm25"], _convert_="all"), judgements, measuring.evaluator))
+            continue
+        encoder = Pretrained(name).load(None).to(measuring.device)
+        dims = [dim for dim in measuring.dims if dim <= encoder.width] or [encoder.width]
+        its_own = replace(measuring, encoder=encoder, dims=dims)
+        results.append(its_own.measure(tokenized_set(encoder, judgements.data), OnDisk()))
+    return tuple(results)
+
+
+def measure_bm25(bm25: Any, judgements: Judgements, evaluator: Evaluator) -> EvaluationResult:
+    """BM25's ranking of each distinct text, under NO_DIM."""
+    data = judgements.data
+    texts = [data.corpus[document] for document in judgements.document_ids]
+    row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    copies = Copies(judgements, torch.tensor([row_of[text] for text in texts]))
+    queries = [data.queries[query] for query in judgements.query_ids]
+    hits = bm25.search(queries, list(row_of), copies.depth(depth(evaluator.metrics)))
+    return measure("BM25", copies, {NO_DIM: hits}, evaluator.metrics)

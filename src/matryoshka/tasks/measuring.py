@@ -1,0 +1,87 @@
+"""How a task measures an encoder: always the same dims, precision and device, each set of weights encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from matryoshka.data.tokens import TokenIds
+from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.retrieval.deployment import Deployment, measure_deployment
+from matryoshka.retrieval.embeddings import InMemory, Store, embed
+from matryoshka.retrieval.evaluation import Evaluator
+from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.retrieval.tokenized_set import TokenizedSet
+
+CALIBRATED_ON = 256  # training passages, from which int8 takes its ranges; sentence-transformers asks for 100 or more
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """An encoder and how it is measured. store: where embeddings of equal weights are found again."""
+
+    encoder: Encoder
+    evaluator: Evaluator
+    dims: Sequence[int]
+    precision: Precision
+    device: torch.device
+    store: Store
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        encoder: Encoder,
+        dims: Sequence[int],
+        precision: str,
+        device: torch.device,
+        store: Store | None = None,
+    ) -> Measuring:
+        """As the configuration's evaluator says; precision: any name with bf16 in it, else fp32."""
+        evaluator = instantiate(config["evaluator"], _convert_="all")
+        return cls(encoder, evaluator, dims, "bf16" if "bf16" in precision else "fp32", device, store or InMemory())
+
+    @property
+    def selected(self) -> str:
+        """The full name of the selecting metric."""
+        return self.evaluator.selected(self.dims)
+
+    def measure(self, texts: TokenizedSet, store: Store | None = None) -> EvaluationResult:
+        """The encoder as it is now, on this set."""
+        return self.evaluator.evaluate(
+            self.encoder, texts, self.dims, precision=self.precision, progress=True, store=store or self.store
+        )
+
+    def deployment(self, texts: TokenizedSet, passages: TokenIds, store: Store | None = None) -> Deployment:
+        """What cutting and rounding the vectors costs in the selecting metric, copies merged.
+
+        passages: those of the training set, from which int8 takes its ranges. The set's own embeddings are found again.
+        """
+        (documents_UD, queries_UD, calibration_MD), _ = embed(
+            self.encoder,
+            [texts.documents, texts.queries, passages],
+            token_budget=self.evaluator.token_budget,
+            precision=self.precision,
+            store=store or self.store,
+        )
+        judgements = texts.judgements
+        first_N = judgements.copy_of_N == torch.arange(len(judgements.copy_of_N))
+        row_N = first_N.cumsum(0) - 1
+        return measure_deployment(
+            queries_UD[texts.queries_Q],
+            documents_UD[texts.documents_N[first_N]],
+            [row_N[answers].tolist() for answers in judgements.merged_answers],
+            calibration_MD,
+            self.dims,
+            self.evaluator.metric,
+        )
+
+
+def drawn_for_calibration(passages: int) -> list[int]:
+    """The numbers of the training passages to calibrate on, ascending: drawn at random, always the same."""
+    drawn = torch.randperm(passages, generator=torch.Generator().manual_seed(0))[:CALIBRATED_ON]
+    return sorted(drawn.tolist())

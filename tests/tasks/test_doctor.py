@@ -1,0 +1,49 @@
+"""The task on its own: it reads, tells, writes, and returns how many warnings there are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from matryoshka.data.diagnosis import Diagnosis
+from matryoshka.tasks import doctor as task
+from matryoshka.tasks import loading
+from tests.tiny import tiny_encoder
+
+
+def test_the_task_examines_what_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr(loading, "load_encoder", lambda config: tiny_encoder())
+    for name, start in (("train", 0), ("evaluation", 39)):  # the last training pair is the first held-out one
+        rows = [{"anchor": f"frage {i}", "positive": f"antwort {i}"} for i in range(start, start + 40)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    config: dict[str, Any] = {
+        "data": {
+            "_target_": "matryoshka.data.sources.PairFiles",
+            "name": "numbers",
+            "train": str(tmp_path / "train.jsonl"),
+            "evaluation": str(tmp_path / "evaluation.jsonl"),
+        },
+        "split": {"_target_": "matryoshka.data.split.SameSet"},
+        "sampler": {"_target_": "matryoshka.data.samplers.NoDuplicatesSampler", "batch_size": 16},
+        "doctor": {"_target_": "matryoshka.data.doctor.Doctor", "languages": 0},
+    }
+
+    warnings = task.doctor(config, tmp_path / "run")
+
+    found = Diagnosis.from_dict(json.loads((tmp_path / "run" / "doctor.json").read_text(encoding="utf-8")))
+    assert warnings == len(found.warnings) == 2
+    assert found.held_out["test"].queries_in_training.examples[0].row == 40
+    assert found.batches is not None
+    assert found.batches.batches == 3
+    # <s> ▁ f r a g e ▁ 7 8 </s>
+    assert found.held_out["test"].lengths["queries"].longest == found.columns["anchor"].lengths.longest == 11
+    assert "of 40 queries of test, 1 equal a training text, in 1 row (first: q-0, anchor of row 40)" in (
+        capsys.readouterr().out
+    )
