@@ -47,7 +47,7 @@ CONFIG: dict[str, Any] = {
 
 def result(shift: float) -> EvaluationResult:
     metrics = {dim: {name: shift + dim / 1000 + i / 7 for i, name in enumerate(METRICS)} for dim in DIMS}
-    return EvaluationResult("BAAI/bge-m3", "letters", 551, 5508, 32, metrics, "bf16")
+    return EvaluationResult("BAAI/bge-m3", "letters", 551, 5508, 32, metrics, precision="bf16")
 
 
 def history(*evaluated: int) -> tuple[dict[str, float], ...]:

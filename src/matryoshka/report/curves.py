@@ -88,14 +88,14 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], palette: Palette) -> None:
     for i, (name, (steps, values)) in enumerate(curves.items()):
         color = mpl.colors.to_hex(ramp(i / max(len(curves) - 1, 1))) if name else palette.tuned
         few = MARKERS[i % len(MARKERS)] if len(steps) <= 25 else None
-        axes.plot(steps, values, color=color, linewidth=1.6, marker=few, markersize=3.5, label=name)
+        axes.plot(steps, values, color=color, linewidth=1.6, marker=few, markersize=3.5, label=name, clip_on=False)
         if name and values:
             ends.append((name, values[-1], color))
     axes.locator_params(axis="y", nbins=4)
     axes.locator_params(axis="x", nbins=5, integer=True)
     axes.yaxis.set_major_formatter("{x:.4g}")
     axes.tick_params(labelsize=8.5)
-    for name, _, color, y in spread(ends, axes, apart=0.11):
+    for name, y, color in spread(ends, axes, apart=0.11):
         where = ("axes fraction", "data")
         label = axes.annotate(name, (1, y), xycoords=where, xytext=(6, 0), textcoords="offset points")
         label.set(va="center", fontsize=8.5, color=color, fontweight="bold")

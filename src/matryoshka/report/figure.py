@@ -146,24 +146,30 @@ def _spaced(dims: Sequence[int]) -> list[int]:
 
 def _name_lines(axes: Axes, x: float, ends: Sequence[tuple[str, float, str]]) -> None:
     """Each line's name at its right end, from (name, value, colour); where the ends meet, the last is above."""
-    for name, _, color, y in spread(ends, axes):
-        label = axes.annotate(name, (x, y), xytext=(14, 0), textcoords="offset points", va="center")
+    for name, y, color in spread(ends, axes):
+        label = axes.annotate(name, (x, y), xytext=(20, 0), textcoords="offset points", va="center")
         label.set(color=color, fontweight="bold", parse_math=False)
 
 
-def spread(
-    ends: Sequence[tuple[str, float, str]], axes: Axes, apart: float = 0.055
-) -> list[tuple[str, float, str, float]]:
-    """The ends of lines from low to high, each with a height at which its name does not meet the one below.
+def spread(ends: Sequence[tuple[str, float, str]], axes: Axes, apart: float = 0.055) -> list[tuple[str, float, str]]:
+    """Where the names of lines stand that end at these values: at them, or around their middle where they would meet.
 
-    apart: in shares of the axes' height.
+    ends: (name, value, colour). apart: the least distance of two names, in shares of the axes' height.
     """
     low, high = axes.get_ylim()
     apart *= high - low
-    placed: list[tuple[str, float, str, float]] = []
-    for name, value, color in sorted(ends, key=lambda end: end[1]):
-        placed.append((name, value, color, max(value, placed[-1][3] + apart) if placed else value))
-    return placed
+    groups: list[list[tuple[str, float, str]]] = []
+    for end in sorted(ends, key=lambda end: end[1]):
+        groups.append([end])
+        while len(groups) > 1 and _heights(groups[-1], apart)[0] - _heights(groups[-2], apart)[-1] < apart:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [(end[0], y, end[2]) for group in groups for end, y in zip(group, _heights(group, apart), strict=True)]
+
+
+def _heights(group: Sequence[tuple[str, float, str]], apart: float) -> list[float]:
+    """Of names that touch: evenly around the middle of their values."""
+    middle = sum(value for _, value, _ in group) / len(group)
+    return [middle + apart * (i - (len(group) - 1) / 2) for i in range(len(group))]
 
 
 def _annotate(
