@@ -9,10 +9,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from matryoshka.report.figure import display_name, finding, metric_against_dim, save_figure
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.report.figure import display_name, finding, metric_against_dim, save_figure, shown_metric, spread
+from matryoshka.report.palette import DARK, LIGHT
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 
 DIMS = (768, 512, 256, 128, 64)
 
@@ -71,6 +74,41 @@ def test_headings_state_finding_data_and_note() -> None:
     assert finding(result(0.5), "ndcg@10") == "nDCG@10 with 768 numbers a text"
     assert finding(result(0.0, 0.0), "ndcg@10") == "nDCG@10 with 768 numbers a text"
     assert [display_name(name) for name in ("mrr@10", "accuracy@1")] == ["MRR@10", "accuracy@1"]
+
+
+def test_a_baseline_without_dims_is_a_level_line() -> None:
+    bm25 = EvaluationResult("BM25 $x_{", "German help", 499, 1999, 0, {NO_DIM: {"ndcg@10": 0.61}})
+    (axes,) = metric_against_dim(TUNED, lexical=bm25).axes
+
+    (line,) = [line for line in axes.lines if line.get_label() == bm25.model]
+    assert np.asarray(line.get_ydata()).tolist() == [0.61, 0.61]
+    assert {bm25.model, "tuned"} <= set(texts(axes)) and "base" not in texts(axes)
+    assert axes.get_ylim()[1] > 0.61
+
+
+def test_a_dark_rendition_shows_the_same() -> None:
+    light, dark = (metric_against_dim(TUNED, BASE, dark=dark) for dark in (False, True))
+
+    assert texts(light.axes[0]) == texts(dark.axes[0])
+    for figure, palette in ((light, LIGHT), (dark, DARK)):
+        assert same_color(figure.get_facecolor(), palette.paper)
+        assert same_color(figure.axes[0].lines[-1].get_color(), palette.tuned)
+
+
+def test_names_of_lines_do_not_meet_and_stay_near() -> None:
+    axes = Figure().add_subplot()
+    axes.set_ylim(0, 1)
+    ends = [("a", 0.9, "k"), ("b", 0.5, "k"), ("c", 0.5, "k"), ("d", 0.52, "k"), ("e", 0.1, "k")]
+
+    placed = {name: y for name, y, _ in spread(ends, axes, apart=0.1)}
+    assert placed == pytest.approx(
+        {"e": 0.1, "b": 0.52 / 3 + 1 / 3 - 0.1, "c": 1.52 / 3, "d": 1.52 / 3 + 0.1, "a": 0.9}
+    )
+
+
+def test_the_metric_that_stands_for_a_result() -> None:
+    assert shown_metric(TUNED) == "ndcg@10"
+    assert shown_metric(EvaluationResult("m", "d", 1, 1, 8, {8: {"map@100": 0.5}})) == "map@100"
 
 
 def test_one_model_and_one_dim_need_no_names() -> None:

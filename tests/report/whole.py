@@ -55,7 +55,7 @@ def whole_record() -> TrainingRecord:
         deployment=_deployment(),
         failures=_failures(),
         environment={"python": NASTY, "processor": "an abacus"},
-        config=record().config | {"note": f"{NASTY} {LONG}"},
+        config={**record().config, "note": f"{NASTY} {LONG}"},
     )
 
 

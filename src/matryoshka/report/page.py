@@ -75,7 +75,7 @@ class Report:
         facts = {
             "Base model": f"{record.base_model}; {pooling}",
             "Trained on": f"{record.pairs.rows:,} pairs of {record.pairs.name}",
-            "Updates": f"{record.updates:,}, each of {config['accumulation']} x {config['batch_size']} pairs",
+            "Updates": f"{record.updates:,}, each of {_pairs(config)}",
             "Kept": f"the weights of update {record.saved_step:,}, the best by {record.selection}",
             **_measured(record.tuned, record.environment),
             "Duration": _duration(record.seconds),
@@ -189,6 +189,11 @@ def _measured(result: EvaluationResult, environment: Mapping[str, str]) -> dict[
     facts = {"Measured on": f"{counts}, by cosine similarity, encoded in {result.precision}"}
     device = environment.get("gpu") or environment.get("processor")
     return facts | ({"Device": device} if device else {})
+
+
+def _pairs(config: Mapping[str, Any]) -> str:
+    windows, size = config["accumulation"], config["batch_size"]
+    return f"{windows:,} x {size:,} pairs" if windows > 1 else f"{size:,} pairs"
 
 
 def _duration(seconds: float) -> str:
