@@ -65,7 +65,8 @@ def test_the_first_lines_say_what_will_run_and_what_stands_in(finished: tuple[Pa
     first = "\n".join(finished[1].splitlines()[:10])
     assert "embedded:e5_small is a stand-in for BAAI/bge-m3, because" in first
     assert "118M parameters, cls + mean pooling, 768 wide" in first
-    assert "64 training pairs" in first and "40 queries over 40 documents" in first
+    assert "58 training pairs" in first and "40 test queries over 40 documents" in first
+    assert "checkpoint selected on 6 dev queries that share no text with the training pairs" in first
     assert "8 of 16 x 1 pairs in 2 epochs" in first
     assert "base (untrained)" in finished[1] and "epoch 2.00, update 8" in finished[1]
 
@@ -73,6 +74,8 @@ def test_the_first_lines_say_what_will_run_and_what_stands_in(finished: tuple[Pa
 def test_every_file_of_a_run_is_written(finished: tuple[Path, str]) -> None:
     folder, printed = finished
     wanted = ["config.yaml", "metrics.jsonl", "results.json", "base.json", "run.json"]
+    wanted += ["doctor.json", "baselines.json", "deployment.json", "deployment.png", "failures.json", "report.html"]
+    wanted += ["rankings/queries.parquet", "rankings/run_dim_64.txt", "rankings_base/hits.parquet"]
     wanted += ["metric_against_dim.png", "metric_against_dim.svg", "model/model.safetensors", "model/README.md"]
     assert [name for name in wanted if not (folder / name).is_file()] == []
     assert "run/model/README.md" in printed
@@ -84,7 +87,8 @@ def test_every_file_of_a_run_is_written(finished: tuple[Path, str]) -> None:
 def test_the_log_has_a_row_for_every_update_and_evaluation(finished: tuple[Path, str]) -> None:
     rows = [json.loads(line) for line in (finished[0] / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 9))
-    assert [row["step"] for row in rows if "ndcg@10/dim_64" in row] == [0, 4, 8]
+    assert [row["step"] for row in rows if "ndcg@10/dim_64" in row] == [0]  # test queries, before training
+    assert [row["step"] for row in rows if "dev/ndcg@10/dim_64" in row] == [0, 4, 8]
     assert all("epoch" in row for row in rows)
     assert rows[-1]["epoch"] == 2.0
 

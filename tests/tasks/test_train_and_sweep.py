@@ -80,9 +80,91 @@ def test_a_sweep_runs_every_job_and_sums_it_up(workplace: Path, monkeypatch: pyt
     selected = [float(row["selected"]) for row in rows]
     assert selected == sorted(selected, reverse=True)
     for row in rows:
-        result = json.loads((workplace / "sweep" / row["job"] / "results.json").read_text())
-        widest = max(map(int, result["metrics"]))
-        assert float(row["selected"]) == result["metrics"][str(widest)]["ndcg@10"]
+        job = workplace / "sweep" / row["job"]
+        logged = [json.loads(line) for line in (job / "metrics.jsonl").read_text().splitlines()]
+        widest = max(json.loads((job / "results.json").read_text())["metrics"], key=int)
+        assert (
+            float(row["selected"]) == logged[-1][f"dev/ndcg@10/dim_{widest}"]
+        )  # a sweep must not choose by test queries
+
+
+def test_the_cards_way_selects_by_the_test_queries_and_says_so(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("split=same", "evaluator.select=ndcg@10/mean", "logger=none", "hydra.run.dir=run", "trainer.max_epochs=2")
+    assert run(monkeypatch, *words) == 0
+    told = "checkpoint selected on the very queries it is reported on, as in the card: the figures are optimistic"
+    facts = json.loads((workplace / "run/run.json").read_text())
+    logged = [json.loads(line) for line in (workplace / "run/metrics.jsonl").read_text().splitlines()]
+    result = json.loads((workplace / "run/results.json").read_text())["metrics"]
+    means = [(row["ndcg@10/dim_32"] + row["ndcg@10/dim_16"]) / 2 for row in logged if "ndcg@10/dim_32" in row]
+
+    assert facts["split"] == told
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert "Checkpoint selected on the very queries" in (workplace / "run/model/README.md").read_text()
+    assert not any(name.startswith("dev/") for row in logged for name in row)
+    assert facts["selected_value"] == pytest.approx(max(means[1:]))
+    assert facts["selected_value"] == pytest.approx((result["32"]["ndcg@10"] + result["16"]["ndcg@10"]) / 2)
+
+
+def test_a_leak_planted_in_the_data_is_named_in_every_place(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held_out = json.loads((workplace / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()[4])
+    leaked = {**held_out, "anchor": held_out["anchor"].upper() + "!"}
+    with (workplace / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(leaked, ensure_ascii=False) + "\n")
+    assert run(monkeypatch, "split=same", "logger=none", "hydra.run.dir=run") == 0
+
+    first = " ".join(capsys.readouterr().out.partition("base (untrained)")[0].split())
+    for where in (first, (workplace / "run/model/README.md").read_text(), (workplace / "run/report.html").read_text()):
+        assert "row 13" in where
+        assert "q-4" in where
+    warnings = json.loads((workplace / "run/doctor.json").read_text())["warnings"]
+    assert len([warning for warning in warnings if "equal a training text" in warning or "row 13" in warning]) >= 1
+
+
+def test_baselines_stand_in_the_same_table(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "baselines=[bm25,tiny]", "logger=none", "hydra.run.dir=run") == 0
+    told = capsys.readouterr().out
+    bm25, tiny = json.loads((workplace / "run/baselines.json").read_text())
+    base = json.loads((workplace / "run/base.json").read_text())
+
+    assert (bm25["model"], list(bm25["metrics"])) == ("BM25", ["0"])
+    assert tiny["metrics"] == base["metrics"]  # it is the model that training began with
+    assert bm25["queries"] == tiny["queries"] == 12
+    assert told.count("BM25 ") >= 2 and "tiny 32" in told and "tiny 16" in told
+
+
+def test_a_run_is_compared_with_itself_before_training(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "logger=none", "export=none", "hydra.run.dir=run", "optimizer.lr=1e-2") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "compare=[run,run]", "hydra.run.dir=compared", task="evaluate") == 0
+    base, tuned = (json.loads((workplace / f"run/{name}.json").read_text())["metrics"] for name in ("base", "results"))
+    compared = json.loads((workplace / "compared/comparison.json").read_text())
+
+    assert "wins" in capsys.readouterr().out.lower()
+    assert [dim["dim"] for dim in compared["dims"]] == [32, 16]
+    for dim in compared["dims"]:
+        gain = tuned[str(dim["dim"])]["ndcg@10"] - base[str(dim["dim"])]["ndcg@10"]
+        assert dim["difference"] == pytest.approx(gain)
+
+
+def test_a_question_is_answered_at_every_dim(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    words = ("model=tiny", "dims=[32,16]", "ask=Wie füge ich eine Seitenzahl ein?", "hydra.run.dir=asked")
+    assert run(monkeypatch, *words, task="evaluate") == 0
+    told = capsys.readouterr().out
+
+    assert "Wie füge ich eine Seitenzahl ein?" in told
+    assert "32" in told and "16" in told
+    assert not (workplace / "asked/results.json").exists()
 
 
 def test_a_failing_job_is_named_and_the_others_finish(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
