@@ -18,6 +18,9 @@ from tests.tiny import tiny_encoder
 pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through many libraries
 
 
+WANDB_TABLES = ("hardest_queries", "lost_queries", "deployment")
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with a tiny model and a few real pairs; nothing outside it is written."""
@@ -57,7 +60,7 @@ def summary(workplace: Path) -> list[dict[str, str]]:
         ("none", []),
         ("csv", ["csv/metrics.csv"]),
         ("tensorboard", ["tensorboard/events.*"]),
-        ("wandb", ["wandb/offline-run-*"]),
+        ("wandb", [f"wandb/offline-run-*/files/media/table/{name}_*" for name in ("results", *WANDB_TABLES)]),
     ],
 )
 def test_each_logger_writes_below_the_run_and_metrics_jsonl_always(

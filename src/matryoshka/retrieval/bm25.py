@@ -19,7 +19,6 @@ STOP_WORDS = (
     *("danish", "dutch", "english", "french", "german", "italian", "norwegian", "portuguese", "russian"),
     *("spanish", "swedish", "turkish"),
 )
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for its debug messages to be shown
 
 
 class BM25:
@@ -58,6 +57,7 @@ class BM25:
 
         from matryoshka.retrieval.search import Hits
 
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for its debug messages to be shown
         for argument, message in self.problems():
             raise UserError(f"bm25.{argument}: {message}")
         k = min(k, len(documents))
