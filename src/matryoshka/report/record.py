@@ -86,12 +86,12 @@ class TrainingRecord:
     base: EvaluationResult
     tuned: EvaluationResult
     selected: str
-    history: tuple[Mapping[str, float], ...]
     saved_step: int
-    updates: int
     config: Mapping[str, Any]
     environment: Mapping[str, str]
-    seconds: float
+    history: tuple[Mapping[str, float], ...] = ()
+    updates: int = 0
+    seconds: float = 0.0
     selected_value: float | None = None
     split: str = ""
     dev_base: EvaluationResult | None = None

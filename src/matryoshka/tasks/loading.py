@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matryoshka.data.diagnosis import Diagnosis
     from matryoshka.data.samplers import BatchSummary
 
+DEV = "dev/"  # in front of what is measured on dev queries
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -38,6 +40,11 @@ class Loaded:
     def selecting(self) -> TokenizedSet:
         """What the checkpoint is selected on."""
         return self.dev or self.test
+
+    @property
+    def prefix(self) -> str:
+        """What the log has in front of the metrics of the selecting queries."""
+        return DEV if self.dev else ""
 
     @cached_property
     def batch_summary(self) -> BatchSummary:

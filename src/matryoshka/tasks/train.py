@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,8 @@ import torch
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from matryoshka.datamodule import PairsModule
+from matryoshka.data.diagnosis import Diagnosis
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.memory.available import available
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
@@ -28,8 +28,9 @@ from matryoshka.report.result_table import show_protocols, show_result
 from matryoshka.report.summary import show_training
 from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.failures import find_failures
+from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.tasks.baselines import measure_baselines
-from matryoshka.tasks.loading import load
+from matryoshka.tasks.loading import DEV, Loaded, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import (
     compact_vocabulary,
@@ -40,7 +41,7 @@ from matryoshka.tasks.setup import (
     stand_in,
     with_precision,
 )
-from matryoshka.tasks.trainer import fit, make_trainer
+from matryoshka.tasks.trainer import fit, make_loss, make_module, make_trainer, training_plan
 
 Config = Mapping[str, Any]
 
@@ -71,94 +72,105 @@ def train(config: Config, folder: Path) -> float:
 
     room = load(config)
     files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
-    plan = _plan(config, room.batches)
+    device = device_of(config["trainer"].get("accelerator", "auto"))
+    measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
+    plan = training_plan(config, room.batches)
+    diagnosis = _announce(config, room, measuring, plan, reason)
+    measure = partial(measuring.measure, room.selecting)
+    trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix)
+
+    room.encoder.to(trainer.strategy.root_device)
+    before = _before(config, room, measuring)
+    log.log_metrics(before.logged, step=0)
+    terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
+    terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
+    module = make_module(config, room.encoder, plan)
+    fit(trainer, module, room.batches)
+
+    best = _restore(checkpoint, module)
+    room.encoder.to(trainer.strategy.root_device)
+    record = _record(config, room, measuring, before, best)
+    record = replace(record, updates=plan.updates, history=tuple(log.rows), diagnosis=diagnosis)
+    record = replace(record, seconds=time.perf_counter() - start)
+    room.encoder.whole_vocabulary()
+    _write(folder, record, room.encoder.cpu(), trainer)
+    return best.value
+
+
+def _announce(config: Config, room: Loaded, measuring: Measuring, plan: TrainingPlan, reason: str) -> Diagnosis:
+    """The first lines: what will run, what is wrong with the data, what it needs; returns what the doctor found."""
     diagnosis = room.examine(instantiate(config["doctor"], _convert_="all"))
     terminal.announce(config, room.encoder, room.pairs, room.split, plan, reason, stand_in(config))
     show_diagnosis(diagnosis, brief=True)
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
-    device = device_of(config["trainer"].get("accelerator", "auto"))
-    measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
-    needed = memory_needed(config, room, _loss(config), measuring.evaluator.token_budget)
-    terminal.show_memory(needed, available(device, room.encoder), config)
+    needed = memory_needed(config, room, make_loss(config), measuring.evaluator.token_budget)
+    terminal.show_memory(needed, available(measuring.device, room.encoder), config)
+    return diagnosis
 
-    on_dev = "dev/" if room.dev else ""
-    measure = partial(measuring.measure, room.selecting)
-    trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, on_dev)
-    room.encoder.to(trainer.strategy.root_device)
+
+@dataclass(frozen=True)
+class _Before:
+    """What was measured before training: the untrained encoder on the test and the dev queries, and the baselines."""
+
+    base: EvaluationResult
+    dev_base: EvaluationResult | None
+    baselines: tuple[EvaluationResult, ...]
+
+    @property
+    def logged(self) -> dict[str, float]:
+        """The log's first row."""
+        dev = self.dev_base.flat() if self.dev_base else {}
+        return {**self.base.flat(), **{f"{DEV}{name}": value for name, value in dev.items()}, "epoch": 0.0}
+
+
+def _before(config: Config, room: Loaded, measuring: Measuring) -> _Before:
     base = measuring.measure(room.test, OnDisk())  # other runs begin with these weights too
     dev_base = measuring.measure(room.dev, OnDisk()) if room.dev else None
-    at_start = base.flat() | {f"dev/{name}": value for name, value in (dev_base.flat() if dev_base else {}).items()}
-    log.log_metrics({**at_start, "epoch": 0.0}, step=0)
     baselines = measure_baselines(config, room.test.judgements, measuring)
     show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
     show_protocols(base)
-    terminal.show_estimate(base, room.selecting, room.pairs, plan, config["batch_size"])
+    return _Before(base, dev_base, baselines)
 
-    terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
-    module = _module(config, room.encoder, plan)
-    fit(trainer, module, room.batches)
-    saved_step = _restore(checkpoint, module)
-    room.encoder.to(trainer.strategy.root_device)
+
+@dataclass(frozen=True)
+class _Best:
+    """The update whose weights were kept, and the selecting metric's value that made them the best."""
+
+    step: int
+    value: float
+
+
+def _restore(checkpoint: ModelCheckpoint, module: EmbeddingModule) -> _Best:
+    """Load the best weights."""
+    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    assert checkpoint.best_model_score is not None
+    return _Best(int(best["global_step"]), float(checkpoint.best_model_score))
+
+
+def _record(config: Config, room: Loaded, measuring: Measuring, before: _Before, best: _Best) -> TrainingRecord:
+    """What came of it: the restored weights measured on the test queries, beside what was measured before."""
     tuned = measuring.measure(room.test)
-    assert tuned.rankings is not None and checkpoint.best_model_score is not None
-    deployment = measuring.deployment(room.test, room.passages)
-    record = TrainingRecord(
+    assert tuned.rankings is not None
+    return TrainingRecord(
         name=config["name"],
         base_model=room.encoder.name,
         stand_in=stand_in(config),
         encoder=EncoderSummary.of(room.encoder),
         pairs=room.pairs,
         batches=room.batch_summary,
-        base=base,
+        base=before.base,
         tuned=tuned,
         selected=measuring.selected,
-        selected_value=float(checkpoint.best_model_score),
-        history=tuple(log.rows),
-        saved_step=saved_step,
-        updates=plan.updates,
+        selected_value=best.value,
+        saved_step=best.step,
         config=config,
         environment=environment(),
-        seconds=time.perf_counter() - start,
         split=room.split.label,
-        dev_base=dev_base,
-        baselines=baselines,
-        diagnosis=diagnosis,
-        deployment=deployment,
+        dev_base=before.dev_base,
+        baselines=before.baselines,
+        deployment=measuring.deployment(room.test, room.passages),
         failures=find_failures(tuned.rankings, config["dims"]),
-    )
-    room.encoder.whole_vocabulary()
-    _write(folder, record, room.encoder.cpu(), trainer)
-    return float(checkpoint.best_model_score)
-
-
-def _restore(checkpoint: ModelCheckpoint, module: EmbeddingModule) -> int:
-    """Load the best weights; returns the update that they are of."""
-    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
-    return int(best["global_step"])
-
-
-def _plan(config: Config, batches: PairsModule) -> TrainingPlan:
-    trainer = config["trainer"]
-    counts = batches.micro_batches(trainer["max_epochs"], trainer.get("limit_train_batches"))
-    return TrainingPlan(counts, config["accumulation"], config["accumulation_across_epochs"])
-
-
-def _loss(config: Config) -> MatryoshkaLoss:
-    loss = instantiate(config["loss"], _convert_="all")
-    return MatryoshkaLoss(loss, config["dims"], config["dim_weights"], config["dims_per_step"], config["seed"])
-
-
-def _module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
-    return EmbeddingModule(
-        encoder,
-        _loss(config),
-        plan,
-        instantiate(config["optimizer"], _convert_="all"),
-        instantiate(config["scheduler"], _convert_="all"),
-        config["max_grad_norm"],
-        config["trainer"].get("log_every_n_steps") or 10,
-        config["pairs_at_once"],
     )
 
 

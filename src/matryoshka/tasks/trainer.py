@@ -16,12 +16,41 @@ from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.datamodule import PairsModule
+from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
+from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report.result_table import show_epoch
 
 Config = Mapping[str, Any]
+
+
+def training_plan(config: Config, batches: PairsModule) -> TrainingPlan:
+    """Updates and micro-batches of the whole run."""
+    trainer = config["trainer"]
+    counts = batches.micro_batches(trainer["max_epochs"], trainer.get("limit_train_batches"))
+    return TrainingPlan(counts, config["accumulation"], config["accumulation_across_epochs"])
+
+
+def make_loss(config: Config) -> MatryoshkaLoss:
+    """The configured loss over the configured dims."""
+    loss = instantiate(config["loss"], _convert_="all")
+    return MatryoshkaLoss(loss, config["dims"], config["dim_weights"], config["dims_per_step"], config["seed"])
+
+
+def make_module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
+    """The LightningModule, with the configured loss, optimizer and schedule."""
+    return EmbeddingModule(
+        encoder,
+        make_loss(config),
+        plan,
+        instantiate(config["optimizer"], _convert_="all"),
+        instantiate(config["scheduler"], _convert_="all"),
+        config["max_grad_norm"],
+        config["trainer"].get("log_every_n_steps") or 10,
+        config["pairs_at_once"],
+    )
 
 
 def make_trainer(
