@@ -49,7 +49,7 @@ def metric_against_dim(
     axes = figure.add_axes((LEFT, BOTTOM, WIDTH, top - BOTTOM))
     shown = [*values, *(before or []), *([] if level is None else [level])]
     _style(axes, dims, shown, display_name(metric), palette)
-    ends = []
+    ends, own = [], "tuned" if base else "model"  # one that is measured alone may never have been tuned
     if before:
         dashes = (0, (4, 2.5))
         axes.plot(dims, before, color=palette.base, linestyle=dashes, marker="s", markersize=4.5, label="base")
@@ -58,8 +58,8 @@ def metric_against_dim(
         dots, across = (0, (1, 2)), (dims[0], dims[-1])
         axes.plot(across, (level, level), color=palette.others[0], linestyle=dots, linewidth=1.6, label=lexical.model)
         ends.append((lexical.model, level, palette.others[0]))
-    _name_lines(axes, dims[-1], [*ends, ("tuned", values[-1], palette.tuned)] if ends else [])
-    axes.plot(dims, values, color=palette.tuned, linewidth=2.4, marker="o", markersize=6.5, label="tuned")
+    _name_lines(axes, dims[-1], [*ends, (own, values[-1], palette.tuned)] if ends else [])
+    axes.plot(dims, values, color=palette.tuned, linewidth=2.4, marker="o", markersize=6.5, label=own)
     _annotate(axes, dims, values, before, palette)
     return figure
 
