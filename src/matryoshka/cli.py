@@ -67,7 +67,7 @@ def main() -> None:
 def _run(name: str, job: Callable[[DictConfig], float]) -> None:
     register_resolvers()
     # argparse reads overrides only in one piece; people put -m anywhere.
-    sys.argv[1:] = sorted(map(_as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
+    sys.argv[1:] = sorted(map(as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job)
     try:
         decorated()
@@ -88,7 +88,7 @@ def _run(name: str, job: Callable[[DictConfig], float]) -> None:
         sys.exit(1)
 
 
-def _as_text(word: str) -> str:
+def as_text(word: str) -> str:
     """A question as Hydra's grammar wants a text, in quotes; the shell has taken the user's own away."""
     key, _, text = word.partition("=")
     if key != "ask" or text[:1] in ("'", '"') or text in ("", "null"):

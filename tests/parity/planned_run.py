@@ -21,7 +21,7 @@ from matryoshka.datamodule import PairsModule
 from matryoshka.plan import AcrossEpochs
 from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.tasks import train
-from matryoshka.tasks.trainer import fit, make_trainer
+from matryoshka.tasks.trainer import fit, make_module, make_trainer, training_plan
 from tests.composing import composed
 from tests.parity.transformers_plan import Notes
 from tests.tiny import tiny_encoder
@@ -89,10 +89,10 @@ def planned_run(sizes: Sizes, across_epochs: AcrossEpochs, folder: Path, measure
     config = {**train.OPTIONAL, **card_recipe(sizes, across_epochs)}
     selected = instantiate(config["evaluator"], _convert_="all").selected(config["dims"])
     data = PairsModule(short_pairs(sizes.rows), instantiate(config["sampler"], _partial_=True))
-    plan = train._plan(config, data)
+    plan = training_plan(config, data)
     trainer, log, checkpoint = make_trainer(config, folder, plan, selected, measure)
     encoder = tiny_encoder(width=4, layers=1)
-    module = train._module({**config, "dims": [encoder.width]}, encoder, plan)
+    module = make_module({**config, "dims": [encoder.width]}, encoder, plan)
     module.loss.register_forward_hook(lambda _, __, loss: run.of_loss(loss.total))
     make = module.make_optimizer
 
