@@ -82,21 +82,25 @@ def compare(parity: Parity, against: str, ours: PlannedRun, theirs: Mapping[str,
     parity.equal(LOG, against, ours.log, [tuple(row) for row in theirs["log"]])
 
 
+@pytest.mark.slow
 def test_the_cards_updates(parity: Parity, card_run: PlannedRun) -> None:
     compare_updates(
         parity, FORMULA, card_run, {"windows": [16] * 190, "scales": [1 / 16] * 3040, "rates": card_rates()}
     )
 
 
+@pytest.mark.slow
 def test_the_cards_log(parity: Parity, card_run: PlannedRun) -> None:
     parity.equal(LOG, PUBLISHED, card_run.log, log_of(card_log()))
 
 
+@pytest.mark.slow
 def test_the_cards_checkpoint_is_kept(parity: Parity, card_run: PlannedRun) -> None:
     kept = "update whose weights are kept, given the card's evaluations"
     parity.equal(kept, PUBLISHED, [card_run.saved_step], [SAVED_STEP])
 
 
+@pytest.mark.slow
 def test_the_card_that_we_write_has_the_cards_log(parity: Parity, card_run: PlannedRun) -> None:
     result = EvaluationResult("tiny", "letters", 1, 1, 768, {dim: {"map@100": 0.5} for dim in CARD_DIMS})
     whole = record(base=result, tuned=result, selected="map@100/dim_128", updates=190)

@@ -77,6 +77,7 @@ def compare(parity: Parity, encoder: Encoder, pairs: Dataset, recipe: Recipe, fo
     return len(loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RECIPES)
 def test_training(parity: Parity, tmp_path: Path, run: str) -> None:
     encoder = tiny_encoder(prompts=PROMPTS)

@@ -38,7 +38,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str, task: str = "train") -> in
     GlobalHydra.instance().clear()
     data = ["data=pairs", "data.train=train.jsonl", "data.evaluation=evaluation.jsonl"]
     model = ["encoder=pretrained", "encoder.model=tiny", "pooling=saved", "dims=[32,16]"] if task == "train" else []
-    small = ["batch_size=4", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"] if task == "train" else []
+    small = ["batch_size=4", "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "trainer.precision=32-true"]
+    small = small if task == "train" else ["precision=fp32"]
     given = {word.split("=")[0] for word in words}
     defaults = [word for word in (*data, *model, *small) if word.split("=")[0] not in given]
     monkeypatch.setattr(sys, "argv", [f"{task}.py", *words, *defaults])
