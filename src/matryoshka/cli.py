@@ -134,7 +134,10 @@ def _job(config: DictConfig, check: Check, task_name: str) -> float:
         plain = checked(config, check)
         log.info("results go to %s", folder)  # at once: loading what follows takes seconds
         task: Task = getattr(import_module(f"matryoshka.tasks.{task_name}"), task_name)
-        return task(plain, folder)
+        value = task(plain, folder)
+        if alone:
+            _remove_if_unused(folder)  # as after a question, whose answer is only shown
+        return value
     except KeyboardInterrupt:
         _exit(130, f"interrupted; what was written until then is in {folder}")
     except UserError as error:
@@ -151,7 +154,7 @@ def _job(config: DictConfig, check: Check, task_name: str) -> float:
 
 
 def _remove_if_unused(folder: Path) -> None:
-    """A run that never started leaves no folder behind: nothing is in it but what Hydra wrote."""
+    """A run that wrote nothing leaves no folder behind: nothing is in it but what Hydra wrote."""
     if folder.is_dir() and all(item.name == ".hydra" or item.suffix == ".log" for item in folder.iterdir()):
         shutil.rmtree(folder)
         if not any(folder.parent.iterdir()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.retrieval.evaluation import Evaluator
@@ -42,16 +43,21 @@ def planted(
         dict(zip(document_ids, texts, strict=True)),
         relevant,
     )
-    hits = {}
+    whole = {}
     for dim in dims:
         level_QN = torch.randint(levels, (queries, documents), generator=generator)
         for row, found in enumerate(answers):
             level_QN[row, found[: 1 + row % 5]] += levels * dim // (2 * max(dims))
         similarity_QN = 2 * level_QN.clamp(max=levels - 1) / (levels - 1) - 1
         similarity_QN, order_QN = similarity_QN.sort(dim=1, descending=True, stable=True)
-        hits[dim] = Hits(order_QN[:, : depth + copies], similarity_QN[:, : depth + copies])
+        whole[dim] = Hits(order_QN, similarity_QN)
     judged = Copies(Judgements(data, query_ids, document_ids), torch.arange(documents))
     metrics = {name: metric for name, metric in Evaluator(map_at=[depth]).metrics.items() if metric.k <= depth}
-    rankings = measure("planted", judged, hits, metrics).rankings
+
+    def search(rows_M: Tensor, dim: int, k: int) -> Hits:
+        return Hits(whole[dim].documents_Qk[rows_M, :k], whole[dim].similarities_Qk[rows_M, :k])
+
+    hits = {dim: search(torch.arange(queries), dim, depth + copies) for dim in dims}
+    rankings = measure("planted", judged, hits, search, metrics).rankings
     assert rankings is not None
     return rankings

@@ -193,13 +193,35 @@ def test_the_front_by_comparing_all_with_all(measured: Deployment) -> None:
 
 
 def test_advice_is_the_smallest_that_keeps_enough() -> None:
-    assert SOME.advice() == "256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes"
-    assert SOME.advice(keep=0.985) == "768 x int8: 98.8% of the full nDCG@10 at 1/4 of the bytes"
-    assert SOME.advice(keep=0.8) == "256 x binary: 87.5% of the full nDCG@10 at 1/96 of the bytes"
-    assert SOME.advice(keep=0.99) == "768 x float32: nothing smaller keeps 99% of the full nDCG@10"
+    assert SOME.advice() == "256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes (chosen on these queries)"
+    assert (
+        SOME.advice(keep=0.985) == "768 x int8: 98.8% of the full nDCG@10 at 1/4 of the bytes (chosen on these queries)"
+    )
+    assert (
+        SOME.advice(keep=0.8)
+        == "256 x binary: 87.5% of the full nDCG@10 at 1/96 of the bytes (chosen on these queries)"
+    )
+    assert (
+        SOME.advice(keep=0.99)
+        == "768 x float32: nothing smaller keeps 99% of the full nDCG@10 (chosen on these queries)"
+    )
     odd = replace(SOME, options=(SOME.full, option(512, "float32", 2048, 0.8)))
-    assert odd.advice() == "512 x float32: 100.0% of the full nDCG@10 at 67% of the bytes"
+    assert odd.advice() == "512 x float32: 100.0% of the full nDCG@10 at 67% of the bytes (chosen on these queries)"
 
 
-def test_json_and_back() -> None:
-    assert Deployment.from_dict(json.loads(json.dumps(SOME.as_dict()))) == SOME
+def test_what_other_queries_chose_has_the_value_of_these() -> None:
+    dev = replace(SOME, options=(SOME.full, *(replace(o, retention=0.9) for o in SOME.options[1:])))
+    assert SOME.chosen_by(dev, keep=0.85).advised() == SOME.option(256, "binary")
+    says = "256 x binary: 87.5% of the full nDCG@10 at 1/96 of the bytes (chosen on the dev queries)"
+    assert SOME.chosen_by(dev, keep=0.85).advice() == says
+    none = SOME.chosen_by(dev)
+    assert none.advised() == SOME.full
+    assert none.advice() == "768 x float32: nothing smaller keeps 98% of the full nDCG@10 (chosen on the dev queries)"
+    with pytest.raises(KeyError, match="64 x binary"):
+        SOME.chosen_by(replace(SOME, options=(*SOME.options, option(64, "binary", 8, 0.79))))
+
+
+@pytest.mark.parametrize("chosen", [None, (256, "int8")])
+def test_json_and_back(chosen: tuple[int, str] | None) -> None:
+    some = replace(SOME, chosen=chosen)
+    assert Deployment.from_dict(json.loads(json.dumps(some.as_dict()))) == some

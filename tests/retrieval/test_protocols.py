@@ -8,13 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from matryoshka.data.copies import normalised
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.judgements import Judgements
-from matryoshka.retrieval.measurement import depth, measure
+from matryoshka.retrieval.measurement import MeasuredBy, asked_for, depth, measure
 from matryoshka.retrieval.protocols import Copies
+from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.retrieval.search import Hits
 from matryoshka.retrieval.ties import EXPECTED
 
@@ -38,8 +40,18 @@ def searched(data: RetrievalSet, seed: int) -> tuple[Copies, Hits]:
     generator = torch.Generator().manual_seed(seed)
     similarities = torch.randint(0, 5, (len(data.queries), len(units)), generator=generator).float() / 4
     top, order = similarities.sort(dim=1, descending=True, stable=True)
-    k = min(copies.depth(depth(METRICS)), len(units))
-    return copies, Hits(order[:, :k], top[:, :k])
+    whole = Hits(order, top)
+    return copies, whole
+
+
+def measured(copies: Copies, whole: Hits, metrics: MeasuredBy = METRICS) -> EvaluationResult:
+    """Of a whole search what is asked for, and more of it where that is asked."""
+
+    def again(rows: Tensor, dim: int, k: int) -> Hits:
+        return Hits(whole.documents_Qk[rows, :k], whole.similarities_Qk[rows, :k])
+
+    k = asked_for(copies, metrics)
+    return measure("random", copies, {8: Hits(whole.documents_Qk[:, :k], whole.similarities_Qk[:, :k])}, again, metrics)
 
 
 def by_loop(copies: Copies, hits: Hits, query: int, *, merged: bool) -> tuple[list[str], list[bool], int]:
@@ -70,7 +82,7 @@ def test_a_protocol_is_what_ranking_document_by_document_gives(merged: bool, see
     copies, hits = searched(random_set(seed), seed)
     k = depth(METRICS)
 
-    result = measure("random", copies, {8: hits}, METRICS)
+    result = measured(copies, hits)
     assert result.rankings is not None
     ranking = (result.rankings.merged if merged else result.rankings.as_is)[8]
     for query in range(len(copies.judgements.query_ids)):
@@ -89,7 +101,7 @@ def test_a_protocol_is_what_ranking_document_by_document_gives(merged: bool, see
 @settings(max_examples=20, deadline=None)
 def test_there_are_enough_merged_documents(seed: int) -> None:
     copies, hits = searched(random_set(seed, documents=30), seed)
-    result = measure("random", copies, {8: hits}, METRICS)
+    result = measured(copies, hits)
     assert result.rankings is not None
 
     distinct = len({normalised(text) for text in copies.judgements.data.corpus.values()})
@@ -111,7 +123,7 @@ def test_a_perfect_retriever_on_data_like_the_cards_by_hand() -> None:
     right = torch.tensor([[int(query[1])] for query in data.queries])
     hits = Hits(right, torch.ones(len(data.queries), 1))
 
-    result = measure("perfect", copies, {8: hits}, Evaluator().metrics)
+    result = measured(copies, hits, Evaluator().metrics)
 
     by_hand = {"accuracy@1": 0.1, "accuracy@3": 0.3, "accuracy@10": 1.0, "recall@5": 0.5, "precision@1": 0.1}
     by_hand |= {"mrr@10": sum(1 / rank for rank in range(1, 11)) / 10, "map@100": 0.2928968253968254}
@@ -142,8 +154,43 @@ def test_no_text_beyond_the_cut_merges_what_differs() -> None:
     data = RetrievalSet("cut", {"q": "q"}, {"a": "gleich bis hier a", "b": "gleich bis hier b"}, {"q": frozenset("b")})
     copies = Copies(Judgements(data, ["q"], ["a", "b"]), torch.tensor([0, 0]))
 
-    result = measure("cut", copies, {8: Hits(torch.tensor([[0]]), torch.ones(1, 1))}, METRICS)
+    result = measured(copies, Hits(torch.tensor([[0]]), torch.ones(1, 1)))
 
     assert result.copies == 0
     assert result.merged[8]["accuracy@1"] == 0.0
     assert result.expected[8]["accuracy@1"] == 0.5
+
+
+@pytest.mark.parametrize("merged_too", [False, True])
+def test_parts_of_the_queries_may_find_different_numbers_of_documents(merged_too: bool) -> None:
+    """513 queries are measured in two parts; the last, alone in the second, finds nothing or one document."""
+    corpus = {f"d{i:03d}": f"text {i // (2 if merged_too else 1)}" for i in range(40)}
+    queries = {f"q{i:03d}": str(i) for i in range(513)}
+    data = RetrievalSet("parts", queries, corpus, {query: frozenset(["d003"]) for query in queries})
+    ids = sorted(corpus)
+    units = list(dict.fromkeys(corpus[document] for document in ids))
+    copies = Copies(Judgements(data, list(queries), ids), torch.tensor([units.index(corpus[d]) for d in ids]))
+    found = torch.arange(20).expand(513, 20).clone()
+    similarities = (1 - found / 20).clone()
+    found[512], similarities[512] = -1, -torch.inf
+    for most in (0, 1):  # nothing is found by the last query, then one document
+        found[512, :most], similarities[512, :most] = 1, 0.5
+        result = measured(copies, Hits(found, similarities))
+        assert result.rankings is not None
+        assert len(result.rankings.as_is[8].documents_Qk) == 513
+    none = Hits(torch.full((513, 20), -1), torch.full((513, 20), -torch.inf))
+    assert set(measured(copies, none).expected[8].values()) == {0.0}
+
+
+def test_ties_beyond_the_hits_count_by_hand() -> None:
+    """Fifty documents are equally similar, one of them right: the metrics look at five."""
+    corpus = {f"d{i:02d}": f"text {i}" for i in range(50)}
+    data = RetrievalSet("ties", {"a": "a", "b": "b"}, corpus, {"a": frozenset(["d00"]), "b": frozenset(["d49"])})
+    copies = Copies(Judgements(data, ["a", "b"], sorted(corpus)), torch.arange(50))
+
+    result = measured(copies, Hits(torch.arange(50).expand(2, 50), torch.ones(2, 50)))
+
+    assert result.metrics[8]["accuracy@1"] == 0.5  # by the order of ids
+    assert result.expected[8]["accuracy@1"] == pytest.approx(1 / 50)
+    assert result.expected[8]["mrr@4"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 50)
+    assert result.expected[8]["recall@3"] == pytest.approx(3 / 50)

@@ -168,7 +168,7 @@ def test_a_question_is_answered_at_every_dim(
 
     assert "Wie füge ich eine Seitenzahl ein?" in told
     assert "32" in told and "16" in told
-    assert not (workplace / "asked/results.json").exists()
+    assert not (workplace / "asked").exists()
 
 
 def test_a_failing_job_is_named_and_the_others_finish(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def answers(
     hits = search(question_QD, documents_UD, dims, copies.depth(k))
     best = {}
     for dim in sorted(dims, reverse=True):
-        merged = copies.merge(copies.spread(hits[dim]), k)
+        merged = copies.merge(copies.spread(hits[dim], k), k)
         found = zip(merged.documents_Qk[0].tolist(), merged.similarities_Qk[0].tolist(), strict=True)
         best[dim] = tuple(_passage(texts, row, similarity) for row, similarity in found if row >= 0)
     return Answers(question, best)

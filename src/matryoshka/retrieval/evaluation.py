@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from torch import Tensor
+
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import token_progress
 from matryoshka.retrieval.embeddings import Store, embed
-from matryoshka.retrieval.measurement import depth, measure
+from matryoshka.retrieval.measurement import asked_for, measure
 from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
 from matryoshka.retrieval.metrics import Precision as PrecisionAt
 from matryoshka.retrieval.protocols import Copies
 from matryoshka.retrieval.result import EvaluationResult
-from matryoshka.retrieval.search import search
+from matryoshka.retrieval.search import Hits, search
 from matryoshka.retrieval.tokenized_set import TokenizedSet
 
 
@@ -87,8 +89,13 @@ class Evaluator:
             )
         start = time.perf_counter()
         copies = Copies(texts.judgements, texts.documents_N)
-        hits = search(queries_ND[texts.queries_Q], documents_UD, dims, copies.depth(depth(self.metrics)))
-        result = measure(encoder.name, copies, hits, self.metrics)
+        queries_QD = queries_ND[texts.queries_Q]
+
+        def again(rows_M: Tensor, dim: int, k: int) -> Hits:
+            return search(queries_QD[rows_M], documents_UD, [dim], k)[dim]
+
+        hits = search(queries_QD, documents_UD, dims, asked_for(copies, self.metrics))
+        result = measure(encoder.name, copies, hits, again, self.metrics)
         return replace(
             result,
             width=encoder.width,

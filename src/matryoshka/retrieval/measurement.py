@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,13 +23,26 @@ from matryoshka.retrieval.ties import EXPECTED, TiedRanks
 from matryoshka.retrieval.uncertainty import bootstrap_intervals
 
 QUERY_CHUNK = 512  # queries whose hits are spread over all copies at once
+TIES = 10_000  # texts a query at most that are searched for those as similar as the last hit
 MeasuredBy = Mapping[str, RankedMetric]
 
 
-def measure(model: str, copies: Copies, hits: Mapping[int, Hits], metrics: MeasuredBy) -> EvaluationResult:
-    """Every metric of hits by dim: of each query the first `copies.depth(k)` texts, k the deepest metric's."""
+class Search(Protocol):
+    """Asks a retriever again."""
+
+    def __call__(self, rows_M: Tensor, dim: int, k: int) -> Hits:
+        """The k best texts at the dim for the queries of these rows."""
+
+
+def measure(
+    model: str, copies: Copies, hits: Mapping[int, Hits], search: Search, metrics: MeasuredBy
+) -> EvaluationResult:
+    """Every metric of what a retriever found, dim -> hits: of each query the first `asked_for(copies, metrics)` texts.
+
+    search: (rows of queries, dim, k) -> their k best texts; for queries whose last hit is tied with what follows.
+    """
     judgements = copies.judgements
-    found = {dim: _rank(copies, hits[dim], metrics) for dim in hits}
+    found = {dim: _rank(copies, hits[dim], partial(search, dim=dim), metrics) for dim in hits}
     as_is, merged = {dim: of.as_is for dim, of in found.items()}, {dim: of.merged for dim, of in found.items()}
     total_Q, merged_total_Q = (judgements.total_Q(merged=merging) for merging in (False, True))
     perfect = _means_of([_expected(judgements.perfect(depth(metrics)), total_Q, metrics)])
@@ -76,14 +91,19 @@ class _Found:
     expected: dict[str, float]
 
 
-def _rank(copies: Copies, hits: Hits, metrics: MeasuredBy) -> _Found:
+def asked_for(copies: Copies, metrics: MeasuredBy) -> int:
+    """How many texts are to be found: one more than is needed tells whether the last needed one is tied."""
+    return copies.depth(depth(metrics)) + 1
+
+
+def _rank(copies: Copies, hits: Hits, search: Callable[..., Hits], metrics: MeasuredBy) -> _Found:
     judgements, k = copies.judgements, min(depth(metrics), len(copies.unit_of_N))
     as_is, merged, expected = [], [], []
     for queries_Q in torch.arange(len(hits.documents_Qk)).split(QUERY_CHUNK):
-        spread = copies.spread(Hits(hits.documents_Qk[queries_Q], hits.similarities_Qk[queries_Q]))
-        relevant_QK = judgements.relevant(spread.documents_Qk, queries_Q, merged=False)
-        total_Q = judgements.total_Q(merged=False)[queries_Q]
-        expected.append(_expected(TiedRanks.of(spread.similarities_Qk, relevant_QK), total_Q, metrics))
+        found = Hits(hits.documents_Qk[queries_Q], hits.similarities_Qk[queries_Q])
+        spread = copies.spread(found, k)
+        ranks = _tied_ranks(copies, found, spread, queries_Q, k, search)
+        expected.append(_expected(ranks, judgements.total_Q(merged=False)[queries_Q], metrics))
         as_is.append(Hits(spread.documents_Qk[:, :k], spread.similarities_Qk[:, :k]))
         merged.append(copies.merge(spread, k))
     return _Found(
@@ -91,6 +111,23 @@ def _rank(copies: Copies, hits: Hits, metrics: MeasuredBy) -> _Found:
         _ranking(_whole(merged), judgements, metrics, merged=True),
         _means_of(expected),
     )
+
+
+def _tied_ranks(
+    copies: Copies, found: Hits, spread: Hits, queries_Q: Tensor, k: int, search: Callable[..., Hits]
+) -> TiedRanks:
+    """The groups of equally similar documents at the first k ranks, whole even where they reach beyond the hits."""
+
+    def ranks_of(documents: Hits, queries: Tensor) -> TiedRanks:
+        relevant_QK = copies.judgements.relevant(documents.documents_Qk, queries, merged=False)
+        return TiedRanks.of(documents.similarities_Qk, relevant_QK).first(k)
+
+    ranks, last_Q = ranks_of(spread, queries_Q), found.similarities_Qk[:, -1]
+    cut_M = (torch.isfinite(last_Q) & (spread.similarities_Qk[:, k - 1] == last_Q)).nonzero()[:, 0]
+    if len(cut_M) and found.documents_Qk.shape[1] < copies.units:
+        more = copies.spread(search(queries_Q[cut_M], k=min(TIES, copies.units)), k)
+        ranks = ranks.with_rows(cut_M, ranks_of(more, queries_Q[cut_M]))
+    return ranks
 
 
 def _whole(parts: list[Hits]) -> Hits:

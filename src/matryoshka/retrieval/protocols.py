@@ -19,6 +19,11 @@ class Copies:
     judgements: Judgements
     unit_of_N: Tensor
 
+    @property
+    def units(self) -> int:
+        """How many texts are searched."""
+        return int(self.unit_of_N.max()) + 1
+
     @cached_property
     def one_to_one(self) -> bool:
         """Whether nothing has to be spread out or merged: every text is one document, and none is a copy."""
@@ -30,9 +35,12 @@ class Copies:
         texts_G = pairs[0].unique(return_counts=True)[1].sort(descending=True).values
         return int(texts_G[: k - 1].sum()) + 1
 
-    def spread(self, hits: Hits) -> Hits:
-        """All documents of the texts found, by similarity descending, then by row; -1 and -inf behind the last."""
-        if self.one_to_one:
+    def spread(self, hits: Hits, k: int) -> Hits:
+        """All documents of the texts found, by similarity descending, then by row; -1 and -inf behind the last.
+
+        At least k places, found or not, so that parts of the queries can be put together.
+        """
+        if self.one_to_one and hits.documents_Qk.shape[1] >= k:
             return hits
         order_N = self.unit_of_N.argsort(stable=True)
         count_U = self.unit_of_N.bincount()
@@ -44,7 +52,7 @@ class Copies:
         place_P = torch.arange(len(line_P)) - start_P
         document_P = order_N[offset_U[hits.documents_Qk.flatten()].repeat_interleave(count_Qk.flatten()) + place_P]
         column_P = torch.arange(len(line_P)) - (count_Qk.sum(1).cumsum(0) - count_Qk.sum(1))[line_P]
-        shape = (len(count_Qk), int(count_Qk.sum(1).max()))
+        shape = (len(count_Qk), max(k, int(count_Qk.sum(1).max())))
         documents_QK = torch.full(shape, -1)
         similarities_QK = torch.full(shape, -torch.inf, dtype=hits.similarities_Qk.dtype)
         documents_QK[line_P, column_P] = document_P

@@ -63,6 +63,18 @@ class TiedRanks:
             before_QG.gather(1, group_QK),
         )
 
+    def first(self, k: int) -> TiedRanks:
+        """The first k ranks."""
+        return TiedRanks(*(x_QK[:, :k] for x_QK in self._all))
+
+    def with_rows(self, rows_M: Tensor, other: TiedRanks) -> TiedRanks:
+        """The same with the rows of M queries from another, of as many ranks."""
+        return TiedRanks(*(x_QK.index_copy(0, rows_M, y_MK) for x_QK, y_MK in zip(self._all, other._all, strict=True)))
+
+    @property
+    def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.size_QK, self.relevant_QK, self.place_QK, self.before_QK
+
     def chance(self, k: int) -> Tensor:
         """The chance that the document at each of the first k ranks answers the query, (Q, k)."""
         return (self.relevant_QK / self.size_QK)[:, :k]

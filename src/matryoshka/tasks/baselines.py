@@ -13,9 +13,10 @@ from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.judgements import Judgements
-from matryoshka.retrieval.measurement import depth, measure
+from matryoshka.retrieval.measurement import asked_for, measure
 from matryoshka.retrieval.protocols import Copies
 from matryoshka.retrieval.result import NO_DIM, EvaluationResult
+from matryoshka.retrieval.search import Hits
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import tokenized_set
 
@@ -45,5 +46,10 @@ def measure_bm25(bm25: Any, judgements: Judgements, evaluator: Evaluator) -> Eva
     row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     copies = Copies(judgements, torch.tensor([row_of[text] for text in texts]))
     queries = [data.queries[query] for query in judgements.query_ids]
-    hits = bm25.search(queries, list(row_of), copies.depth(depth(evaluator.metrics)))
-    return measure("BM25", copies, {NO_DIM: hits}, evaluator.metrics)
+
+    def again(rows_M: torch.Tensor, dim: int, k: int) -> Hits:
+        found: Hits = bm25.search([queries[row] for row in rows_M], list(row_of), k)
+        return found
+
+    hits = bm25.search(queries, list(row_of), asked_for(copies, evaluator.metrics))
+    return measure("BM25", copies, {NO_DIM: hits}, again, evaluator.metrics)
