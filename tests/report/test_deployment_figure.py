@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from itertools import combinations
 
 import jinja2
@@ -67,11 +68,25 @@ def test_lines_are_the_fronts(figure: Figure) -> None:
 
 def test_the_title_is_the_advice_and_its_point_is_marked(figure: Figure) -> None:
     shown = [text.get_text() for text in figure.texts]
-    assert shown == [DEPLOYMENT.advice(), "500 queries over 938 documents; int8 calibrated on 2,742 others"]
+    data = "measured on 500 queries over 938 documents, chosen on these queries; int8 calibrated on 2,742 others"
+    assert shown == [DEPLOYMENT.saving(), data]
     (ring,) = [item for item in figure.axes[0].lines if item.get_gid() == "advised"]
     best = DEPLOYMENT.advised()
     assert (ring.get_xdata(), ring.get_ydata()) == ([best.bytes_per_vector], [best.value])
     assert best.name in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_what_the_dev_queries_chose_is_ringed_and_named() -> None:
+    chosen = replace(DEPLOYMENT, chosen=(512, "float16"), queries=1000, documents=1_000_000, calibration=10_000)
+    figure = metric_against_bytes(chosen)
+    figure.draw_without_rendering()
+    assert (figure.texts[0].get_text(), chosen.chosen_on) == (chosen.saving(), "chosen on the dev queries")
+    assert all(text.get_window_extent().x1 < figure.canvas.get_width_height()[0] for text in figure.texts)
+    (ring,) = [item for item in figure.axes[0].lines if item.get_gid() == "advised"]
+    assert ring.get_xdata() == [1024]
+    assert f"<mark>{chosen.advised().value:.4f}" in section(chosen)
+    assert chosen.advice() in html.unescape(section(chosen))
+    assert "1,000 queries over 1,000,000 documents, chosen on the dev queries\n" in rendered(chosen)
 
 
 @pytest.mark.parametrize("values", [(0.592, 0.584, 0.581, 0.553, 0.526), (0.8,) * 5, (0.8, 0.6, 0.4, 0.2, 0.1), (0.5,)])
@@ -114,7 +129,8 @@ def test_the_table_has_every_value_in_80_columns() -> None:
     for option in DEPLOYMENT.options:
         value = f"{option.value:.3f}".removeprefix("0")
         assert re.search(rf"{value} +{option.retention:.1%} +{option.bytes_per_vector}\b", shown), option.name
-    assert DEPLOYMENT.advice() in shown
+    assert DEPLOYMENT.saving() in shown
+    assert "measured on 500 queries over 938 documents, chosen on these queries" in shown
     assert "first 40 hits" in shown
 
 

@@ -216,7 +216,9 @@ def test_what_other_queries_chose_has_the_value_of_these() -> None:
     assert SOME.chosen_by(dev, keep=0.85).advice() == says
     none = SOME.chosen_by(dev)
     assert none.advised() == SOME.full
-    assert none.advice() == "768 x float32: nothing smaller keeps 98% of the full nDCG@10 (chosen on the dev queries)"
+    assert (
+        none.advice() == "768 x float32: nothing smaller keeps 98% of the full dev nDCG@10 (chosen on the dev queries)"
+    )
     with pytest.raises(KeyError, match="64 x binary"):
         SOME.chosen_by(replace(SOME, options=(*SOME.options, option(64, "binary", 8, 0.79))))
 

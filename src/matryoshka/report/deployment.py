@@ -12,7 +12,7 @@ from matryoshka.retrieval.deployment import Deployment, DeploymentOption
 
 
 def show_deployment(deployment: Deployment, keep: float = 0.98) -> None:
-    """The plain options, a row a dim, the rescored ones in grey below, and the advice in a line."""
+    """The plain options, a row a dim, the rescored ones in grey below, the advice and what it rests on."""
     for block in blocks(deployment, keep):
         console.print(block)
 
@@ -23,7 +23,8 @@ def blocks(deployment: Deployment, keep: float = 0.98) -> list[RenderableType]:
     return [
         _table(deployment, f"{deployment.metric_name}, its share of the full one, bytes per vector", False, keep),
         _table(deployment, hits, True, keep),
-        Text.assemble(("  deploy  ", "bold"), deployment.advice(keep)),
+        Text.assemble(("  deploy  ", "bold"), deployment.saving(keep)),
+        Text(f"  {deployment.basis}", style="dim"),
     ]
 
 

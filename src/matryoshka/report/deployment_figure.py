@@ -37,7 +37,7 @@ def metric_against_bytes(deployment: Deployment, keep: float = 0.98, note: str =
     palette = DARK if dark else LIGHT
     figure = Figure(figsize=(8.6, 5.6), facecolor=palette.paper)
     FigureCanvasAgg(figure)
-    top = _headings(figure, deployment, deployment.advice(keep), note, palette)
+    top = _headings(figure, deployment, deployment.saving(keep), note, palette)
     axes = figure.add_axes((LEFT, BOTTOM, WIDTH, top - BOTTOM))
     _style(axes, deployment, palette)
     _fronts(axes, deployment, palette)
@@ -61,8 +61,7 @@ def _place(option: DeploymentOption) -> tuple[float, float]:
 def _headings(figure: Figure, deployment: Deployment, title: str, note: str, palette: Palette) -> float:
     """Title, data, note and what the marks mean; returns where the axes may end."""
     lines = [
-        f"{deployment.queries:,} queries over {deployment.documents:,} documents; "
-        f"int8 calibrated on {deployment.calibration:,} others",
+        f"{deployment.basis}; int8 calibrated on {deployment.calibration:,} others",
         *textwrap.wrap(note, 100),
     ]
     figure.text(0.025, 0.94, title, fontsize=14.5, fontweight="bold", color=palette.ink, parse_math=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class Deployment:
     """All options of one model on one retrieval set, by dim and precision, the largest first, plain before rescored.
 
     calibration: texts that the ranges of int8 come from. rescored_hits: how many are put in the order of the full
-    vectors.
+    vectors. chosen: dim and precision of the plain option that the dev queries chose; None if these queries choose.
     """
 
     metric: str
@@ -60,6 +60,7 @@ class Deployment:
     queries: int
     documents: int
     rescored_hits: int
+    chosen: tuple[int, str] | None = None
 
     @property
     def dims(self) -> list[int]:
@@ -96,16 +97,42 @@ class Deployment:
         kept = [option for option in some if not any(other.beats(option) for other in some)]
         return sorted(kept, key=lambda option: option.bytes_per_vector)
 
+    def chosen_by(self, dev: Deployment, keep: float = 0.98) -> Deployment:
+        """The same with the option that `dev` advises: the best of many is worth less on queries that did not pick it.
+
+        Raises KeyError if that option was not measured here.
+        """
+        best = dev.advised(keep)
+        self.option(best.dim, best.precision)
+        return replace(self, chosen=(best.dim, best.precision))
+
     def advised(self, keep: float = 0.98) -> DeploymentOption:
-        """The plain option of fewest bytes that keeps `keep` of the full value; the full one if no other does."""
+        """The chosen option; else the plain one of fewest bytes that keeps `keep` of the full value, or the full."""
+        if self.chosen:
+            return self.option(*self.chosen)
         good = [option for option in self.options if not option.rescored and option.retention >= keep]
         return min(good, key=lambda option: (option.bytes_per_vector, -option.value), default=self.full)
 
+    @property
+    def chosen_on(self) -> str:
+        """Whose value chose the advised option."""
+        return f"chosen on {'the dev' if self.chosen else 'these'} queries"
+
+    @property
+    def basis(self) -> str:
+        """What the advice rests on."""
+        return f"measured on {self.queries:,} queries over {self.documents:,} documents, {self.chosen_on}"
+
     def advice(self, keep: float = 0.98) -> str:
-        """`advised` as a sentence: "256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes"."""
+        """`saving`, and who chose: "256 x int8: 98.1% of the full ... at 1/12 of the bytes (chosen on ... queries)"."""
+        return f"{self.saving(keep)} ({self.chosen_on})"
+
+    def saving(self, keep: float = 0.98) -> str:
+        """What `advised` is worth on these queries: "256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes"."""
         best, full = self.advised(keep), self.full
         if best == full:
-            return f"{full.name}: nothing smaller keeps {keep:.0%} of the full {self.metric_name}"
+            whose = "dev " if self.chosen else ""
+            return f"{full.name}: nothing smaller keeps {keep:.0%} of the full {whose}{self.metric_name}"
         times, rest = divmod(full.bytes_per_vector, best.bytes_per_vector)
         share = f"{best.bytes_per_vector / full.bytes_per_vector:.0%}" if rest else f"1/{times}"
         return f"{best.name}: {best.retention:.1%} of the full {self.metric_name} at {share} of the bytes"
@@ -117,7 +144,9 @@ class Deployment:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Deployment:
         """The deployment of which as_dict gave this."""
-        return cls(**{**plain, "options": tuple(DeploymentOption(**option) for option in plain["options"])})
+        options = tuple(DeploymentOption(**option) for option in plain["options"])
+        chosen = plain.get("chosen")
+        return cls(**{**plain, "options": options, "chosen": tuple(chosen) if chosen else None})
 
 
 @torch.inference_mode()
