@@ -295,8 +295,13 @@ def test_a_right_command_reaches_the_task_with_its_values_and_a_folder(
     shell: Shell, task: Callable[[Task], None], tmp_path: Path
 ) -> None:
     seen: list[tuple[Mapping[str, Any], Path]] = []
-    task(lambda config, folder: seen.append((config, folder)) or 0.5)  # type: ignore[func-returns-value]
 
+    def remember(config: Mapping[str, Any], folder: Path) -> float:
+        seen.append((config, folder))
+        (folder / "config.yaml").touch()
+        return 0.5
+
+    task(remember)
     outcome = shell("dims=[64,32]", "optimizer.lr=1e-4")
 
     assert outcome.code == 0

@@ -7,13 +7,12 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from matryoshka.errors import UserError
-from matryoshka.report.comparison import comparison_html, show_comparison, write_comparison
+from matryoshka.report.comparison import show_comparison, write_comparison
 from matryoshka.report.terminal import console
 from matryoshka.retrieval.comparison import ChangedQuery, Comparison, DimComparison
 from matryoshka.tasks.compare import compare
@@ -66,48 +65,11 @@ def test_json_is_all_of_it(tmp_path: Path) -> None:
     assert written == json.loads(json.dumps(COMPARISON.as_dict(), allow_nan=False))
 
 
-class Rows(HTMLParser):
-    """The tags that are open at the end, and the cells of every row."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.rows: list[list[str]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-
-def test_html_escapes_texts_and_has_the_same_cells() -> None:
-    page = comparison_html(COMPARISON)
-    parsed = Rows(page)
-
-    assert parsed.open == []
-    assert parsed.rows[1] == ["64", "0.5000", "0.4500", "-0.0500 (-0.0800 to -0.0200)", "0.0020", "3 / 9 / 12", "worse"]
-    assert len(parsed.rows) == 5
-    assert parsed.rows[4][:3] == ["1.000 → 0.000", "1 → none", LOST.text]
-    assert "one &amp; only" in page
-    assert "&lt;b&gt;viel" in page
-    assert "style" not in page
-
-
 def test_nothing_changed_is_no_heading(capsys: pytest.CaptureFixture[str]) -> None:
     same = replace(COMPARISON, dims=(NARROW,))
     show_comparison(same)
 
-    assert "changed most" not in capsys.readouterr().out + comparison_html(same)
+    assert "changed most" not in capsys.readouterr().out
 
 
 def test_the_task_prints_writes_and_returns_the_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
+import jinja2
 import pytest
 from rich.console import Console
 
 from matryoshka.report.failures import (
     failures_block,
     failures_rows,
-    failures_section,
     lost_rows,
     show_failures,
 )
@@ -22,6 +22,13 @@ from tests.retrieval.planted import planted
 
 DIMS = [64, 32, 16]
 NASTY = "[bold]\"><script>alert(1)</script> & 'x'\n" + "Wort " * 100
+
+
+def failures_section(failures: Failures) -> str:
+    """The section as the page includes it."""
+    loader = jinja2.PackageLoader("matryoshka", "report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template("failures_page.html.j2").render(failures=failures)
 
 
 @pytest.fixture(scope="module")

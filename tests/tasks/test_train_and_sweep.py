@@ -171,6 +171,43 @@ def test_a_question_is_answered_at_every_dim(
     assert not (workplace / "asked").exists()
 
 
+def test_a_sweep_over_data_sets_may_only_look_at_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["-m", "task=doctor", "data.train=train.jsonl,evaluation.jsonl", "logger=none", "hydra.sweep.dir=sweep"]
+    assert run(monkeypatch, *words) == 0
+    assert [row["status"] for row in summary(workplace)] == ["done"] * 2
+
+
+def test_a_mistyped_baseline_is_found_before_the_start(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "baselines=[bm52]", "logger=none", "hydra.run.dir=run") == 2
+    assert "baselines[0]: " in capsys.readouterr().err
+    assert not (workplace / "run").exists()
+
+
+def test_a_model_is_measured_without_training_pairs(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (workplace / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    broken = json.dumps({**json.loads(rows[1]), "positive": ""})
+    (workplace / "train.jsonl").write_text("\n".join([rows[0], broken]) + "\n", encoding="utf-8")
+
+    assert run(monkeypatch, "model=tiny", "dims=[16]", "hydra.run.dir=measured", task="evaluate") == 0
+    assert "left out, as int8 is calibrated on training passages: train.jsonl" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert (workplace / "measured/report.html").is_file()
+    assert not (workplace / "measured/deployment.json").exists()
+
+
+def test_an_empty_question_is_a_mistake(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "model=tiny", "dims=[16]", "ask=", "hydra.run.dir=asked", task="evaluate") == 2
+    assert "ask: the question is empty" in capsys.readouterr().err
+    assert not (workplace / "asked").exists()
+
+
 def test_a_failing_job_is_named_and_the_others_finish(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["-m", "dims=[64,16],[32,16]", "logger=none", "export=none", "hydra.sweep.dir=sweep"]
     assert run(monkeypatch, *words) == 1

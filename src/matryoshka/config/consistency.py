@@ -110,11 +110,23 @@ def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
             continue
         for key, message in rooms[group].problems() if hasattr(rooms[group], "problems") else ():
             yield f"{group}.{key}", message
+    if "baselines" not in broken:
+        yield from baseline_problems(config.get("baselines") or [])
     pooling = config.get("pooling") or {}
     if "export" in rooms and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
         yield "export", f"no saved format can describe {pooling['_target_']}; use export=none"
     if "encoder" in rooms and config.get("dims") and not broken & {"pooling", "dims"}:
         yield from width_problems(config["dims"], rooms["encoder"], pooling)
+
+
+def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
+    """Models to compare with that do not exist."""
+    from matryoshka.encoder.pretrained import Pretrained
+
+    for i, name in enumerate(names):
+        if name != "bm25":
+            for _, message in Pretrained(name).problems():
+                yield f"baselines[{i}]", f"{message} (or bm25, the baseline without a model)"
 
 
 def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterator[Problem]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -43,15 +41,6 @@ def write_comparison(folder: Path, comparison: Comparison) -> Path:
     """comparison.json: the Comparison, with all the queries that changed most, at every dim."""
     content = json.dumps(comparison.as_dict(), indent=2, ensure_ascii=False)
     return write_atomically(folder / "comparison.json", f"{content}\n")
-
-
-def comparison_html(comparison: Comparison) -> str:
-    """A section of an HTML page: plain tables, texts escaped, no style of its own."""
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.undefined = jinja2.StrictUndefined
-    environment.globals |= {"cells": _cells, "value": _value, "rank": _rank, "subject": _subject}
-    source = files(__package__).joinpath("comparison_page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(comparison=comparison)
 
 
 def _subject(comparison: Comparison) -> str:

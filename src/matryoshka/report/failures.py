@@ -1,10 +1,7 @@
-"""Where a model fails, made visible: rows for tables, a few lines in the terminal, a section of a page."""
+"""Where a model fails, made visible: rows for tables, a few lines in the terminal."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-
-import jinja2
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -63,11 +60,3 @@ def failures_block(failures: Failures) -> RenderableType:
 def _fall(lost: Lost, failures: Failures) -> str:
     widest, narrowest = failures.dims[0], failures.dims[-1]
     return f"{lost.ranks[widest]} at {widest}, {lost.ranks[narrowest] or 'not found'} at {narrowest}"
-
-
-def failures_section(failures: Failures) -> str:
-    """`<section id="failures">` in HTML, texts escaped, without a style of its own."""
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.undefined = jinja2.StrictUndefined
-    source = files(__package__).joinpath("failures_page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(failures=failures)

@@ -18,7 +18,7 @@ from matryoshka.report.figure import metric_against_dim, save_figure
 from matryoshka.report.page import Report, write_report
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
@@ -62,6 +62,9 @@ def write_measured(
     written = {"results": write_result(folder, tuned)}
     if baselines:
         written["baselines"] = _write_json(folder / "baselines.json", [result.as_dict() for result in baselines])
+    for baseline in baselines:
+        if baseline.rankings and baseline.dims == [NO_DIM]:
+            write_rankings(folder / "rankings_bm25", baseline.rankings)
     if tuned.rankings:
         written["rankings"] = write_rankings(folder / "rankings", tuned.rankings)["queries"].parent
     if deployment:
@@ -76,7 +79,8 @@ def write_training(
     folder: Path, record: TrainingRecord, encoder: Encoder, exporter: Exporter | None
 ) -> dict[str, Path]:
     """What a training run leaves, by what it is; the model with its card where it is exported, the report last."""
-    note = "; ".join(record.stand_in)
+    same = () if record.dev_base or not record.split else (record.split,)  # a figure that flatters must say so
+    note = "; ".join((*record.stand_in, *same))
     written = write_measured(folder, record.tuned, record.baselines, record.deployment, record.failures, note)
     written["base results"] = write_result(folder, record.base, "base")
     if record.base.rankings:

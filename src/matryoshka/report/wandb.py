@@ -37,6 +37,8 @@ class RunLogger(WandbLogger):
         run.summary.update({f"base/{name}": value for name, value in record.base.flat().items()})
         if record.stand_in:
             run.summary["stand_in"] = "; ".join(record.stand_in)
+        if record.split:
+            run.summary["split"] = record.split
         if record.selected_value is not None:
             run.summary["selected_value"] = record.selected_value
         names = list(record.tuned.metrics[record.tuned.dims[0]])

@@ -12,9 +12,9 @@ from hydra.utils import instantiate
 
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.errors import UserError
+from matryoshka.errors import DataError, UserError
 from matryoshka.precision import choose_precision
-from matryoshka.report import files
+from matryoshka.report import files, terminal
 from matryoshka.report.ask import show_answers
 from matryoshka.report.environment import environment
 from matryoshka.report.page import Report
@@ -28,7 +28,7 @@ from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries, tokenized_set
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from matryoshka.data.sources import Source
 
 USUAL_DIMS = (768, 512, 256, 128, 64)
 
@@ -56,15 +56,16 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, dims):
         raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {dims}")
     texts = tokenized_set(encoder, held_out)
-    if config.get("ask"):
+    if config.get("ask") is not None:
         return _ask(config["ask"], measuring, texts)
+    passages = _training_passages(source, encoder)
     files.write_config(folder, config)
     result = measuring.measure(texts)
     assert result.rankings is not None
     report = Report.of_evaluation(
         result,
         baselines=measure_baselines(config, texts.judgements, measuring),
-        deployment=measuring.deployment(texts, _training_passages(source.training_pairs(), encoder)),
+        deployment=measuring.deployment(texts, passages) if passages else None,
         failures=find_failures(result.rankings, dims),
         config=config,
         environment=environment(),
@@ -88,7 +89,13 @@ def _ask(question: str, measuring: Measuring, texts: TokenizedSet) -> float:
     return found.best[found.dims[0]][0].similarity
 
 
-def _training_passages(pairs: Dataset, encoder: Encoder) -> TokenIds:
+def _training_passages(source: Source, encoder: Encoder) -> TokenIds | None:
+    """Some of the training passages, to calibrate on; None, and a line that says why, where none can be had."""
+    try:
+        pairs = source.training_pairs()
+    except DataError as error:
+        terminal.say("deploy", f"left out, as int8 is calibrated on training passages: {error}")
+        return None
     texts = [pairs[row]["positive"] for row in drawn_for_calibration(len(pairs))]
     return TokenIds.of(encoder.tokenize(texts, "document"))
 

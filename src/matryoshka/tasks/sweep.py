@@ -28,7 +28,8 @@ class SweepSummary(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Collect results.json of every job; a job without one is listed as failed."""
         folder = Path(config.hydra.sweep.dir)
-        rows = [_row(job) for job in sorted(folder.iterdir()) if (job / ".hydra" / "overrides.yaml").is_file()]
+        jobs = [job for job in sorted(folder.iterdir()) if (job / ".hydra" / "overrides.yaml").is_file()]
+        rows = [_row(job, config.get("task")) for job in jobs]
         if not rows:
             return
         rows.sort(key=lambda row: -row["selected"] if row["selected"] != "" else float("inf"))
@@ -42,8 +43,10 @@ class SweepSummary(Callback):
         _show(rows, path)
 
 
-def _row(job: Path) -> dict[str, Any]:
+def _row(job: Path, task: str) -> dict[str, Any]:
     row: dict[str, Any] = {"job": job.name, "status": "failed", "selected": ""}
+    if task == "doctor":  # it only looks at the data
+        return row | {"status": "done" if (job / "doctor.json").is_file() else "failed"}
     if not (job / "run.json").is_file():  # written after the results
         return row
     result = EvaluationResult.from_dict(json.loads((job / "results.json").read_text(encoding="utf-8")))
