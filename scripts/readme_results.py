@@ -18,7 +18,8 @@ import yaml
 from matryoshka.report.figure import display_name
 from matryoshka.report.markdown import table
 from matryoshka.report.result_table import ESSENTIAL
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.retrieval.deployment import Deployment
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 FIGURE = "docs/images/bmf.png"
@@ -26,7 +27,15 @@ FIGURE = "docs/images/bmf.png"
 
 def main(folder: Path, project: Path) -> None:
     """Write the block and the figure. Exits with a message if the folder is no finished run."""
-    wanted = ["results.json", "base.json", "run.json", "config.yaml", "metric_against_dim.png"]
+    wanted = [
+        "results.json",
+        "base.json",
+        "baselines.json",
+        "deployment.json",
+        "run.json",
+        "config.yaml",
+        "metric_against_dim.png",
+    ]
     if missing := [name for name in wanted if not (folder / name).is_file()]:
         sys.exit(f"{folder} is not a finished run: it has no {', '.join(missing)}")
     readme, image = project / "README.md", project / FIGURE
@@ -46,14 +55,29 @@ def block(folder: Path) -> str:
     run = read(folder / "run.json")
     metrics = [name for name in ESSENTIAL if name in tuned.metrics[tuned.dims[0]]]
     rows = [
-        [str(dim), *(f"{base.metrics[dim][name]:.4f} → {tuned.metrics[dim][name]:.4f}" for name in metrics)]
+        [str(dim), *(f"{base.metrics[dim][name]:.3f} → {tuned.metrics[dim][name]:.3f}" for name in metrics)]
         for dim in tuned.dims
     ]
+    for row, dim in zip(rows, tuned.dims, strict=True):
+        row[1] += half_interval(tuned, dim, metrics[0])
+    for other in map(EvaluationResult.from_dict, read(folder / "baselines.json")):
+        for dim in other.dims:
+            cells = [f"{other.metrics[dim][name]:.3f}" for name in metrics]
+            cells[0] += half_interval(other, dim, metrics[0])
+            rows.append([other.model if dim == NO_DIM else f"{other.model}, {dim}", *cells])
     alt = f"{display_name(metrics[0])} at every dim, before and after training"
     parts = ["\n".join(f"**Stand-in:** {sentence}.  " for sentence in run["stand_in"]).rstrip()]
-    parts += ["Base → tuned, on held-out queries:", table(["dim", *map(display_name, metrics)], rows)]
-    parts += [what_was_run(folder, run, tuned), f"![{alt}]({FIGURE})"]
+    deployment = Deployment.from_dict(read(folder / "deployment.json"))
+    sure = "Base → tuned, on the test queries; ± is half of the 95% interval:"
+    parts += [sure, table(["dim", *map(display_name, metrics)], rows)]
+    parts += [f"{what_was_run(folder, run, tuned)} To deploy: {deployment.advice()}.", f"![{alt}]({FIGURE})"]
     return "\n\n".join(filter(None, parts))
+
+
+def half_interval(result: EvaluationResult, dim: int, metric: str) -> str:
+    """` ±.035`, if there is an interval."""
+    ends = result.intervals.get(dim, {}).get(metric)
+    return f" ±{(ends[1] - ends[0]) / 2:.3f}".replace("±0.", "±.") if ends else ""
 
 
 def what_was_run(folder: Path, run: Mapping[str, Any], tuned: EvaluationResult) -> str:
@@ -68,7 +92,7 @@ def what_was_run(folder: Path, run: Mapping[str, Any], tuned: EvaluationResult) 
         f"{tuned.queries:,} queries over {tuned.documents:,} documents; "
         f"{run['updates']:,} updates of {config['batch_size'] * config['accumulation']} pairs, "
         f"{config['optimizer']['lr']} at most, {config['trainer']['precision']}; "
-        f"the weights after update {run['saved_step']:,}, best {run['selected']}; "
+        f"the weights after update {run['saved_step']:,}, best {run['selected']}, {run['split']}; "
         f"{machine}; {minutes} min {seconds:02d} s for the whole run."
     )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from matryoshka.retrieval import deployment, stored_vectors
 from matryoshka.retrieval.coarse_hits import CoarseHits
-from matryoshka.retrieval.deployment import Deployment, DeploymentOption, measure_deployment
+from matryoshka.retrieval.deployment import Deployment, DeploymentOption, drawn_queries, measure_deployment
 from tests.retrieval.all_pairs import draw
 
 DIMS = (32, 16, 8)
@@ -109,7 +109,6 @@ def test_bytes_retention_and_counts(measured: Deployment) -> None:
 def test_neither_parts_nor_the_order_of_documents_change_anything(monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
     whole = measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, metric)
 
-    monkeypatch.setattr(deployment, "AT_ONCE", 20_000)
     monkeypatch.setattr(stored_vectors, "ROWS", 23)
     parts = measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, metric)
     turned = [[59 - row for row in rows] for rows in RELEVANT]
@@ -117,6 +116,45 @@ def test_neither_parts_nor_the_order_of_documents_change_anything(monkeypatch: p
     for a, b, c in zip(whole.options, parts.options, other.options, strict=True):
         assert a.value == pytest.approx(b.value, abs=1e-12), a.name
         assert a.value == pytest.approx(c.value, abs=0.02 if a.rescored else 1e-12), a.name
+
+
+@pytest.mark.parametrize("product", ["highest", "high"])
+def test_equal_documents_tie_wherever_they_are(monkeypatch: pytest.MonkeyPatch, product: str) -> None:
+    """40 documents, each 9 times: the best is the answer's group, of which one copy answers."""
+    monkeypatch.setattr(stored_vectors, "ROWS", 101)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: product)
+    distinct_UD = draw(40, 300, seed=5)
+    found = measure_deployment(
+        distinct_UD, distinct_UD.repeat(9, 1), [[q] for q in range(40)], draw(99, 300), [300, 100]
+    )
+    expected = sum(1 / math.log2(rank + 1) for rank in range(1, 10)) / 9
+    for option in found.options:
+        assert option.value == pytest.approx(expected, abs=1e-9), option.name
+
+
+def test_of_many_queries_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "QUERIES", 5)
+    drawn = drawn_queries(12)
+    assert drawn == sorted(set(drawn)) == drawn_queries(12)
+    assert (len(drawn), drawn_queries(4)) == (5, [0, 1, 2, 3])
+
+    some = measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, "ndcg@3")
+    assert some.queries == 5
+    alone = [RELEVANT[q] for q in drawn]
+    assert some == measure_deployment(QUERIES_QD[drawn], DOCUMENTS_ND, alone, CALIBRATION_MD, DIMS, "ndcg@3")
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], measured: Deployment
+) -> None:
+    monkeypatch.setattr(deployment, "LONG", 0)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, "ndcg@3") == measured
+    shown = capsys.readouterr()
+    assert "what to deploy" in shown.err and not shown.out
+    monkeypatch.setattr(deployment, "LONG", 10**7)
+    measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, "ndcg@3")
+    assert not capsys.readouterr().err
 
 
 def test_the_rank_of_documents_that_all_tie_is_left_to_chance() -> None:
@@ -127,13 +165,19 @@ def test_the_rank_of_documents_that_all_tie_is_left_to_chance() -> None:
         assert option.value == pytest.approx(10 / 50, abs=1 / 32 * 10 / 40 if option.rescored else 1e-12)
 
 
+def among(similarities: list[list[float]], k: int) -> CoarseHits:
+    dense_QN = torch.tensor(similarities)
+    pairs = torch.ones_like(dense_QN).nonzero(as_tuple=True)
+    return CoarseHits.of(k, len(dense_QN), *pairs, dense_QN[pairs])
+
+
 def test_places_for_the_last_are_given_in_turn() -> None:
-    hits = CoarseHits.of(torch.tensor([[5.0, 1, 3, 3, 3, 3, 9]]), k=3)
+    hits = among([[5.0, 1, 3, 3, 3, 3, 9]], 3)
 
     drawn = hits.documents_P[hits.orders(8)][0]
     assert drawn[:, :2].tolist() == [[6, 0]] * 8
     assert drawn[:, 2].bincount().tolist() == [0, 0, 2, 2, 2, 2]
-    assert CoarseHits.of(torch.tensor([[3.0, 1, 2]]), k=2).orders(8).shape == (1, 1, 2)
+    assert among([[3.0, 1, 2]], 2).orders(8).shape == (1, 1, 2)
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

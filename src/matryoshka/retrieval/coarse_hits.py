@@ -24,15 +24,17 @@ class CoarseHits:
     tied_Q: Tensor
 
     @classmethod
-    def of(cls, similarities_QN: Tensor, k: int) -> CoarseHits:
-        """The hits among N documents, N at least k."""
-        last_Q1 = similarities_QN.topk(k).values[:, -1:]
-        above_Q, tied_Q = ((similarities_QN > last_Q1).sum(1), (similarities_QN == last_Q1).sum(1))
-        query_P, document_P = (similarities_QN >= last_Q1).nonzero(as_tuple=True)
-        similarity_P = similarities_QN[query_P, document_P]
+    def of(cls, k: int, queries: int, query_P: Tensor, document_P: Tensor, similarity_P: Tensor) -> CoarseHits:
+        """From pairs, by ascending row for each query, at least those that belong here, k or more of each query."""
         order_P = similarity_P.argsort(descending=True, stable=True)
         order_P = order_P[query_P[order_P].argsort(stable=True)]
-        return cls(k, document_P[order_P], similarity_P[order_P], query_P, above_Q, tied_Q)
+        query_P, document_P, similarity_P = query_P[order_P], document_P[order_P], similarity_P[order_P]
+        count_Q = query_P.bincount(minlength=queries)
+        last_P = similarity_P[count_Q.cumsum(0) - count_Q + k - 1][query_P]
+        above_Q = query_P[similarity_P > last_P].bincount(minlength=queries)
+        tied_Q = query_P[similarity_P == last_P].bincount(minlength=queries)
+        kept_P = similarity_P >= last_P
+        return cls(k, document_P[kept_P], similarity_P[kept_P], query_P[kept_P], above_Q, tied_Q)
 
     @property
     def starts_Q(self) -> Tensor:

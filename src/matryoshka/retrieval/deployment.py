@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from matryoshka.retrieval.coarse_hits import CoarseHits
 from matryoshka.retrieval.quantisation import PRECISIONS, VectorPrecision, bytes_per_vector
-from matryoshka.retrieval.stored_vectors import ORDERS, Judge, StoredVectors
+from matryoshka.retrieval.stored_vectors import Judge, StoredVectors
 from matryoshka.retrieval.ties import EXPECTED
 
 RESCORED = 4  # times the metric's k: hits of the coarse search that are put in the order of the full vectors
-AT_ONCE = 2**24  # similarities in memory
+QUERIES = 1000  # measured at most: the standard error of a mean over them is 0.016 at most
+LONG = 10**7  # pairs of a query and a document that take seconds
+Way = tuple[int, VectorPrecision]
 NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 
 
@@ -158,7 +159,7 @@ def measure_deployment(
     dims: Sequence[int],
     metric: str = "ndcg@10",
 ) -> Deployment:
-    """The metric of every dim and precision, plain and rescored, as the mean over queries.
+    """The metric of every dim and precision, plain and rescored, as the mean over queries: 1,000 at most, by chance.
 
     relevant: for each query the rows of the documents that answer it, at least one. calibration_MD: embeddings of
     TRAINING passages, from which int8 takes its ranges; ranges of the documents that are measured would know too much.
@@ -168,33 +169,46 @@ def measure_deployment(
     query in float32 and the document decoded, as in faiss's scalar quantizer. binary: the Hamming distance of the bits
     of both. Rescored: the first 4 k hits, in the order of the vectors of the widest dim in float32. Values are
     expectations over all orders of equally similar documents; where many tie for the last places to be rescored, over
-    32 choices of them. Every document is compared, a part of the queries at a time.
+    32 choices of them. Every document is compared. Draws a bar on a terminal where that takes long.
     Raises KeyError for an unknown metric, ValueError for a query without an answer or dims beyond the embeddings.
     """
     if max(dims) > documents_ND.shape[1]:
         raise ValueError(f"dim {max(dims)} of embeddings that have {documents_ND.shape[1]} numbers")
+    if not all(map(len, relevant)):
+        raise ValueError("every query needs a relevant document")
     name, _, rank = metric.partition("@")
-    k, full = int(rank), max(dims)
-    depth = min(RESCORED * k, len(documents_ND))
+    k, depth = int(rank), min(RESCORED * int(rank), len(documents_ND))
+    drawn = drawn_queries(len(queries_QD))
+    queries_QD = queries_QD[drawn]
     # In random order: which documents come in where many tie for the last places must not hang on who numbered them.
     order_N = torch.randperm(len(documents_ND), generator=torch.Generator().manual_seed(0))
     vectors = StoredVectors.of(documents_ND[order_N.to(documents_ND.device)], calibration_MD, dims)
-    judge = Judge.of(relevant, order_N.argsort(), EXPECTED[name], k)
+    judge = Judge.of([relevant[query] for query in drawn], order_N.argsort(), EXPECTED[name], k)
     ways = [(dim, precision) for dim in sorted(set(dims), reverse=True) for precision in PRECISIONS]
-    sums = dict.fromkeys(((*way, rescored) for way in ways for rescored in (False, True)), 0.0)
-    chunk = max(1, AT_ONCE // max(len(documents_ND), 8 * ORDERS * depth))
-    for start in range(0, len(queries_QD), chunk):
-        queries_CD = queries_QD[start : start + chunk]
-        full_CN = vectors.similarities(queries_CD, full, "float32")
-        for way in ways:
-            hits = CoarseHits.of(vectors.similarities(queries_CD, *way), depth)
-            sums[*way, False] += float(judge.plain(hits, start).sum())
-            sums[*way, True] += float(judge.rescored(hits, start, full_CN).sum())
-    del sums[full, "float32", True]  # the same as plain
-    values = {way: total / len(queries_QD) for way, total in sums.items()}
-    best = values[full, "float32", False]
+    values: dict[tuple[int, VectorPrecision, bool], float] = {}
+    for way in _shown(ways, len(drawn) * len(documents_ND)):
+        hits = vectors.search(queries_QD, *way, depth)
+        values[*way, False] = float(judge.plain(hits).mean())
+        if way != ways[0]:  # the full one is the same rescored
+            values[*way, True] = float(judge.rescored(hits, queries_QD, vectors).mean())
+    best = values[*ways[0], False]
     options = [
         DeploymentOption(*way, bytes_per_vector(*way[:2]), value, value / best if best else 0.0)
         for way, value in values.items()
     ]
-    return Deployment(metric, tuple(options), len(calibration_MD), len(queries_QD), len(documents_ND), depth)
+    return Deployment(metric, tuple(options), len(calibration_MD), len(drawn), len(documents_ND), depth)
+
+
+def drawn_queries(queries: int) -> list[int]:
+    """The numbers of those to measure, ascending: all, or QUERIES of them drawn at random, always the same."""
+    return sorted(torch.randperm(queries, generator=torch.Generator().manual_seed(0))[:QUERIES].tolist())
+
+
+def _shown(ways: list[Way], pairs: int) -> Iterator[Way]:
+    """The ways, with a bar on a terminal that counts them."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    hidden = pairs < LONG or not console.is_terminal
+    yield from track(ways, "what to deploy", console=console, transient=True, disable=hidden)

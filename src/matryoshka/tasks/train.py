@@ -26,6 +26,7 @@ from matryoshka.report.environment import environment
 from matryoshka.report.record import EncoderSummary, TrainingRecord
 from matryoshka.report.result_table import show_protocols, show_result
 from matryoshka.report.summary import show_training
+from matryoshka.retrieval.deployment import Deployment
 from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.failures import find_failures
 from matryoshka.retrieval.result import EvaluationResult
@@ -169,9 +170,15 @@ def _record(config: Config, room: Loaded, measuring: Measuring, before: _Before,
         split=room.split.label,
         dev_base=before.dev_base,
         baselines=before.baselines,
-        deployment=measuring.deployment(room.test, room.passages),
+        deployment=_deployment(room, measuring),
         failures=find_failures(tuned.rankings, config["dims"]),
     )
+
+
+def _deployment(room: Loaded, measuring: Measuring) -> Deployment:
+    """What to deploy, chosen on the dev queries where there are some, measured on the test queries."""
+    measured = measuring.deployment(room.test, room.passages)
+    return measured.chosen_by(measuring.deployment(room.dev, room.passages)) if room.dev else measured
 
 
 def _write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.Trainer) -> None:
