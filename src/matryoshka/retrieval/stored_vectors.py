@@ -41,13 +41,11 @@ class StoredVectors:
         queries_Qd = _cut(queries_QD, dim)
         if precision == "binary":
             queries_Qd = decoded(encoded(queries_Qd, precision), precision, dim)
-        ieee = torch.get_float32_matmul_precision() == "highest"  # else products in fp32 may round as in tf32 or bf16
-        near_Qd = queries_Qd if ieee else queries_Qd.double()
-        largest_Qk = near_Qd.new_full((len(near_Qd), k), -torch.inf)
+        largest_Qk = queries_Qd.new_full((len(queries_Qd), k), -torch.inf)
         parts = []
         for start in range(0, len(self.documents_ND), ROWS):
             documents_Cd = self._decoded(start, dim, precision)
-            near_QC = near_Qd @ documents_Cd.to(near_Qd.dtype).T
+            near_QC = _products(queries_Qd, documents_Cd)
             largest_Qk = torch.cat([largest_Qk, _largest_of_groups(near_QC)], 1).topk(k).values
             lengths = queries_Qd.norm(dim=1).amax() * documents_Cd.norm(dim=1).amax()
             floor_Q1 = largest_Qk[:, -1:] - 2 * error_bound(dim, torch.float32) * lengths
@@ -74,6 +72,12 @@ class StoredVectors:
 
 def _cut(x_ND: Tensor, dim: int) -> Tensor:
     return F.normalize(x_ND[:, :dim].float(), dim=1)
+
+
+def _products(x_Qd: Tensor, y_Cd: Tensor) -> Tensor:
+    """Of each row and each row of the other, (Q, C), off by no more than `error_bound` in fp32 of their lengths."""
+    ieee = torch.get_float32_matmul_precision() == "highest"  # else products in fp32 may round as in tf32 or bf16
+    return x_Qd @ y_Cd.T if ieee else x_Qd.double() @ y_Cd.double().T
 
 
 def _largest_of_groups(x_QC: Tensor) -> Tensor:
