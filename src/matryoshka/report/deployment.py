@@ -33,7 +33,7 @@ def _table(deployment: Deployment, title: str, rescored: bool, keep: float) -> T
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, style=grey)
     table.padding = (0, 1, 0, 0)
     table.title_style = grey or "bold"
-    table.add_column("dim", justify="right", style=grey or "bold")
+    table.add_column("dim", justify="right", no_wrap=True, min_width=4, style=grey or "bold")
     for precision in deployment.precisions:
         table.add_column(precision, justify="right", no_wrap=True, style=grey, header_style=grey or "bold")
     advised = deployment.advised(keep)

@@ -34,7 +34,7 @@ def show_result(
     """
     names = essential(result)
     table = _table(title)
-    table.add_column("dim", justify="right", style="bold", no_wrap=True)
+    table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
     for name in names:
         table.add_column(_label(name), justify="right", no_wrap=True)
     for dim in result.dims:
@@ -60,7 +60,7 @@ def show_protocols(result: EvaluationResult) -> None:
         return
     table = _table(f"{result.copies:,} of {result.documents:,} documents are copies")
     table.padding = (0, 1, 0, 0)
-    table.add_column("dim", justify="right", style="bold", no_wrap=True)
+    table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
     names = essential(result, ARTEFACT)[:3]
     for name in names:
         for protocol, above, style in (("as is", "", "dim"), ("ties", _label(name), "dim"), ("merged", "", "bold")):
