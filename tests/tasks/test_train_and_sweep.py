@@ -7,12 +7,14 @@ import json
 import sys
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from matryoshka import cli
 from matryoshka.embedded.german_help import FOLDER
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.tasks.offline_run import summary as summary_of
 from tests.tiny import tiny_encoder
 
 pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through many libraries
@@ -71,6 +73,31 @@ def test_each_logger_writes_below_the_run_and_metrics_jsonl_always(
     assert len((workplace / "run/metrics.jsonl").read_text().splitlines()) == 1 + 3 + 1
     for pattern in written:
         assert list((workplace / "run").glob(pattern)), sorted((workplace / "run").rglob("*"))
+
+
+def test_every_surface_shows_the_one_result(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    assert run(monkeypatch, "logger=wandb", "logger.mode=offline", "hydra.run.dir=run") == 0
+    folder = workplace / "run"
+    plain = json.loads((folder / "results.json").read_text())
+    queries = pyarrow.parquet.read_table(folder / "rankings/queries.parquet").to_pandas()
+    table = capsys.readouterr().out.rpartition("base -> tuned")[2]
+    uploaded, card, page = (
+        summary_of(folder),
+        (folder / "model/README.md").read_text(),
+        (folder / "report.html").read_text(),
+    )
+
+    for dim, metrics in plain["metrics"].items():
+        for name, value in metrics.items():
+            assert uploaded[f"{name}/dim_{dim}"] == value
+            assert queries[queries.dim == int(dim)][name].mean() == pytest.approx(value)
+            assert f"| cosine_{name} |" in card and f"| {value:.4f} |" in card
+        assert f"{metrics['ndcg@10']:.3f}".removeprefix("0") in table
+        assert f"{metrics['ndcg@10']:.3f}" in page
+    assert uploaded["split"] == json.loads((folder / "run.json").read_text())["split"]
 
 
 def test_a_sweep_runs_every_job_and_sums_it_up(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
