@@ -14,5 +14,5 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: with a process a core, the others then run beside it and none waits for it."""
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+    """The longest files first: with a process a core, the others then run beside them and none waits for them."""
+    items.sort(key=lambda item: (item.path.name != "test_end_to_end.py", item.path.parent.name != "tasks"))

@@ -93,6 +93,7 @@ def test_the_log_has_a_row_for_every_update_and_evaluation(finished: tuple[Path,
     assert rows[-1]["epoch"] == 2.0
 
 
+@pytest.mark.slow
 def test_the_final_result_is_that_of_the_saved_weights(finished: tuple[Path, str], workplace: Path) -> None:
     """evaluate.py on the run's folder gives the run's own numbers."""
     done = command(
@@ -111,6 +112,7 @@ def test_the_final_result_is_that_of_the_saved_weights(finished: tuple[Path, str
         assert again["metrics"][dim] == pytest.approx(ours["metrics"][dim], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # sentence-transformers' own
 def test_sentence_transformers_reads_the_model_with_equal_embeddings(finished: tuple[Path, str]) -> None:
     from sentence_transformers import SentenceTransformer

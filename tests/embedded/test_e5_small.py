@@ -103,6 +103,7 @@ class TestPrepare:
         environment = os.environ | {"PYTHONPATH": str(Path(matryoshka.__file__).parents[1])}
         subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
+    @pytest.mark.slow
     def test_two_processes_at_once(self, cache: Path) -> None:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes = [subprocess.Popen(COMMAND, **pipes) for _ in range(2)]  # type: ignore[call-overload]
@@ -113,6 +114,7 @@ class TestPrepare:
         assert e5_small.is_ready()
         assert {path.suffix for path in cache.iterdir()} == {"", ".lock"}
 
+    @pytest.mark.slow
     def test_killed_during_conversion(self, cache: Path) -> None:
         process = subprocess.Popen(COMMAND, stderr=subprocess.DEVNULL)
         begun = e5_small.folder().with_suffix(".partial") / "model" / "tokenizer.json"

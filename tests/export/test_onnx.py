@@ -16,6 +16,7 @@ from tests.tiny import tiny_encoder
 BATCHES = [["x"], ["Die Schule und das Haus", "x", "ein Text, der länger ist als die anderen"] * 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest_file", [onnx.LARGEST_FILE, 0])
 def test_onnxruntime_gives_equal_embeddings(largest_file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = pytest.importorskip("onnxruntime")

@@ -13,6 +13,7 @@ __all__ = ["workplace"]
 pytestmark = pytest.mark.filterwarnings("default")
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_the_same_bit_for_bit(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
