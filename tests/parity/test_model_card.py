@@ -70,7 +70,14 @@ def run() -> Iterator[Run]:
     with tempfile.TemporaryDirectory() as name:  # half a gigabyte: not to be kept for later, as pytest would
         folder = Path(name)
         write_pairs(folder, train=24, evaluation=24)
-        trained = [*PAIRS, *CARDS_WAY, *HARMFUL, f"evaluator.select={SELECTED}", "trainer=cpu", "trainer.precision=32-true"]
+        trained = [
+            *PAIRS,
+            *CARDS_WAY,
+            *HARMFUL,
+            f"evaluator.select={SELECTED}",
+            "trainer=cpu",
+            "trainer.precision=32-true",
+        ]
         succeeds("train.py", *trained, "trainer.log_every_n_steps=1", "hydra.run.dir=run", cwd=folder)
         measured = ["model=run/model", *PAIRS, "device=cpu", "precision=fp32", "hydra.run.dir=measured"]
         succeeds("evaluate.py", *measured, cwd=folder)
