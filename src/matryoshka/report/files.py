@@ -14,7 +14,7 @@ from matryoshka.atomic import write_atomically
 from matryoshka.report.card import model_card
 from matryoshka.report.deployment_figure import metric_against_bytes
 from matryoshka.report.doctor import write_diagnosis
-from matryoshka.report.figure import metric_against_dim, save_figure
+from matryoshka.report.figure import metric_against_dim, save_figure, shown_metric
 from matryoshka.report.page import Report, write_report
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
@@ -43,11 +43,17 @@ def write_result(folder: Path, result: EvaluationResult, name: str = "results") 
     return _write_json(folder / f"{name}.json", result.as_dict())
 
 
-def write_figure(folder: Path, tuned: EvaluationResult, base: EvaluationResult | None, note: str = "") -> list[Path]:
-    """metric_against_dim.png and .svg: nDCG@10 where it was measured, else the first metric."""
-    names = list(tuned.metrics[tuned.dims[0]])
-    metric = "ndcg@10" if "ndcg@10" in names else names[0]
-    return save_figure(metric_against_dim(tuned, base, metric=metric, note=note), folder / "metric_against_dim")
+def write_figure(
+    folder: Path,
+    tuned: EvaluationResult,
+    base: EvaluationResult | None,
+    baselines: Sequence[EvaluationResult] = (),
+    note: str = "",
+) -> list[Path]:
+    """metric_against_dim.png and .svg: nDCG@10 where it was measured, else the first metric; BM25 as a level line."""
+    lexical = next((result for result in baselines if result.dims == [NO_DIM]), None)
+    figure = metric_against_dim(tuned, base, shown_metric(tuned), note, lexical)
+    return save_figure(figure, folder / "metric_against_dim")
 
 
 def write_measured(
@@ -91,7 +97,7 @@ def write_training(
         "run": _write_run(folder, record),
         "every logged value": folder / "metrics.jsonl",
         "configuration": folder / "config.yaml",
-        "figure": write_figure(folder, record.tuned, record.base, note)[0],
+        "figure": write_figure(folder, record.tuned, record.base, record.baselines, note)[0],
     }
     if exporter is not None:
         written["model"] = exporter.save(encoder, folder / "model")
@@ -103,7 +109,7 @@ def write_evaluation(folder: Path, report: Report) -> dict[str, Path]:
     """What `evaluate.py` leaves, by what it is."""
     written = write_measured(folder, report.tuned, report.baselines, report.deployment, report.failures)
     written["configuration"] = folder / "config.yaml"
-    written["figure"] = write_figure(folder, report.tuned, None)[0]
+    written["figure"] = write_figure(folder, report.tuned, None, report.baselines)[0]
     return written | {"report": write_report(folder, report)}
 
 

@@ -34,6 +34,7 @@ def show_result(
     """
     names = essential(result)
     table = _table(title)
+    table.padding = (0, 1, 0, 0)  # fits 80 characters
     table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
     for name in names:
         table.add_column(_label(name), justify="right", no_wrap=True)
