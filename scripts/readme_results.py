@@ -15,11 +15,10 @@ from typing import Any
 
 import yaml
 
-from matryoshka.report.figure import display_name
 from matryoshka.report.markdown import table
 from matryoshka.report.result_table import ESSENTIAL
 from matryoshka.retrieval.deployment import Deployment
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult, display_name
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 FIGURE = "docs/images/bmf.png"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
@@ -23,3 +25,8 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
         Path(beside).unlink(missing_ok=True)
         raise
     return path
+
+
+def write_json(path: Path, plain: Any) -> Path:
+    """Plain values as JSON that a person can read, whole or not at all; returns the path."""
+    return write_atomically(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")

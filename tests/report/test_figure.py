@@ -13,9 +13,9 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from matryoshka.report.figure import display_name, finding, metric_against_dim, save_figure, shown_metric, spread
+from matryoshka.report.figure import finding, metric_against_dim, save_figure, shown_metric, spread
 from matryoshka.report.palette import DARK, LIGHT
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult, display_name
 
 DIMS = (768, 512, 256, 128, 64)
 

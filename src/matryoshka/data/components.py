@@ -13,16 +13,16 @@ def components(rows: Sequence[Iterable[Hashable]]) -> list[list[int]]:
     groups, first_with = list(range(len(rows))), dict[Hashable, int]()
     for number, things in enumerate(rows):
         for thing in things:
-            one, other = _root(groups, first_with.setdefault(thing, number)), _root(groups, number)
+            one, other = root(groups, first_with.setdefault(thing, number)), root(groups, number)
             groups[max(one, other)] = min(one, other)
     members: dict[int, list[int]] = {}
     for number in range(len(rows)):
-        members.setdefault(_root(groups, number), []).append(number)
+        members.setdefault(root(groups, number), []).append(number)
     return list(members.values())
 
 
-def _root(groups: list[int], number: int) -> int:
-    """The first row of the group; the way there is made shorter."""
+def root(groups: list[int], number: int) -> int:
+    """The number that stands for a group, by each number's way there; the way is made shorter."""
     while groups[number] != number:
         groups[number] = groups[groups[number]]
         number = groups[number]

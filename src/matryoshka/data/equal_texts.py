@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matryoshka.data.components import root
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -28,17 +30,9 @@ def text_numbers(ids: Dataset, texts: Dataset | None = None) -> list[tuple[int, 
         groups, first = list(range(len(found))), dict[str, int]()
         for name, numbers in zip(ids.column_names, columns, strict=True):
             for text, number in zip(texts[name], numbers, strict=True):
-                groups[_group(groups, number)] = _group(groups, first.setdefault(text, number))
-        columns = [[_group(groups, number) for number in numbers] for numbers in columns]
+                groups[root(groups, number)] = root(groups, first.setdefault(text, number))
+        columns = [[root(groups, number) for number in numbers] for numbers in columns]
     return list(zip(*columns, strict=True))
-
-
-def _group(groups: list[int], number: int) -> int:
-    """The number that stands for all that are equal to this one; the way there is made shorter."""
-    while groups[number] != number:
-        groups[number] = groups[groups[number]]
-        number = groups[number]
-    return number
 
 
 def _ids_as_bytes(lists: Any) -> Iterator[bytes]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from matryoshka.atomic import write_atomically
+from matryoshka.atomic import write_json
 from matryoshka.report.markdown import shortened
 from matryoshka.report.terminal import console
 from matryoshka.retrieval.comparison import ChangedQuery, Comparison, DimComparison
@@ -39,8 +38,7 @@ def show_comparison(comparison: Comparison) -> None:
 
 def write_comparison(folder: Path, comparison: Comparison) -> Path:
     """comparison.json: the Comparison, with all the queries that changed most, at every dim."""
-    content = json.dumps(comparison.as_dict(), indent=2, ensure_ascii=False)
-    return write_atomically(folder / "comparison.json", f"{content}\n")
+    return write_json(folder / "comparison.json", comparison.as_dict())
 
 
 def _subject(comparison: Comparison) -> str:

@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from matryoshka.report.figure import display_name, frame, spread
+from matryoshka.report.figure import frame, spread
 from matryoshka.report.palette import DARK, LIGHT, Palette
+from matryoshka.retrieval.result import display_name
 
 History = Sequence[Mapping[str, float]]
 Curve = tuple[list[float], list[float]]  # updates, values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from matryoshka.atomic import write_atomically
+from matryoshka.atomic import write_json
 from matryoshka.data.diagnosis import Diagnosis, HeldOut, Languages, Overlap, Place
 from matryoshka.report.doctor_figure import doctor_figure
 from matryoshka.report.figure import save_figure
@@ -53,9 +52,8 @@ def nothing_found(diagnosis: Diagnosis) -> str:
 
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> dict[str, Path]:
     """doctor.json, doctor.png and doctor.svg in the folder; their paths, by what they are."""
-    content = json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False) + "\n"
     figure = save_figure(doctor_figure(diagnosis), folder / "doctor")
-    return {"diagnosis": write_atomically(folder / "doctor.json", content), "figure": figure[0]}
+    return {"diagnosis": write_json(folder / "doctor.json", diagnosis.as_dict()), "figure": figure[0]}
 
 
 def shortened(text: str) -> str:

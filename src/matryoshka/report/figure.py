@@ -16,10 +16,9 @@ from matplotlib.patheffects import withStroke
 
 from matryoshka.atomic import write_atomically
 from matryoshka.report.palette import DARK, LIGHT, Palette
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
+from matryoshka.retrieval.result import NO_DIM, EvaluationResult, display_name
 
 TUNED, BASE, INK, MUTED, GRID = LIGHT.tuned, LIGHT.base, LIGHT.ink, LIGHT.muted, LIGHT.grid
-NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 LEFT, BOTTOM, WIDTH = 0.085, 0.125, 0.815  # of the axes in the figure; the lines' names stand right of them
 LINE_HEIGHT = 0.043  # of the lines under the title
 SMALLEST_SPAN = 0.1  # of the value axis, so that noise does not look like a landslide
@@ -77,12 +76,6 @@ def shown_metric(result: EvaluationResult) -> str:
     """The metric that stands for a result: nDCG@10 where it was measured, else the first."""
     names = list(result.metrics[result.dims[0]])
     return "ndcg@10" if "ndcg@10" in names else names[0]
-
-
-def display_name(metric: str) -> str:
-    """A metric's name as the field writes it: `ndcg@10` -> nDCG@10."""
-    name, at, k = metric.partition("@")
-    return f"{NAMES.get(name, name)}{at}{k}"
 
 
 def save_figure(figure: Figure, path: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from matryoshka.atomic import write_atomically
+from matryoshka.atomic import write_atomically, write_json
 from matryoshka.report.card import model_card
 from matryoshka.report.deployment_figure import metric_against_bytes
 from matryoshka.report.doctor import write_diagnosis
@@ -18,7 +17,7 @@ from matryoshka.report.figure import metric_against_dim, save_figure, shown_metr
 from matryoshka.report.page import Report, write_report
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
+from matryoshka.retrieval.result import EvaluationResult, lexical
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
@@ -40,7 +39,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
 
 def write_result(folder: Path, result: EvaluationResult, name: str = "results") -> Path:
     """<name>.json: one EvaluationResult."""
-    return _write_json(folder / f"{name}.json", result.as_dict())
+    return write_json(folder / f"{name}.json", result.as_dict())
 
 
 def write_figure(
@@ -51,8 +50,7 @@ def write_figure(
     note: str = "",
 ) -> list[Path]:
     """metric_against_dim.png and .svg: nDCG@10 where it was measured, else the first metric; BM25 as a level line."""
-    lexical = next((result for result in baselines if result.dims == [NO_DIM]), None)
-    figure = metric_against_dim(tuned, base, shown_metric(tuned), note, lexical)
+    figure = metric_against_dim(tuned, base, shown_metric(tuned), note, lexical(baselines))
     return save_figure(figure, folder / "metric_against_dim")
 
 
@@ -67,17 +65,16 @@ def write_measured(
     """What a measured model leaves: results, those of the baselines, every query's ranking, vectors and failures."""
     written = {"results": write_result(folder, tuned)}
     if baselines:
-        written["baselines"] = _write_json(folder / "baselines.json", [result.as_dict() for result in baselines])
-    for baseline in baselines:
-        if baseline.rankings and baseline.dims == [NO_DIM]:
-            write_rankings(folder / "rankings_bm25", baseline.rankings)
+        written["baselines"] = write_json(folder / "baselines.json", [result.as_dict() for result in baselines])
+    if (bm25 := lexical(baselines)) and bm25.rankings:
+        write_rankings(folder / "rankings_bm25", bm25.rankings)
     if tuned.rankings:
         written["rankings"] = write_rankings(folder / "rankings", tuned.rankings)["queries"].parent
     if deployment:
-        written["vectors"] = _write_json(folder / "deployment.json", deployment.as_dict())
+        written["vectors"] = write_json(folder / "deployment.json", deployment.as_dict())
         save_figure(metric_against_bytes(deployment, note=note), folder / "deployment")
     if failures:
-        written["failures"] = _write_json(folder / "failures.json", failures.as_dict())
+        written["failures"] = write_json(folder / "failures.json", failures.as_dict())
     return written
 
 
@@ -113,10 +110,6 @@ def write_evaluation(folder: Path, report: Report) -> dict[str, Path]:
     return written | {"report": write_report(folder, report)}
 
 
-def _write_json(path: Path, plain: Any) -> Path:
-    return write_atomically(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
-
-
 def _write_run(folder: Path, record: TrainingRecord) -> Path:
     """run.json: what the run was, how long it took, on what."""
     facts = {
@@ -132,4 +125,4 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "seconds": round(record.seconds, 1),
         "environment": dict(record.environment),
     }
-    return _write_json(folder / "run.json", facts)
+    return write_json(folder / "run.json", facts)

@@ -15,13 +15,13 @@ import yaml
 from markupsafe import Markup
 
 from matryoshka.atomic import write_atomically
-from matryoshka.report.figure import display_name, finding, shown_metric
+from matryoshka.report.figure import finding, shown_metric
 from matryoshka.report.page_figures import page_figures
 from matryoshka.report.palette import DARK, LIGHT
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.result_table import essential
 from matryoshka.retrieval.quantisation import PRECISIONS
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
+from matryoshka.retrieval.result import EvaluationResult, display_name
 
 if TYPE_CHECKING:
     from matryoshka.data.diagnosis import Diagnosis
@@ -115,11 +115,6 @@ class Report:
         """Every model measured, by what tables call it: base, tuned, and the others."""
         own = [(BASE, self.base)] if self.base else []
         return [*own, (self.name, self.tuned), *((other.model, other) for other in self.baselines)]
-
-    @property
-    def lexical(self) -> EvaluationResult | None:
-        """The baseline without dims, such as BM25."""
-        return next((other for other in self.baselines if NO_DIM in other.metrics), None)
 
     @property
     def metrics(self) -> list[str]:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matryoshka.report.curves import training_curves
 from matryoshka.report.deployment_figure import metric_against_bytes
 from matryoshka.report.doctor_figure import doctor_figure
-from matryoshka.report.figure import display_name, finding, metric_against_dim
+from matryoshka.report.figure import finding, metric_against_dim
 from matryoshka.report.svg import inline_svg
+from matryoshka.retrieval.result import display_name, lexical
 
 if TYPE_CHECKING:
     from matryoshka.report.page import Report
@@ -23,7 +24,7 @@ def page_figures(report: Report, keep: float) -> dict[str, Markup]:
     """`<name>_figure_light` and `_dark` of each figure that the report has something for."""
     metric, note = report.metrics[0], "; ".join(report.stand_in)
     name = display_name(metric)
-    shown = partial(metric_against_dim, report.tuned, report.base, metric, note, report.lexical)
+    shown = partial(metric_against_dim, report.tuned, report.base, metric, note, lexical(report.baselines))
     figures: dict[str, tuple[Callable[..., Figure], str]] = {
         "dims": (shown, f"{name} against dimensions kept. {finding(report.tuned, metric)}"),
     }

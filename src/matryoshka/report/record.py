@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matryoshka.retrieval.deployment import Deployment
     from matryoshka.retrieval.failures import Failures
 
+DEV = "dev/"  # in front of what is measured on dev queries, in the log
 OVER_DIMS = {"mean": "mean {} over all dims", "worst": "lowest {} of all dims", "retention": "{} weighted by retention"}
 
 
@@ -111,4 +112,4 @@ class TrainingRecord:
     @property
     def selection_prefix(self) -> str:
         """What the history has in front of the metrics of the queries that selected the checkpoint."""
-        return "dev/" if self.dev_base else ""
+        return DEV if self.dev_base else ""

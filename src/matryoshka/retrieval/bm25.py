@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import Stemmer
 
@@ -51,28 +52,21 @@ class BM25:
         fewer than k do, row -1 and score -inf. k is cut to the number of documents. Raises UserError for arguments of
         which `problems` tells.
         """
-        import bm25s
-        import numpy as np
-        import torch
+        return self.index(documents).search(queries, k)
 
-        from matryoshka.retrieval.search import Hits
+    def index(self, documents: Sequence[str]) -> Index:
+        """The documents ready to be searched, however often. Raises UserError as `search` does."""
+        import bm25s
 
         logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for its debug messages to be shown
         for argument, message in self.problems():
             raise UserError(f"bm25.{argument}: {message}")
-        k = min(k, len(documents))
-        documents_Qk = np.full((len(queries), k), -1)
-        scores_Qk = np.full((len(queries), k), -np.inf, np.float32)
         words = self.words(documents)
-        if any(words):  # bm25s needs a vocabulary
-            index = bm25s.BM25(self.k1, self.b, method="lucene", dtype="float64")
-            index.index(words, show_progress=False)
-            for row, query in enumerate(self.words(queries)):
-                scores_N = index.get_scores_from_ids(index.get_tokens_ids(query)).astype(np.float32)
-                found = scores_N.nonzero()[0]
-                best = found[np.argsort(-scores_N[found], kind="stable")[:k]]
-                documents_Qk[row, : len(best)], scores_Qk[row, : len(best)] = best, scores_N[best]
-        return Hits(torch.from_numpy(documents_Qk), torch.from_numpy(scores_Qk))
+        if not any(words):  # bm25s needs a vocabulary
+            return Index(self, len(documents), None)
+        index = bm25s.BM25(self.k1, self.b, method="lucene", dtype="float64")
+        index.index(words, show_progress=False)
+        return Index(self, len(documents), index)
 
     def words(self, texts: Sequence[str]) -> list[list[str]]:
         """The stems of each text's words, in their order, without stop words."""
@@ -87,3 +81,29 @@ class BM25:
             show_progress=False,
         )
         return stems
+
+
+@dataclass(frozen=True)
+class Index:
+    """Documents indexed by bm25s; None if they have no words."""
+
+    bm25: BM25
+    documents: int
+    index: Any
+
+    def search(self, queries: Sequence[str], k: int) -> Hits:
+        """As BM25.search."""
+        import numpy as np
+        import torch
+
+        from matryoshka.retrieval.search import Hits
+
+        k = min(k, self.documents)
+        documents_Qk = np.full((len(queries), k), -1)
+        scores_Qk = np.full((len(queries), k), -np.inf, np.float32)
+        for row, query in enumerate(self.bm25.words(queries) if self.index is not None else ()):
+            scores_N = self.index.get_scores_from_ids(self.index.get_tokens_ids(query)).astype(np.float32)
+            found = scores_N.nonzero()[0]
+            best = found[np.argsort(-scores_N[found], kind="stable")[:k]]
+            documents_Qk[row, : len(best)], scores_Qk[row, : len(best)] = best, scores_N[best]
+        return Hits(torch.from_numpy(documents_Qk), torch.from_numpy(scores_Qk))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from matryoshka.retrieval.quantisation import PRECISIONS, VectorPrecision, bytes_per_vector
+from matryoshka.retrieval.result import display_name
 from matryoshka.retrieval.stored_vectors import Judge, StoredVectors
 from matryoshka.retrieval.ties import EXPECTED
 
@@ -17,7 +18,6 @@ RESCORED = 4  # times the metric's k: hits of the coarse search that are put in 
 QUERIES = 1000  # measured at most: the standard error of a mean over them is 0.016 at most
 LONG = 10**7  # pairs of a query and a document that take seconds
 Way = tuple[int, VectorPrecision]
-NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ class Deployment:
     @property
     def metric_name(self) -> str:
         """The metric as the field writes it: nDCG@10."""
-        name, at, k = self.metric.partition("@")
-        return f"{NAMES.get(name, name)}{at}{k}"
+        return display_name(self.metric)
 
     def option(self, dim: int, precision: str, rescored: bool = False) -> DeploymentOption:
         """One of the options; the full width in float32 is as good rescored. Raises KeyError if it was not measured."""
@@ -178,15 +177,15 @@ def measure_deployment(
         raise ValueError("every query needs a relevant document")
     name, _, rank = metric.partition("@")
     k, depth = int(rank), min(RESCORED * int(rank), len(documents_ND))
-    drawn = drawn_queries(len(queries_QD))
-    queries_QD = queries_QD[drawn]
+    measured = drawn_queries(len(queries_QD))
+    queries_QD = queries_QD[measured]
     # In random order: which documents come in where many tie for the last places must not hang on who numbered them.
     order_N = torch.randperm(len(documents_ND), generator=torch.Generator().manual_seed(0))
     vectors = StoredVectors.of(documents_ND[order_N.to(documents_ND.device)], calibration_MD, dims)
-    judge = Judge.of([relevant[query] for query in drawn], order_N.argsort(), EXPECTED[name], k)
+    judge = Judge.of([relevant[query] for query in measured], order_N.argsort(), EXPECTED[name], k)
     ways = [(dim, precision) for dim in sorted(set(dims), reverse=True) for precision in PRECISIONS]
     values: dict[tuple[int, VectorPrecision, bool], float] = {}
-    for way in _shown(ways, len(drawn) * len(documents_ND)):
+    for way in _shown(ways, len(measured) * len(documents_ND)):
         hits = vectors.search(queries_QD, *way, depth)
         values[*way, False] = float(judge.plain(hits).mean())
         if way != ways[0]:  # the full one is the same rescored
@@ -196,12 +195,17 @@ def measure_deployment(
         DeploymentOption(*way, bytes_per_vector(*way[:2]), value, value / best if best else 0.0)
         for way, value in values.items()
     ]
-    return Deployment(metric, tuple(options), len(calibration_MD), len(drawn), len(documents_ND), depth)
+    return Deployment(metric, tuple(options), len(calibration_MD), len(measured), len(documents_ND), depth)
 
 
 def drawn_queries(queries: int) -> list[int]:
-    """The numbers of those to measure, ascending: all, or QUERIES of them drawn at random, always the same."""
-    return sorted(torch.randperm(queries, generator=torch.Generator().manual_seed(0))[:QUERIES].tolist())
+    """The numbers of those to measure: all, or QUERIES of them."""
+    return drawn(queries, QUERIES)
+
+
+def drawn(total: int, most: int) -> list[int]:
+    """Numbers below the total, ascending: all, or so many drawn at random, always the same."""
+    return sorted(torch.randperm(total, generator=torch.Generator().manual_seed(0))[:most].tolist())
 
 
 def _shown(ways: list[Way], pairs: int) -> Iterator[Way]:

@@ -51,7 +51,7 @@ class Judgements:
 
     def total_Q(self, *, merged: bool) -> Tensor:
         """How many documents answer each query."""
-        return torch.tensor([len(answers) for answers in (self.merged_answers if merged else self.answers)])
+        return self._merged_total_Q if merged else self._total_Q
 
     def relevant(self, documents_QK: Tensor, queries_Q: Tensor, *, merged: bool) -> Tensor:
         """Which documents, given by row, -1 for none, answer the query of their line, (Q, K) of bool."""
@@ -84,6 +84,14 @@ class Judgements:
                 rank, met = rank + size, met + right
             before_Qk[query, rank:] = met
         return TiedRanks(size_Qk, relevant_Qk, place_Qk, before_Qk)
+
+    @cached_property
+    def _total_Q(self) -> Tensor:
+        return torch.tensor(list(map(len, self.answers)))
+
+    @cached_property
+    def _merged_total_Q(self) -> Tensor:
+        return torch.tensor(list(map(len, self.merged_answers)))
 
     @cached_property
     def _keys(self) -> Tensor:

@@ -98,18 +98,20 @@ def asked_for(copies: Copies, metrics: MeasuredBy) -> int:
 
 def _rank(copies: Copies, hits: Hits, search: Callable[..., Hits], metrics: MeasuredBy) -> _Found:
     judgements, k = copies.judgements, min(depth(metrics), len(copies.unit_of_N))
-    as_is, merged, expected = [], [], []
+    as_is, merged, expected = list[Hits](), list[Hits](), []
     for queries_Q in torch.arange(len(hits.documents_Qk)).split(QUERY_CHUNK):
         found = Hits(hits.documents_Qk[queries_Q], hits.similarities_Qk[queries_Q])
         spread = copies.spread(found, k)
         ranks = _tied_ranks(copies, found, spread, queries_Q, k, search)
         expected.append(_expected(ranks, judgements.total_Q(merged=False)[queries_Q], metrics))
         as_is.append(Hits(spread.documents_Qk[:, :k], spread.similarities_Qk[:, :k]))
-        merged.append(copies.merge(spread, k))
+        if not copies.one_to_one:
+            merged.append(copies.merge(spread, k))
+    ranking = _ranking(_whole(as_is), judgements, metrics, merged=False)
     return _Found(
-        _ranking(_whole(as_is), judgements, metrics, merged=False),
-        _ranking(_whole(merged), judgements, metrics, merged=True),
-        _means_of(expected),
+        as_is=ranking,
+        merged=_ranking(_whole(merged), judgements, metrics, merged=True) if merged else ranking,
+        expected=_means_of(expected),
     )
 
 

@@ -29,6 +29,11 @@ class Copies:
         """Whether nothing has to be spread out or merged: every text is one document, and none is a copy."""
         return not self.judgements.copies and bool((self.unit_of_N == torch.arange(len(self.unit_of_N))).all())
 
+    @cached_property
+    def _by_unit(self) -> tuple[Tensor, Tensor]:
+        """The documents text by text, (N,), and how many each text has, (U,)."""
+        return self.unit_of_N.argsort(stable=True), self.unit_of_N.bincount()
+
     def depth(self, k: int) -> int:
         """How many texts are to be found so that there are k merged documents, and k as they are, among theirs."""
         pairs = torch.stack([self.judgements.copy_of_N, self.unit_of_N]).unique(dim=1)
@@ -42,8 +47,7 @@ class Copies:
         """
         if self.one_to_one and hits.documents_Qk.shape[1] >= k:
             return hits
-        order_N = self.unit_of_N.argsort(stable=True)
-        count_U = self.unit_of_N.bincount()
+        order_N, count_U = self._by_unit
         offset_U = count_U.cumsum(0) - count_U
         found_Qk = hits.documents_Qk >= 0
         count_Qk = torch.where(found_Qk, count_U[hits.documents_Qk], 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Metrics = Mapping[int, Mapping[str, float]]
 Intervals = Mapping[int, Mapping[str, tuple[float, float]]]
 BY_DIM = ("metrics", "merged", "expected", "intervals", "merged_intervals")
+NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 NO_DIM = 0  # the dim of a ranking that has no embeddings, such as BM25's
 
 
@@ -91,3 +92,14 @@ class EvaluationResult:
         for name in ("intervals", "merged_intervals"):
             by_dim[name] = {d: {n: (e[0], e[1]) for n, e in v.items()} for d, v in by_dim[name].items()}
         return cls(**{**plain, **by_dim})
+
+
+def display_name(metric: str) -> str:
+    """A metric's name as the field writes it: `ndcg@10` -> nDCG@10."""
+    name, at, k = metric.partition("@")
+    return f"{NAMES.get(name, name)}{at}{k}"
+
+
+def lexical(results: Sequence[EvaluationResult]) -> EvaluationResult | None:
+    """Of several results the one that has no embeddings, such as BM25's."""
+    return next((result for result in results if NO_DIM in result.metrics), None)

@@ -9,6 +9,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from matryoshka.data.components import components
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -21,21 +23,11 @@ def clusters(relevant: Mapping[str, Iterable[Hashable]] | Iterable[Iterable[Hash
     relevant: the documents that answer each query, by id or number. Queries that share an answer, directly or over
     other queries, are one cluster: a model that does well with one of them tends to do well with all.
     """
-    parent: list[int] = []
-
-    def root(query: int) -> int:
-        while parent[query] != query:
-            parent[query] = query = parent[parent[query]]
-        return query
-
-    first_with: dict[Hashable, int] = {}  # document -> the first query that it answers
-    for query, documents in enumerate(relevant.values() if isinstance(relevant, Mapping) else relevant):
-        parent.append(query)
-        for document in documents:
-            one, other = root(query), root(first_with.setdefault(document, query))
-            parent[max(one, other)] = min(one, other)
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(root(query), len(numbers)) for query in range(len(parent))], dtype=np.int64)
+    groups = components(list(relevant.values() if isinstance(relevant, Mapping) else relevant))
+    clusters_Q = np.empty(sum(map(len, groups)), dtype=np.int64)
+    for cluster, queries in enumerate(groups):
+        clusters_Q[queries] = cluster
+    return clusters_Q
 
 
 def bootstrap_intervals(

@@ -10,6 +10,7 @@ import torch
 from hydra.utils import instantiate
 
 from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.retrieval.bm25 import BM25
 from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.judgements import Judgements
@@ -39,17 +40,17 @@ def measure_baselines(
     return tuple(results)
 
 
-def measure_bm25(bm25: Any, judgements: Judgements, evaluator: Evaluator) -> EvaluationResult:
+def measure_bm25(bm25: BM25, judgements: Judgements, evaluator: Evaluator) -> EvaluationResult:
     """BM25's ranking of each distinct text, under NO_DIM."""
     data = judgements.data
     texts = [data.corpus[document] for document in judgements.document_ids]
     row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     copies = Copies(judgements, torch.tensor([row_of[text] for text in texts]))
     queries = [data.queries[query] for query in judgements.query_ids]
+    index = bm25.index(list(row_of))
 
     def again(rows_M: torch.Tensor, dim: int, k: int) -> Hits:
-        found: Hits = bm25.search([queries[row] for row in rows_M], list(row_of), k)
-        return found
+        return index.search([queries[row] for row in rows_M], k)
 
-    hits = bm25.search(queries, list(row_of), asked_for(copies, evaluator.metrics))
+    hits = index.search(queries, asked_for(copies, evaluator.metrics))
     return measure("BM25", copies, {NO_DIM: hits}, again, evaluator.metrics)

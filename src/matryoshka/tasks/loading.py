@@ -13,7 +13,7 @@ from matryoshka.data.split import Split
 from matryoshka.data.tokens import TokenIds, distinct_tokens, token_counts, tokenized_pairs
 from matryoshka.datamodule import PairsModule
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.report.record import PairsSummary
+from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.retrieval.tokenized_set import TokenizedSet
 from matryoshka.tasks.measuring import drawn_for_calibration
 from matryoshka.tasks.setup import load_encoder, pairs_summary, tokenized_set
@@ -21,8 +21,6 @@ from matryoshka.tasks.setup import load_encoder, pairs_summary, tokenized_set
 if TYPE_CHECKING:
     from matryoshka.data.diagnosis import Diagnosis
     from matryoshka.data.samplers import BatchSummary
-
-DEV = "dev/"  # in front of what is measured on dev queries
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Loaded:
         """An epoch's batches, in numbers."""
         return self.batches.sampler.summary()
 
-    @property
+    @cached_property
     def passages(self) -> TokenIds:
         """Some of the training passages, to calibrate on."""
         positives = self.batches.pairs.with_format("python")["positive"]

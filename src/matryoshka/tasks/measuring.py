@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
-from matryoshka.retrieval.deployment import Deployment, measure_deployment
+from matryoshka.retrieval.deployment import Deployment, drawn, measure_deployment
 from matryoshka.retrieval.embeddings import InMemory, Store, embed
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.result import EvaluationResult
@@ -56,7 +56,7 @@ class Measuring:
             self.encoder, texts, self.dims, precision=self.precision, progress=True, store=store or self.store
         )
 
-    def deployment(self, texts: TokenizedSet, passages: TokenIds, store: Store | None = None) -> Deployment:
+    def deployment(self, texts: TokenizedSet, passages: TokenIds) -> Deployment:
         """What cutting and rounding the vectors costs in the selecting metric, copies merged.
 
         passages: those of the training set, from which int8 takes its ranges. The set's own embeddings are found again.
@@ -66,7 +66,7 @@ class Measuring:
             [texts.documents, texts.queries, passages],
             token_budget=self.evaluator.token_budget,
             precision=self.precision,
-            store=store or self.store,
+            store=self.store,
         )
         judgements = texts.judgements
         first_N = judgements.copy_of_N == torch.arange(len(judgements.copy_of_N))
@@ -82,6 +82,5 @@ class Measuring:
 
 
 def drawn_for_calibration(passages: int) -> list[int]:
-    """The numbers of the training passages to calibrate on, ascending: drawn at random, always the same."""
-    drawn = torch.randperm(passages, generator=torch.Generator().manual_seed(0))[:CALIBRATED_ON]
-    return sorted(drawn.tolist())
+    """The numbers of the training passages to calibrate on."""
+    return drawn(passages, CALIBRATED_ON)

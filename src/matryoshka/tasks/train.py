@@ -23,7 +23,7 @@ from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.doctor import show_diagnosis
 from matryoshka.report.environment import environment
-from matryoshka.report.record import EncoderSummary, TrainingRecord
+from matryoshka.report.record import DEV, EncoderSummary, TrainingRecord
 from matryoshka.report.result_table import show_protocols, show_result
 from matryoshka.report.summary import show_training
 from matryoshka.retrieval.deployment import Deployment
@@ -31,7 +31,7 @@ from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.failures import find_failures
 from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.tasks.baselines import measure_baselines
-from matryoshka.tasks.loading import DEV, Loaded, load
+from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import (
     compact_vocabulary,
