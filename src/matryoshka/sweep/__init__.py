@@ -1,0 +1,1 @@
+"""The jobs of a sweep: what became of each, and what they say together."""
