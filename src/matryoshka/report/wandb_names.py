@@ -1,0 +1,33 @@
+"""What things are called in W&B, in one place for the logger that writes them and the workspace that shows them.
+
+W&B makes a section of all names with one prefix, so a dim's metrics stand together, and so do all dims' losses. The
+configuration is given nested; W&B shows it with dots (`optimizer.lr`).
+"""
+
+from __future__ import annotations
+
+UPDATE = "update"  # the x axis of every row
+LOSS = "train/loss"
+LEARNING_RATE = "train/learning_rate"
+GRADIENT_NORM = "train/gradient_norm"
+PAIRS_PER_SECOND = "train/pairs_per_second"
+TOKENS_PER_SECOND = "train/tokens_per_second"
+MEMORY = "train/memory_gigabytes"
+SELECTED = "selected_value"  # the number that chose the checkpoint, by which the jobs of a sweep are compared
+TABLES = ("results", "hardest_queries", "lost_queries", "deployment")
+FIGURE = "metric_against_dim"
+
+
+def metric_name(metric: str, dim: int, part: str = "") -> str:
+    """`dim_256/ndcg@10`; of another part than the test queries (dev, base, merged), `dev/dim_256/ndcg@10`."""
+    return "/".join(filter(None, [part, f"dim_{dim}", metric]))
+
+
+def loss_name(dim: int) -> str:
+    """A dim's own part of the loss, before its weight: `loss/dim_256`."""
+    return f"loss/dim_{dim}"
+
+
+def gradient_share_name(dim: int) -> str:
+    """A dim's share in the norm of the gradient: `gradient_share/dim_256`."""
+    return f"gradient_share/dim_{dim}"
