@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from matryoshka.losses import MatryoshkaLoss, RankingLoss, nested_similarities
+from matryoshka.losses.matryoshka import gradient_shares
 from matryoshka.losses.ranking import Direction
 
 DIMS = [24, 16, 5, 1]
@@ -291,3 +292,34 @@ def test_one_dim_at_a_time_is_fp32_under_autocast_too() -> None:
     assert torch.equal(cast, plain)
     gradients = [torch.autograd.grad(total, inputs[0])[0] for total in (cast, plain)]
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("one_dim_at_a_time", [False, True])
+def test_gradient_shares_are_those_of_each_dims_own_backward(one_dim_at_a_time: bool) -> None:
+    """Against a backward of the loop above for one dim at a time; the graph is still whole afterwards."""
+    embeddings_SD = draw(12, 24, dtype=torch.float32).requires_grad_()
+    weights = {24: 1.0, 16: 0.5, 5: 3.0, 1: 0.0}
+    loss = MatryoshkaLoss(RankingLoss(), DIMS, list(weights.values()))
+    nested = loss(*embeddings_SD.tensor_split([6]), one_dim_at_a_time=one_dim_at_a_time)
+
+    shares = gradient_shares(nested, embeddings_SD)
+    norms = {}
+    for dim, weight in weights.items():
+        summand = total_by_loop(*embeddings_SD.tensor_split([6]), RankingLoss(), {dim: weight})
+        norms[dim] = torch.autograd.grad(summand, embeddings_SD)[0].norm()
+    assert shares.keys() == norms.keys()
+    for dim, norm in norms.items():
+        torch.testing.assert_close(shares[dim], norm / sum(norms.values()), rtol=1e-4, atol=1e-6)
+    assert embeddings_SD.grad is None
+    nested.total.backward()
+    expected = torch.autograd.grad(
+        total_by_loop(*embeddings_SD.tensor_split([6]), RankingLoss(), weights), embeddings_SD
+    )
+    torch.testing.assert_close(embeddings_SD.grad, expected[0], rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_shares_of_a_loss_without_gradient_are_zero() -> None:
+    embeddings_SD = draw(2, 24, dtype=torch.float32).requires_grad_()
+    nested = MatryoshkaLoss(RankingLoss(), [24, 5])(*embeddings_SD.tensor_split([1]))  # one candidate, no choice
+
+    assert [float(share) for share in gradient_shares(nested, embeddings_SD).values()] == [0.0, 0.0]

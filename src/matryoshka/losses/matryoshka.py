@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -47,10 +47,26 @@ def similarities_at(rows_BD: Tensor, candidates_ND: Tensor, dim: int) -> Tensor:
 
 @dataclass(frozen=True)
 class NestedLoss:
-    """The sum that is trained on, and each dim's own loss before its weight (detached)."""
+    """The sum that is trained on, its summands by dim, and each dim's own loss before its weight (detached)."""
 
     total: Tensor
     per_dim: dict[int, Tensor]
+    summands: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+
+def gradient_shares(nested: NestedLoss, embeddings_SD: Tensor) -> dict[int, Tensor]:
+    """dim -> the norm of its summand's gradient at the embeddings, as a share of these norms together: they sum to 1.
+
+    embeddings_SD: what the loss was computed from. Backward goes through the loss alone, not through the encoder, and
+    adds nothing to any gradient. Nothing is read from the device.
+    """
+    with torch.autocast(embeddings_SD.device.type, enabled=False):
+        norms = {}
+        for dim, summand in nested.summands.items():
+            (gradient_SD,) = torch.autograd.grad(summand, embeddings_SD, retain_graph=True)
+            norms[dim] = torch.linalg.vector_norm(gradient_SD, dtype=torch.float32)
+        together = torch.stack(list(norms.values())).sum().clamp_min(EPSILON)
+    return {dim: norm / together for dim, norm in norms.items()}
 
 
 class MatryoshkaLoss(nn.Module):
@@ -101,8 +117,9 @@ class MatryoshkaLoss(nn.Module):
             else:
                 nested = nested_similarities(anchors_BD, candidates_ND, dims)
                 losses = {dim: self.loss(similarity_BN, mask_BN) for dim, similarity_BN in nested}
-            total = torch.stack([self.weights[dim] * loss for dim, loss in losses.items()]).sum()
-        return NestedLoss(total, {dim: loss.detach() for dim, loss in losses.items()})
+            summands = {dim: self.weights[dim] * loss for dim, loss in losses.items()}
+            total = torch.stack(list(summands.values())).sum()
+        return NestedLoss(total, {dim: loss.detach() for dim, loss in losses.items()}, summands)
 
     def _recomputed_at(self, dim: int, anchors_BD: Tensor, candidates_ND: Tensor, mask_BN: Tensor | None) -> Tensor:
         def loss_at(anchors_BD: Tensor, candidates_ND: Tensor) -> Tensor:
