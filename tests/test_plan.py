@@ -129,6 +129,17 @@ def test_the_epoch_of_an_update_is_where_it_happens(
         plan.epoch_at(len(happened) + 1)
 
 
+@pytest.mark.parametrize("mode", ["carry", "flush"])
+@settings(deadline=None)
+@given(micro_batches=epochs, accumulation=st.integers(1, 20))
+def test_evaluations_come_at_the_epochs_ends_until_the_last_update(
+    mode: AcrossEpochs, micro_batches: list[int], accumulation: int
+) -> None:
+    plan = TrainingPlan(micro_batches, accumulation, mode)
+
+    assert plan.epoch_ends == walk(plan)[0]
+
+
 @settings(deadline=None)
 @given(epochs, st.integers(1, 20))
 def test_flush_weighs_the_micro_batches_of_a_window_alike(micro_batches: list[int], accumulation: int) -> None:

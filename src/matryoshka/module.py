@@ -10,12 +10,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.gradient_cache import cached_backward
-from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss
+from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, gradient_shares
+from matryoshka.memory.peak import peak_memory
 from matryoshka.plan import TrainingPlan
 
 PIECE = 1 << 22  # numbers whose squares are summed at once: on a CPU torch copies them to fp64 first
@@ -26,9 +27,10 @@ class EmbeddingModule(pl.LightningModule):
 
     optimizer: parameters -> optimizer. scheduler: (optimizer, number of updates) -> schedule, stepped each update.
     plan says what each micro-loss is divided by and after which an update follows. Every `log_every` updates the mean
-    loss since the last row, each dim's own loss, the rate used, the gradient's norm before clipping and the speed go
-    to the loggers. Nothing is read back from the device between those rows. pairs_at_once: of a larger micro-batch
-    keep the activations of so many pairs at a time (see gradient_cache).
+    loss since the last row, each dim's own loss, its share in the gradient at the embeddings of the last micro-batch,
+    the rate used, the gradient's norm before clipping, the speed and the peak of memory go to the loggers. Nothing is
+    read back from the device between those rows. pairs_at_once: of a larger micro-batch keep the activations of so many
+    pairs at a time (see gradient_cache).
     """
 
     def __init__(
@@ -77,10 +79,13 @@ class EmbeddingModule(pl.LightningModule):
         divisor, update = self.plan.window(self.current_epoch, batch_index)
         at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
         cached = at_once < batch.columns[0]
+        logged = update and (self.updates + 1) % self.log_every == 0
 
         def loss_of(embeddings_SD: Tensor) -> NestedLoss:
             anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
             nested: NestedLoss = self.loss(anchors_BD, candidates_ND, batch.mask_BN, one_dim_at_a_time=cached)
+            if logged:
+                self._rows.gradient_shares = gradient_shares(nested, embeddings_SD)
             return nested
 
         if cached:
@@ -105,7 +110,16 @@ class EmbeddingModule(pl.LightningModule):
         self._rows.updates += 1
         if self.updates % self.log_every == 0:
             row, self._rows = self._rows.close(), _SinceLastRow()
-            self.record({**row, "train/learning_rate": rate, "train/gradient_norm": float(norm)})
+            row |= {"train/learning_rate": rate, "train/gradient_norm": float(norm)}
+            if (memory := peak_memory(self.device)) is not None:
+                row["train/memory_gigabytes"] = memory / 1e9
+            self.record(row)
+
+    def evaluated(self, value: float) -> None:
+        """The selecting metric's value, for a schedule that goes by it."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(value)
 
     def pause_clock(self) -> None:
         """What follows until the next epoch is not training."""
@@ -140,6 +154,7 @@ class _SinceLastRow:
         self.losses: list[Tensor] = []
         self.dim_losses: dict[int, list[Tensor]] = {}  # each with its share of an update
         self.dim_shares: dict[int, float] = {}
+        self.gradient_shares: dict[int, Tensor] = {}
         self.pairs = self.tokens = self.updates = 0
         self.seconds = 0.0
         self.clock = time.perf_counter()
@@ -160,6 +175,7 @@ class _SinceLastRow:
         loss = torch.stack(self.losses).sum() / self.updates
         dims = {dim: torch.stack(losses).sum() / self.dim_shares[dim] for dim, losses in self.dim_losses.items()}
         row = {"train/loss": float(loss)} | {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
+        row |= {f"train/gradient_share/dim_{dim}": float(share) for dim, share in self.gradient_shares.items()}
         self.pause()
         row["train/pairs_per_second"] = self.pairs / self.seconds
         row["train/tokens_per_second"] = self.tokens / self.seconds

@@ -30,6 +30,17 @@ class TrainingPlan:
         """All updates of the run."""
         return sum(self._updates_in(count) for count in self.micro_batches)
 
+    @property
+    def epoch_ends(self) -> list[int]:
+        """Updates done when each epoch's evaluation comes; the last is that of the run, wherever it falls."""
+        ends = [0]
+        for epoch in range(len(self.micro_batches)):
+            _, full, closed = self._windows(epoch)
+            ends.append(min(ends[-1] + full + closed, self.updates))
+            if ends[-1] == self.updates:
+                break
+        return ends[1:]
+
     def _updates_in(self, count: int) -> int:
         if self.across_epochs == "flush":
             return -(-count // self.accumulation)
@@ -49,10 +60,15 @@ class TrainingPlan:
     def epoch_at(self, update: int) -> float:
         """The epoch shown for an update, as transformers counts it: whole epochs, and the used share of its own."""
         for epoch, count in enumerate(self.micro_batches):
-            carried = sum(self.micro_batches[:epoch]) % self.accumulation if self.across_epochs == "carry" else 0
-            full, rest = divmod(carried + count, self.accumulation)
-            closed = rest > 0 and (self.across_epochs == "flush" or count <= self.accumulation)
+            carried, full, closed = self._windows(epoch)
             if update <= full + closed:
                 return epoch + min(update * self.accumulation - carried, count) / count
             update -= full + closed
         raise ValueError(f"the run ends {update} updates earlier")
+
+    def _windows(self, epoch: int) -> tuple[int, int, bool]:
+        """(micro-batches of a window from before, windows filled, whether the epoch's end closes one) of an epoch."""
+        count = self.micro_batches[epoch]
+        carried = sum(self.micro_batches[:epoch]) % self.accumulation if self.across_epochs == "carry" else 0
+        full, rest = divmod(carried + count, self.accumulation)
+        return carried, full, rest > 0 and (self.across_epochs == "flush" or count <= self.accumulation)

@@ -1,11 +1,12 @@
-"""Learning-rate schedules, transformers' own, by updates. `warmup` below 1 is a share of all updates, else a count."""
+"""Learning-rate schedules, transformers' and torch's own. `warmup` below 1 is a share of all updates, else a count."""
 
 from __future__ import annotations
 
 import math
+from typing import Any, SupportsFloat
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from transformers import optimization
 
 
@@ -53,3 +54,60 @@ def warmup_stable_decay(optimizer: Optimizer, updates: int, warmup: float = 0.1,
     """Constant after the warm-up, then down to 0 in the last `decay` (a share or a number of updates)."""
     steps, last = warmup_updates(warmup, updates), warmup_updates(decay, updates)
     return optimization.get_wsd_schedule(optimizer, steps, last, num_training_steps=updates)
+
+
+def reduce_on_plateau(
+    optimizer: Optimizer,
+    updates: int,
+    warmup: float = 0.1,
+    factor: float = 0.5,
+    patience: int = 0,
+    threshold: float = 0.001,
+) -> PlateauAfterWarmup:
+    """The same rate until the selecting metric stagnates, then `factor` of it, and so on.
+
+    It stagnates where more than `patience` evaluations in a row are not better by `threshold` than the best before.
+    """
+    return PlateauAfterWarmup(
+        optimizer, warmup_updates(warmup, updates), factor=factor, patience=patience, threshold=threshold
+    )
+
+
+class PlateauAfterWarmup(ReduceLROnPlateau):
+    """torch's ReduceLROnPlateau of a metric that should rise, after a linear warm-up of so many updates.
+
+    Evaluations within the warm-up do not count. options: torch's; threshold is a difference of the metric.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup: int, **options: Any) -> None:
+        super().__init__(optimizer, mode="max", threshold_mode="abs", **options)
+        self.warmup = warmup
+        self.updates = 0
+        self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        self._warm_up()
+
+    def step(self, metrics: SupportsFloat | None = None) -> None:  # type: ignore[override]  # as in torch
+        """After an update, without a metric; after an evaluation, with the metric's value."""
+        if metrics is None:
+            self.updates += 1
+            self._warm_up()
+        elif self.updates >= self.warmup:
+            super().step(metrics)
+
+    def _warm_up(self) -> None:
+        if self.warmup and self.updates <= self.warmup:
+            for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+                group["lr"] = peak * self.updates / self.warmup
+            self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+EVERY = (
+    constant,
+    linear,
+    cosine,
+    cosine_with_restarts,
+    polynomial,
+    inverse_square_root,
+    warmup_stable_decay,
+    reduce_on_plateau,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from matryoshka import schedulers
 from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.retrieval.result import EvaluationResult
@@ -94,6 +96,23 @@ def test_a_checkpoint_keeps_the_weights_of_the_best_evaluation(tmp_path: Path) -
     assert float(checkpoint.best_model_score) == VALUES[1]  # type: ignore[arg-type]
     for name, tensor in measure.weights[1].items():
         assert torch.equal(saved["state_dict"][f"encoder.{name}"], tensor)
+
+
+def test_a_plateau_of_the_selecting_metric_halves_the_rate_of_the_next_epoch(tmp_path: Path) -> None:
+    module, data = small_module(log_every=1)
+    module.make_scheduler = partial(schedulers.reduce_on_plateau, warmup=2)
+    values = iter([0.5, 0.4, 0.6])
+
+    def measure() -> EvaluationResult:
+        value = next(values)
+        return EvaluationResult("tiny", "letters", 1, 1, 32, {32: {"ndcg@10": 1 - value}, 8: {"ndcg@10": value}})
+
+    log = MetricsFile(tmp_path / "metrics.jsonl")
+    fit(module, data, tmp_path, [EpochEvaluation(measure, SELECTED)], [log])
+
+    used = [row["train/learning_rate"] for row in log.rows if "train/loss" in row]
+    assert AT_EPOCH_ENDS == [3, 7, 9]
+    assert used == pytest.approx([0.0, 5e-4, *[1e-3] * 5, *[5e-4] * 2], rel=1e-12)
 
 
 def test_time_of_evaluations_is_not_training_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

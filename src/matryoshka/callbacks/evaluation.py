@@ -36,5 +36,6 @@ class EpochEvaluation(pl.Callback):
         result = self.measure()
         pl_module.record({f"{self.prefix}{name}": value for name, value in result.flat().items()})
         pl_module.log(self.selected, result.value(self.selected), logger=False)
+        pl_module.evaluated(result.value(self.selected))
         if self.show:
             self.show(result, pl_module.plan.epoch_at(pl_module.updates), pl_module.updates)
