@@ -152,6 +152,28 @@ def test_the_losses_of_the_dims_add_up_to_the_loss(tmp_path: Path) -> None:
         assert sum(parts) == pytest.approx(row["train/loss"], rel=1e-5)
 
 
+@pytest.mark.parametrize("pairs_at_once", [None, 3])
+def test_a_logged_row_has_each_dims_share_in_the_gradient_and_moves_no_weight(
+    tmp_path: Path, pairs_at_once: int | None
+) -> None:
+    def run(log_every: int) -> tuple[EmbeddingModule, list[dict[str, float]]]:
+        module, data = small_module(log_every=log_every)
+        module.pairs_at_once = pairs_at_once
+        log = MetricsFile(tmp_path / f"{log_every}.jsonl")
+        fit(module, data, tmp_path, loggers=[log])
+        return module, log.rows
+
+    (logged, rows), (quiet, none) = run(1), run(1000)
+    assert (len(rows), none) == (UPDATES, [])
+    for row in rows:
+        shares = [row[f"train/gradient_share/dim_{dim}"] for dim in (32, 8)]
+        assert min(shares) > 0.05
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+        assert 0.05 < row["train/memory_gigabytes"] < 100
+    for name, value in logged.encoder.state_dict().items():
+        assert torch.equal(value, quiet.encoder.state_dict()[name]), name
+
+
 def test_training_turns_dropout_on() -> None:
     encoder = tiny_encoder(dropout=0.5)
     assert not encoder.training

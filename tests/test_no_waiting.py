@@ -18,6 +18,7 @@ from matryoshka import schedulers
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.readback import on_host
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
+from matryoshka.losses.matryoshka import gradient_shares
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from tests.encoder.test_packed_attention import sequences
@@ -79,6 +80,14 @@ def test_nothing_is_read_between_rows(monkeypatch: pytest.MonkeyPatch, pairs_at_
         for i in range(4):
             module.training_step(batch_on_meta(), i)
     assert module.updates == 2
+
+
+def test_each_dims_share_in_the_gradient_is_not_read() -> None:
+    embeddings_SD = torch.zeros(6, 32, device=META, requires_grad=True)
+    nested = MatryoshkaLoss(RankingLoss(), [32, 8])(*embeddings_SD.tensor_split([3]))
+
+    with NoWaiting():
+        assert all(share.is_meta for share in gradient_shares(nested, embeddings_SD).values())
 
 
 def test_a_logged_row_reads(monkeypatch: pytest.MonkeyPatch) -> None:

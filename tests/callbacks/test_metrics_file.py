@@ -60,6 +60,9 @@ def test_a_run_logs_by_updates(tmp_path: Path) -> None:
             "train/loss/dim_8",
             "train/learning_rate",
             "train/gradient_norm",
+            "train/gradient_share/dim_32",
+            "train/gradient_share/dim_8",
+            "train/memory_gigabytes",
             "train/pairs_per_second",
             "train/tokens_per_second",
         }
