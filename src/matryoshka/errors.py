@@ -17,3 +17,12 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """A data file that cannot be used as it is; names the file and the row or line."""
+
+
+class JobsFailedError(Exception):
+    """Jobs of a sweep that failed; the others are done."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        count = "1 job" if len(names) == 1 else f"{len(names)} jobs"
+        super().__init__(f"{count} failed, each with its reason in its own log: {', '.join(names)}")

@@ -15,6 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from matryoshka.atomic import write_atomically
+from matryoshka.durations import in_words
 from matryoshka.report.figure import finding, shown_metric
 from matryoshka.report.page_figures import page_figures
 from matryoshka.report.palette import DARK, LIGHT
@@ -78,7 +79,7 @@ class Report:
             "Updates": f"{record.updates:,}, each of {_pairs(config)}",
             "Kept": f"the weights of update {record.saved_step:,}, the best by {record.selection}",
             **_measured(record.tuned, record.environment),
-            "Duration": _duration(record.seconds),
+            "Duration": in_words(record.seconds),
         }
         shared = {item.name for item in fields(cls)} & {item.name for item in fields(record)} - {"name"}
         title = f"{record.name}: {record.base_model}, trained on {record.pairs.name}"
@@ -96,7 +97,7 @@ class Report:
         seconds: float,
     ) -> Report:
         """The report of an evaluation alone."""
-        facts = {"Model": result.model, **_measured(result, environment), "Duration": _duration(seconds)}
+        facts = {"Model": result.model, **_measured(result, environment), "Duration": in_words(seconds)}
         title = f"{result.model}, measured on {result.data}"
         return cls(
             title=title,
@@ -189,8 +190,3 @@ def _measured(result: EvaluationResult, environment: Mapping[str, str]) -> dict[
 def _pairs(config: Mapping[str, Any]) -> str:
     windows, size = config["accumulation"], config["batch_size"]
     return f"{windows:,} x {size:,} pairs" if windows > 1 else f"{size:,} pairs"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes:,} min {rest:02d} s" if minutes else f"{rest} s"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from matryoshka.durations import in_words
 from matryoshka.report.record import PairsSummary
 from matryoshka.retrieval.result import EvaluationResult
 
@@ -114,12 +115,12 @@ def show_estimate(
     per_pair = sum(mean for _, mean, _ in pairs.lengths.values())
     used = sum(min(count * batch_size, pairs.rows) for count in plan.micro_batches)
     seconds = (4 * used * per_pair + len(plan.micro_batches) * selecting.tokens) / rate + base.seconds
-    console.print(f"about {_duration(seconds)} to go, by the speed of the base evaluation ({rate:,.0f} tokens/s)")
+    console.print(f"about {in_words(seconds)} to go, by the speed of the base evaluation ({rate:,.0f} tokens/s)")
 
 
 def show_duration(seconds: float) -> None:
     """How long the run took."""
-    console.print(f"done in {_duration(seconds)}")
+    console.print(f"done in {in_words(seconds)}")
 
 
 def show_stand_in(stand_in: Sequence[str]) -> None:
@@ -136,8 +137,3 @@ def show_paths(written: Mapping[str, Path]) -> None:
 
 def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,131 @@
+"""One job: a composed configuration to a task, and what becomes of it, alone or in a sweep."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from matryoshka.config.resolvers import register_resolvers
+from matryoshka.errors import UserError
+
+register_resolvers()  # here, since a launcher's own process imports only this before it resolves a configuration
+
+log = logging.getLogger("matryoshka")
+
+Task = Callable[[Mapping[str, Any], Path], float]
+Check = Callable[[Mapping[str, Any]], None]
+
+
+def run(config: DictConfig) -> float:
+    """Check the configuration and run its task into Hydra's output folder; ends the process where that failed.
+
+    A job of a sweep ends nothing: what became of it stands in its folder's status.json.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    run_job = _in_a_sweep if HydraConfig.get().mode == RunMode.MULTIRUN else _alone
+    return run_job(config, folder)
+
+
+def task_and_check(program: str, config: Mapping[str, Any]) -> tuple[str, Check]:
+    """The name of the task that a configuration of train.py or evaluate.py asks for, and the check of the whole."""
+    from matryoshka.config.validation import check_comparison, check_evaluation, check_training
+
+    if program == "train":
+        return config.get("task", "train"), check_training
+    return ("compare", check_comparison) if config.get("compare") is not None else ("evaluate", check_evaluation)
+
+
+def plain_values(config: DictConfig, program: str) -> dict[str, Any]:
+    """The configuration without interpolations. Raises ConfigError with all its problems."""
+    from matryoshka.config.validation import checked
+
+    return checked(config, task_and_check(program, config)[1])
+
+
+def _start(plain: Mapping[str, Any], folder: Path) -> float:
+    name, _ = task_and_check(_program(), plain)
+    log.info("results go to %s", folder)  # at once: loading what follows takes seconds
+    task: Task = getattr(import_module(f"matryoshka.tasks.{name}"), name)
+    return task(plain, folder)
+
+
+def _program() -> str:
+    """train or evaluate."""
+    return str(HydraConfig.get().job.config_name)
+
+
+def _alone(config: DictConfig, folder: Path) -> float:
+    try:
+        value = _start(plain_values(config, _program()), folder)
+        _remove_if_unused(folder)  # as after a question, whose answer is only shown
+        return value
+    except KeyboardInterrupt:
+        _exit(130, f"interrupted; what was written until then is in {folder}")
+    except UserError as error:
+        _remove_if_unused(folder)
+        _exit(2, str(error))
+    except Exception as error:
+        log.exception("failed")
+        written = folder / f"{HydraConfig.get().job.name}.log"
+        _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
+
+
+def _in_a_sweep(config: DictConfig, folder: Path) -> float:
+    from matryoshka.sweep.jobs import config_hash, running
+    from matryoshka.sweep.progress import progress
+    from matryoshka.sweep.status import Status
+
+    start = time.perf_counter()
+    status = Status("running", "", _settings())
+    with running(folder):
+        try:
+            plain = plain_values(config, _program())
+            status = replace(status, config_hash=config_hash(plain))
+            status.write(folder)
+            value = _start(plain, folder)
+            status = replace(status, state="done", objective=value)
+        except UserError as error:
+            log.error("%s", error)
+            status = replace(status, state="failed", error=str(error))
+        except Exception as error:
+            log.exception("failed")
+            line = f"{type(error).__name__}: {error}"
+            status = replace(status, state="failed", error=line, traceback=traceback.format_exc())
+        status = replace(status, seconds=round(time.perf_counter() - start, 1))
+        status.write(folder)
+    if line := progress(Path(HydraConfig.get().sweep.dir)):
+        log.info("sweep: %s", line)
+    return float("nan") if status.objective is None else status.objective
+
+
+def _settings() -> dict[str, Any]:
+    """The job's overrides by key, without those that do not name its folder either."""
+    words = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    left_out = HydraConfig.get().job.config.override_dirname.exclude_keys
+    return {word.key_or_group: word.value() for word in words if word.key_or_group not in left_out}
+
+
+def _remove_if_unused(folder: Path) -> None:
+    """A run that wrote nothing leaves no folder behind: nothing is in it but what Hydra wrote."""
+    if folder.is_dir() and all(item.name == ".hydra" or item.suffix == ".log" for item in folder.iterdir()):
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    sys.exit(code)
