@@ -93,7 +93,7 @@ def save(view: Workspace) -> str:
     except (wandb.Error, WandbApiFailedError) as error:
         where = "/".join(filter(None, [view.entity, view.project]))
         raise UserError(
-            f"W&B did not save the workspace of {where}: {error}\n"
+            f"W&B did not save the workspace of {where}: {str(error).strip()}\n"
             f"check network, account (wandb login --relogin), --entity and --project, {remedy}"
         ) from error
     return str(view.url)
