@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch, sent
+from matryoshka.distributed.together import add_up, own_rows
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import NestedLoss
 
@@ -29,18 +30,21 @@ def cached_backward(
     """Add the gradient of loss / divisor to the encoder's parameters; returns the loss, without a graph.
 
     loss_of: embeddings_SD of all sequences of the batch, column by column, to the loss. pairs_at_once: pairs whose
-    activations are kept at a time. The result is that of one backward of the whole batch, to rounding.
+    activations are kept at a time. The result is that of one backward of the whole batch, to rounding; of several
+    processes each encodes its own share of the pairs, and the sum of their gradients is the result.
     """
-    parts = list(batch.in_parts(pairs_at_once))
+    parts = list(batch.in_parts(pairs_at_once, own_rows(batch.columns[0])))
     device = batch.input_ids_T.device
     states, embeddings = [], []
     with torch.no_grad():
         for part, _ in parts:
             states.append(_random_state(device))
             embeddings.append(encoder(part))
-    rows_S = sent(torch.tensor([row for _, rows in parts for row in rows]), device)
-    embeddings_SD = torch.empty_like(torch.cat(embeddings)).index_copy_(0, rows_S, torch.cat(embeddings))
-    embeddings_SD.requires_grad_()
+    rows_S = sent(torch.tensor([row for _, rows in parts for row in rows], dtype=torch.int64), device)
+    embeddings_SD = torch.zeros(len(batch.lengths), encoder.width, device=device)
+    if parts:
+        embeddings_SD.index_copy_(0, rows_S, torch.cat(embeddings))
+    add_up(embeddings_SD).requires_grad_()
     nested = loss_of(embeddings_SD)
     with torch.autocast(device.type, enabled=False):
         (gradient_SD,) = torch.autograd.grad(nested.total / divisor, embeddings_SD)

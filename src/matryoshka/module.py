@@ -13,11 +13,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.distributed.together import add_up_gradients, largest_share
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, gradient_shares
 from matryoshka.memory.peak import peak_memory
 from matryoshka.plan import TrainingPlan
+from matryoshka.shared_encoding import encode_together
 
 PIECE = 1 << 22  # numbers whose squares are summed at once: on a CPU torch copies them to fp64 first
 
@@ -78,7 +80,7 @@ class EmbeddingModule(pl.LightningModule):
         """Forward and backward of one micro-batch; the update where its window is full."""
         divisor, update = self.plan.window(self.current_epoch, batch_index)
         at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
-        cached = at_once < batch.columns[0]
+        cached = at_once < largest_share(batch.columns[0])
         logged = update and (self.updates + 1) % self.log_every == 0
 
         def loss_of(embeddings_SD: Tensor) -> NestedLoss:
@@ -91,7 +93,7 @@ class EmbeddingModule(pl.LightningModule):
         if cached:
             nested = cached_backward(self.encoder, batch, at_once, loss_of, divisor)
         else:
-            nested = loss_of(self.encoder(batch))
+            nested = loss_of(encode_together(self.encoder, batch))
             self.manual_backward(nested.total / divisor)
         self._rows.add(batch, nested, divisor)
         if update:
@@ -102,6 +104,7 @@ class EmbeddingModule(pl.LightningModule):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert isinstance(scheduler, LRScheduler)
         rate = float(scheduler.get_last_lr()[0])
+        add_up_gradients(self.encoder.parameters())
         norm = clip_gradients(self.encoder.parameters(), self.max_grad_norm)
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]

@@ -62,11 +62,15 @@ class PackedBatch:
         ids_P[self.padded_places_T()] = self.input_ids_T
         return ids_P.view(mask_SL.shape), mask_SL
 
-    def in_parts(self, pairs: int) -> Iterator[tuple[PackedBatch, list[int]]]:
-        """The batch in parts of so many pairs, each with the places of its sequences in the whole batch."""
+    def in_parts(self, pairs: int, of: range | None = None) -> Iterator[tuple[PackedBatch, list[int]]]:
+        """The batch in parts of so many pairs, each with the places of its sequences in the whole batch.
+
+        of: only these pairs.
+        """
         ids, rows = self.input_ids_T.split(list(self.lengths)), self.columns[0]
-        for start in range(0, rows, pairs):
-            end = min(start + pairs, rows)
+        of = range(rows) if of is None else of
+        for start in range(of.start, of.stop, pairs):
+            end = min(start + pairs, of.stop)
             places = [column * rows + row for column in range(len(self.columns)) for row in range(start, end)]
             part = torch.cat([ids[place] for place in places])
             lengths = tuple(self.lengths[place] for place in places)

@@ -1,0 +1,168 @@
+"""What the processes of a run do together. A process that runs alone does the same without any of it.
+
+The loss of a batch is a function of the embeddings of all its rows, L(E_1 ... E_R), and process p encodes only the rows
+R_p. All rows are gathered, and every process computes the whole L. Since dL/dw is the sum over all rows of
+dL/dE_r * dE_r/dw, process p takes dL/dE_r of its own rows alone back through its encoder, and the sum of what all
+processes have is the gradient: nothing is averaged, nothing counted twice. It is summed once an update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from matryoshka.errors import UserError
+
+Result = TypeVar("Result")
+AT_ONCE = 1 << 24  # numbers of gradients that are sent in one message: copied for it, so not all of them
+
+
+class ElsewhereError(RuntimeError):
+    """Another process of the run has failed, which says itself why."""
+
+
+def processes() -> int:
+    """How many processes work on the run."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
+def is_first() -> bool:
+    """Whether this process writes, shows and logs; the others only compute."""
+    return rank() == 0
+
+
+def from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | None = None) -> Result:
+    """What `make` returns in the first process, the only one that calls it; the others wait for it.
+
+    sent: what the others get of it. An error of the first process is raised in all: a UserError as it is.
+    """
+    if processes() == 1:
+        return make()
+    message: list[Any] = [None, None]
+    failed: Exception | None = None
+    if is_first():
+        try:
+            message[0] = result = make()
+            message[0] = sent(result) if sent else result
+        except Exception as error:
+            failed, message = error, [None, (isinstance(error, UserError), str(error))]
+    with _communication():
+        dist.broadcast_object_list(message)
+    if failed:
+        raise failed
+    if is_first():
+        return result
+    if message[1] is not None:
+        users, text = message[1]
+        raise UserError(text) if users else ElsewhereError("the first process failed")
+    received: Result = message[0]
+    return received
+
+
+def first_then_others(make: Callable[[], Result]) -> Result:
+    """`make` in the first process, then in all others: they find in the cache what the first has downloaded or made."""
+    made: list[Result] = []
+    from_first(lambda: made.append(make()))
+    return made[0] if made else make()
+
+
+def own_rows(rows: int) -> range:
+    """The rows of a batch that this process encodes: shares differ by one row at most."""
+    return range(rows * rank() // processes(), rows * (rank() + 1) // processes())
+
+
+def largest_share(rows: int) -> int:
+    """How many rows the process with the most encodes."""
+    return -(-rows // processes())
+
+
+def add_up(x: Tensor) -> Tensor:
+    """The sum of all processes' tensors of this shape, in place. Where all others have zeros, it is exact."""
+    if processes() > 1:
+        with _communication():
+            dist.all_reduce(x)
+    return x
+
+
+class _Gathered(torch.autograd.Function):
+    """Own rows to the rows of all, and back: every process has the whole gradient, so its own rows need no sum."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, own_RD: Tensor, places_R: Tensor, sequences: int) -> Tensor:
+        ctx.save_for_backward(places_R)
+        return add_up(own_RD.new_zeros(sequences, own_RD.shape[1]).index_copy_(0, places_R, own_RD))
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient_SD: Tensor) -> tuple[Tensor, None, None]:
+        (places_R,) = ctx.saved_tensors
+        return gradient_SD[places_R], None, None
+
+
+def gathered(own_RD: Tensor, places_R: Tensor, sequences: int) -> Tensor:
+    """The embeddings of all sequences (S, D), from each process its own R at their places, with gradient."""
+    embeddings_SD: Tensor = _Gathered.apply(own_RD, places_R, sequences)
+    return embeddings_SD
+
+
+def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the sum of all processes' gradients. A parameter without one in every process keeps none."""
+    if processes() == 1:
+        return
+    trained = [p for p in parameters if p.requires_grad]
+    has_one = torch.tensor([p.grad is not None for p in trained], dtype=torch.float32, device=trained[0].device)
+    kept = [p for p, some in zip(trained, add_up(has_one).tolist(), strict=True) if some]
+    for p in kept:
+        if p.grad is None:  # a share of no rows
+            p.grad = torch.zeros_like(p)
+    for gradients in _in_messages([p.grad for p in kept if p.grad is not None]):
+        flat = add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def broadcast_state(module: nn.Module) -> None:
+    """Give every process the first one's parameters and buffers."""
+    if processes() > 1:
+        for tensor in [*module.parameters(), *module.buffers()]:
+            with _communication():
+                dist.broadcast(tensor.detach(), 0)
+
+
+def leave() -> bool:
+    """End the work together; whether this process is the one that goes on, from here on alone."""
+    first = is_first()
+    if processes() > 1:
+        dist.destroy_process_group()
+    return first
+
+
+def _in_messages(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    message: list[Tensor] = []
+    for gradient in gradients:
+        if message and sum(map(torch.numel, message)) + gradient.numel() > AT_ONCE:
+            yield message
+            message = []
+        message.append(gradient)
+    if message:
+        yield message
+
+
+@contextmanager
+def _communication() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # gloo's and NCCL's errors are of no narrower kind
+        raise ElsewhereError(f"another process has ended ({str(error).splitlines()[0]})") from None
