@@ -20,10 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 from matryoshka import job
 from matryoshka.config.hydra_errors import hydra_message
 from matryoshka.errors import JobsFailedError, UserError
+from matryoshka.tasks.dashboard import dashboard
 
 log = logging.getLogger("matryoshka")
 
-USAGE = "usage: matryoshka {train,evaluate} [options and overrides]; matryoshka train --help shows all choices"
+USAGE = "usage: matryoshka {train,evaluate,dashboard} [options and overrides]; matryoshka train --help shows choices"
 
 
 def configuration_folder() -> Path:
@@ -44,8 +45,8 @@ def evaluate() -> None:
 
 
 def main() -> None:
-    """The console script: `matryoshka train ...` and `matryoshka evaluate ...`."""
-    commands = {"train": train, "evaluate": evaluate}
+    """The console script: `matryoshka train ...`, `matryoshka evaluate ...` and `matryoshka dashboard ...`."""
+    commands = {"train": train, "evaluate": evaluate, "dashboard": dashboard}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         if sys.argv[1:2] in (["-h"], ["--help"]):
             sys.stdout.write(f"{USAGE}\n")

@@ -119,7 +119,7 @@ def test_a_mistake_ends_at_once_with_a_message(words: tuple[str, ...], message: 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ((), 2, "usage: matryoshka {train,evaluate}"),
+        ((), 2, "usage: matryoshka {train,evaluate,dashboard}"),
         (("evaluate",), 2, "model: missing: give it a value, model=..."),
         (("train", "--cfg", "job"), 0, "accumulation_across_epochs: carry"),
     ],
@@ -193,7 +193,7 @@ def test_a_word_that_is_no_command_shows_how_it_is_used(word: str, code: int, sh
     outcome = shell(word, command=cli.main)
 
     assert outcome.code == code
-    assert (outcome.err if code else outcome.out).startswith("usage: matryoshka {train,evaluate}")
+    assert (outcome.err if code else outcome.out).startswith("usage: matryoshka {train,evaluate,dashboard}")
     assert "Traceback" not in outcome.said
 
 
