@@ -31,7 +31,7 @@ class TrainSchema:
     split: Group
     doctor: Group
     bm25: Group
-    task: Literal["train", "doctor"] = "train"
+    task: Literal["train", "doctor", "plan"] = "train"
     baselines: list[str] = field(default_factory=list)
     compact_vocabulary: bool = True
     pairs_at_once: int | None = None
