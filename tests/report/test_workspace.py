@@ -73,8 +73,8 @@ def test_the_sweep_shows_which_setting_leads_where(tmp_path: Path) -> None:
     (parallel,) = of_type(shown, "Parallel Coordinates Plot")
     assert [column["accessor"] for column in parallel["columns"]] == [
         "config:dims.value",
-        "config:optimizer.value.lr",
-        "config:scheduler.value._target_",
+        "config:optimizer.lr.value",
+        "config:scheduler._target_.value",
         "config:batch_size.value",
         "config:accumulation.value",
         "summary:selected_value",

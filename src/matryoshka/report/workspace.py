@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import wandb
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
@@ -35,6 +36,15 @@ SWEPT = {  # what sweeps vary, as (key of the configuration, whether its axis is
     "accumulation": False,
 }
 RUNS_SHOWN = 100  # W&B draws 10 unless told; a sweep has more
+
+
+class _Setting(panels.ParallelCoordinatesPlotColumn):
+    """A column of the configuration, whose keys have dots; the library takes dots for nesting (optimizer.value.lr)."""
+
+    def _to_model(self) -> Any:
+        model = super()._to_model()  # type: ignore[no-untyped-call]
+        model.accessor = f"config:{self.display_name}.value"
+        return model
 
 
 def workspace(project: str, dims: Sequence[int], metric: str, sweep: str | None = None, entity: str = "") -> Workspace:
@@ -134,15 +144,14 @@ def _training(dims: Sequence[int]) -> Section:
 
 def _sweep(dims: Sequence[int], metric: str) -> Section:
     """Which setting leads to which number: the one that chose the checkpoint, on the dev queries."""
-    column = panels.ParallelCoordinatesPlotColumn
     wide, narrow = (panels.SummaryMetric(names.metric_name(metric, dim)) for dim in (dims[0], dims[-1]))
     return _section(
         "The sweep",
         [
             panels.ParallelCoordinatesPlot(
                 title="settings and what chose the checkpoint",
-                columns=[column(metric=panels.Config(key), display_name=key, log=log) for key, log in SWEPT.items()]
-                + [column(metric=panels.SummaryMetric(names.SELECTED))],
+                columns=[_Setting(metric=panels.Config(key), display_name=key, log=log) for key, log in SWEPT.items()]
+                + [panels.ParallelCoordinatesPlotColumn(metric=panels.SummaryMetric(names.SELECTED))],
             ),
             panels.ParameterImportancePlot(with_respect_to=names.SELECTED),
             panels.ScatterPlot(title=f"{metric} at {dims[-1]} and at {dims[0]}", x=wide, y=narrow),
