@@ -103,7 +103,7 @@ def _headings(figure: Figure, title: str, result: EvaluationResult, note: str, p
 
 
 def _style(axes: Axes, dims: Sequence[int], values: Sequence[float], metric: str, palette: Palette) -> None:
-    labelled = _spaced(dims)
+    labelled = spaced(dims)
     axes.set_xscale("log", base=2)
     axes.set_xticks(dims, [str(dim) if dim in labelled else "" for dim in dims])
     axes.minorticks_off()
@@ -127,7 +127,7 @@ def frame(axes: Axes, title: str, palette: Palette) -> None:
     axes.spines["bottom"].set_color(palette.grid)
 
 
-def _spaced(dims: Sequence[int]) -> list[int]:
+def spaced(dims: Sequence[int]) -> list[int]:
     """The dims that have room for a label: the widest and, from there down, each far enough from the last."""
     room = 0.085 * math.log2(dims[-1] / dims[0])
     kept = [dims[-1]]
@@ -169,7 +169,7 @@ def _annotate(
     axes: Axes, dims: Sequence[int], values: Sequence[float], before: Sequence[float] | None, palette: Palette
 ) -> None:
     """The value at each point and, smaller, the gain over the base; below the point where it is a loss."""
-    labelled = _spaced(dims)
+    labelled = spaced(dims)
     for i, (dim, value) in enumerate(zip(dims, values, strict=True)):
         if dim not in labelled:
             continue

@@ -1,0 +1,110 @@
+"""One page about a sweep that opens from disk, needs nothing else, and leads to each job's report."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from matryoshka.durations import in_words
+from matryoshka.report.palette import DARK, LIGHT
+from matryoshka.report.svg import inline_svg
+from matryoshka.report.sweep_experiment import best_experiment, compare_command, rerun_command
+from matryoshka.report.sweep_gallery import sweep_figures
+from matryoshka.report.sweep_table import reason, reported_labels, setting_labels, state, unfinished
+from matryoshka.report.sweep_verdict import (
+    close_jobs,
+    closeness,
+    common_dims,
+    reported_figures,
+    selected_words,
+    settings_words,
+    verdict,
+)
+from matryoshka.sweep.effects import as_level, in_order, main_effects
+from matryoshka.sweep.result import JobResult, Sweep
+
+
+def html_sweep(sweep: Sweep, folder: Path) -> str:
+    """The whole page: HTML with its style and figures in it, every text escaped, nothing loaded from anywhere.
+
+    folder: the sweep's, where the page will be; it links the reports and logs that are there.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"level": as_level, "duration": in_words}
+    best, second = (*sweep.done[:2], None, None)[:2]
+    shown = _as_typed(folder)
+    effects = main_effects(sweep)
+    return environment.get_template("sweep_page.html.j2").render(
+        sweep=sweep,
+        verdict=verdict(sweep),
+        closeness=closeness(sweep),
+        close=close_jobs(sweep),
+        facts=_facts(sweep),
+        labels=setting_labels(sweep),
+        selected=selected_words(sweep.selected),
+        reported=reported_labels(sweep),
+        figures_of={job.name: reported_figures(sweep, job) for job in sweep.done},
+        own_dims=not common_dims(sweep),
+        links={job.name: link(folder, job, "report.html") for job in sweep.done},
+        drawings=_drawings(sweep),
+        effects=effects,
+        scale=max((abs(value) for effect in effects.effects for value in effect.levels.values()), default=0)
+        if effects
+        else 0,
+        unfinished=[
+            (settings_words(sweep, job), state(job), reason(job), link(folder, job, "train.log"))
+            for job in unfinished(sweep)
+        ],
+        rerun=rerun_command(shown, best) if best and best.config is not None else "",
+        compare=compare_command(shown, best, second) if best and second else "",
+        experiment=best_experiment(sweep),
+        style=Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8")),
+        palettes={"light": LIGHT, "dark": DARK},
+    )
+
+
+def link(folder: Path, job: JobResult, name: str) -> str:
+    """The relative address of a file in a job's folder; empty where it is not there."""
+    return quote(f"{job.name}/{name}") if (folder / job.name / name).is_file() else ""
+
+
+def _facts(sweep: Sweep) -> dict[str, str]:
+    """What was swept and what became of it: a label and a sentence each."""
+    counts = {label: sum(state(job) == label for job in sweep.jobs) for label in map(state, sweep.jobs)}
+    facts = {"Jobs": ", ".join(f"{count} {label}" for label, count in counts.items()) or "none"}
+    for key in sweep.keys:
+        levels = in_order(job.settings.get(key) for job in sweep.jobs)
+        facts[key] = " | ".join(levels)
+    seconds = [job.seconds for job in sweep.jobs if job.seconds is not None]
+    if seconds:
+        facts["Time"] = f"{in_words(sum(seconds))} in all jobs together"
+    if sweep.selected:
+        facts["Compared by"] = f"{selected_words(sweep.selected)} ({sweep.selected})"
+    return facts | ({"Split": sweep.split} if sweep.split else {})
+
+
+def _drawings(sweep: Sweep) -> list[tuple[Markup, Markup, str]]:
+    """Each figure as SVG, light and dark, with what it shows."""
+    return [
+        (
+            inline_svg(draw(dark=False), f"{name}-light", said),
+            inline_svg(draw(dark=True), f"{name}-dark", said),
+            said,
+        )
+        for name, (draw, said) in sweep_figures(sweep).items()
+    ]
+
+
+def _as_typed(folder: Path) -> Path:
+    """The folder as someone in the present directory types it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
