@@ -1,8 +1,7 @@
-"""Whole runs of a tiny encoder through the command line's own path: loggers, exports, sweeps, failures."""
+"""Whole runs of a tiny encoder through the command line's own path: loggers, exports, failures."""
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -50,11 +49,6 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str, task: str = "train") -> in
     return 0
 
 
-def summary(workplace: Path) -> list[dict[str, str]]:
-    with (workplace / "sweep/summary.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.parametrize(
     ("logger", "written"),
     [
@@ -73,47 +67,12 @@ def test_each_logger_writes_below_the_run_and_metrics_jsonl_always(
         assert list((workplace / "run").glob(pattern)), sorted((workplace / "run").rglob("*"))
 
 
-def test_a_sweep_runs_every_job_and_sums_it_up(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["-m", "dims=[32,16],[16,8]", "optimizer.lr=1e-3,1e-2", "logger=none", "hydra.sweep.dir=sweep"]
-    assert run(monkeypatch, *words) == 0
-    jobs = [path.parent for path in (workplace / "sweep").glob("*/results.json")]
-    assert len(jobs) == 4
-    assert all((job / "model/model.safetensors").is_file() for job in jobs)
-    rows = summary(workplace)
-    assert [row["status"] for row in rows] == ["done"] * 4
-    selected = [float(row["selected"]) for row in rows]
-    assert selected == sorted(selected, reverse=True)
-    for row in rows:
-        job = workplace / "sweep" / row["job"]
-        logged = [json.loads(line) for line in (job / "metrics.jsonl").read_text().splitlines()]
-        widest = max(json.loads((job / "results.json").read_text())["metrics"], key=int)
-        assert (
-            float(row["selected"]) == logged[-1][f"dev/ndcg@10/dim_{widest}"]
-        )  # a sweep must not choose by test queries
-
-
-def test_a_sweep_over_data_sets_may_only_look_at_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["-m", "task=doctor", "data.train=train.jsonl,evaluation.jsonl", "logger=none", "hydra.sweep.dir=sweep"]
-    assert run(monkeypatch, *words) == 0
-    assert [row["status"] for row in summary(workplace)] == ["done"] * 2
-
-
 def test_a_mistyped_baseline_is_found_before_the_start(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "baselines=[bm52]", "logger=none", "hydra.run.dir=run") == 2
     assert "baselines[0]: " in capsys.readouterr().err
     assert not (workplace / "run").exists()
-
-
-def test_a_failing_job_is_named_and_the_others_finish(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["-m", "dims=[64,16],[32,16]", "logger=none", "export=none", "hydra.sweep.dir=sweep"]
-    assert run(monkeypatch, *words) == 1
-    rows = summary(workplace)
-    assert sorted((row["status"], "dims=64-16" in row["job"]) for row in rows) == [
-        ("done", False),
-        ("failed", True),
-    ]
 
 
 def test_without_an_export_no_model_is_written(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
