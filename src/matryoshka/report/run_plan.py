@@ -77,7 +77,7 @@ class RunPlan:
             yield f"the rate never reaches {shown(schedule.full)}: the run ends within the warm-up"
         if schedule.lowest == schedule.rates:
             times = "1 evaluation" if evaluations == 1 else f"{evaluations} evaluations"
-            yield f"the rate cannot fall within {times}: the first sets the mark, the last has no update after it"
+            yield f"the rate cannot fall within {times}, of which the first sets the mark; more epochs would let it"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; the rate of every update included."""

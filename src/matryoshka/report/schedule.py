@@ -76,5 +76,8 @@ def _stepped(
 
 
 def shown(rate: float) -> str:
-    """A rate as a person writes it: 8e-05 is 8e-5."""
-    return f"{rate:.3g}".replace("e-0", "e-")
+    """A rate as a person writes it: 8e-5, not 8e-05; 1e-3, not 0.001."""
+    if not 0 < rate < 0.01:
+        return f"{rate:.3g}"
+    digits, exponent = f"{rate:.2e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
