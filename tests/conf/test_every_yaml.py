@@ -136,7 +136,7 @@ def test_opens_with_a_comment_that_says_when_to_choose_it(file: Path) -> None:
 def test_passes_the_check_of_training_as_the_choice_of_its_group(
     file: Path, values: dict[str, str], hub: list[str]
 ) -> None:
-    words = [f"{file.parent.name}={file.stem}"]
+    words = [f"{file.parent.relative_to(CONF).as_posix()}={file.stem}"]
     if file.parent.name not in ("experiment", "sweep"):
         words.append("dims=[64]")  # fits any pooling
     if words[0] == "encoder=saved":

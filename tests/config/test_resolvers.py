@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,47 +91,82 @@ def test_the_embedded_pairs_are_there(name: str) -> None:
 
 @pytest.mark.skipif(not version("torch").endswith("+cpu"), reason="this torch may see a GPU")
 def test_a_torch_without_cuda_has_no_devices_even_where_a_driver_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", driver(3))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("the driver is not asked"))
     resolvers.cuda_devices.cache_clear()
 
     assert resolvers.cuda_devices() == 0
-
-
-def driver(devices: int, status: int = 0) -> Any:
-    """A libcuda that counts so many devices, or fails with a status."""
-
-    class Driver:
-        def __init__(self, name: str) -> None:
-            assert name == "libcuda.so.1"
-
-        def cuInit(self, flags: int) -> int:  # noqa: N802
-            return status
-
-        def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
-            count._obj.value = devices
-            return status
-
-    return Driver
 
 
 def absent(_: str) -> None:
     raise OSError("no such library")
 
 
-@pytest.mark.parametrize(
-    ("library", "devices"), [(driver(2), 2), (driver(0), 0), (driver(2, status=100), 0), (absent, 0)]
-)
-def test_cuda_devices_are_those_that_the_driver_counts(
-    library: Any, devices: int, monkeypatch: pytest.MonkeyPatch
+# The module that Python imports at its start: a libcuda for the process that counts.
+DRIVER = """
+import ctypes
+class Driver:
+    def __init__(self, name): assert name == "libcuda.so.1"
+    def cuInit(self, flags): return {status}
+    def cuDeviceGetCount(self, count): count._obj.value = {devices}; return {status}
+ctypes.CDLL = Driver
+"""
+
+
+@pytest.mark.parametrize(("devices", "status", "counted"), [(2, 0, 2), (0, 0, 0), (2, 100, 0)])
+def test_cuda_devices_are_those_that_the_driver_counts_in_another_process(
+    devices: int, status: int, counted: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DRIVER.format(devices=devices, status=status), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(resolvers, "version", lambda _: "2.9.0+cu128")
-    monkeypatch.setattr(ctypes, "CDLL", library)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: None)  # it is there, and nothing in it is called
     resolvers.cuda_devices.cache_clear()
 
-    counted = resolvers.cuda_devices()
+    assert resolvers.cuda_devices() == counted
 
-    assert type(counted) is int
-    assert counted == devices
+
+def test_without_a_driver_there_are_no_cuda_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolvers, "version", lambda _: "2.9.0+cu128")
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    resolvers.cuda_devices.cache_clear()
+
+    assert resolvers.cuda_devices() == 0
+
+
+@pytest.mark.parametrize(
+    ("devices", "visible", "names"), [(2, None, ["0", "1"]), (2, "3,5", ["3", "5"]), (1, "GPU-8f6d", ["GPU-8f6d"])]
+)
+def test_gpus_have_the_names_that_the_user_gave_them(
+    devices: int, visible: str | None, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolvers, "cuda_devices", lambda: devices)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    assert resolved("${gpus:}") == names
+    assert resolved("${gpu_count:}") == devices
+
+
+def test_a_machine_without_gpus_is_told_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolvers, "cuda_devices", lambda: 0)
+
+    with pytest.raises(UserError, match="hydra/launcher=cores"):
+        resolvers.gpus()
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "jobs"), [(2, None, 2), (1, None, 1), (16, None, 8), (16, "4", 4), (2, "8", 1)]
+)
+def test_cores_are_not_given_to_two_jobs(
+    cores: int, threads: str | None, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+
+    assert resolved("${jobs_at_once:}") == jobs
 
 
 @pytest.mark.parametrize(

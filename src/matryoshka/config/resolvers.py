@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +29,9 @@ def register_resolvers() -> None:
         "bmf_folder": bmf_folder,
         "german_help": german_help,
         "folder_name": folder_name,
+        "jobs_at_once": jobs_at_once,
+        "gpus": gpus,
+        "gpu_count": lambda: len(gpus()),
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
@@ -81,16 +86,42 @@ def folder_name(text: Any) -> str:
     return name if len(name.encode()) <= 200 else f"{name[:150]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def jobs_at_once() -> int:
+    """Jobs that this machine's cores take at $OMP_NUM_THREADS each, or at two of more than two cores."""
+    from joblib import cpu_count  # the launcher's, which divides the same number by the jobs
+
+    cores = cpu_count()
+    threads = int(os.environ.get("OMP_NUM_THREADS") or (2 if cores > 2 else 1))
+    return max(1, cores // threads)
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Raises UserError where there is none."""
+    from matryoshka.errors import UserError
+
+    if not (count := cuda_devices()):
+        raise UserError("there is no CUDA GPU here; hydra/launcher=cores runs jobs on the cores")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(index) for index in range(count)]
+
+
+# Run by a process of its own: CUDA reads CUDA_VISIBLE_DEVICES once a process, and a job may yet be given its GPU.
+COUNT_DEVICES = """
+import ctypes
+driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+print(0 if failed else count.value)
+"""
+
+
 @cache
 def cuda_devices() -> int:
     """CUDA devices that this Python's torch can use, counted through the driver: torch is not imported."""
     try:
         if version("torch").endswith("+cpu"):
             return 0
-        driver = ctypes.CDLL("libcuda.so.1")
+        ctypes.CDLL("libcuda.so.1")
     except (PackageNotFoundError, OSError):
         return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+    counted = subprocess.run([sys.executable, "-c", COUNT_DEVICES], capture_output=True, text=True, check=False)
+    return int(counted.stdout or 0)
