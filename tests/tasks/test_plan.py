@@ -14,6 +14,7 @@ import yaml
 from matryoshka import schedulers
 from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.errors import UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.memory.estimate import MemoryEstimate
 from matryoshka.plan import TrainingPlan
@@ -102,6 +103,21 @@ def test_nothing_is_encoded_for_it_but_a_few_tokens_and_nothing_else_is_written(
     assert said["evaluation_before_and_after"]["queries"] == 12
     for part in ("Cosine: from 0 to 1e-3, down to ", "12 queries over ", "by ndcg@10/dim_32", "at the peak"):
         assert part in shown
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for a machine without a GPU")
+def test_a_run_on_a_gpu_is_planned_anywhere_and_trained_only_on_one(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured("trainer=gpu")
+    plan(config, workplace / "plan")
+
+    assert "gpu -> a CUDA GPU, which is not here" in capsys.readouterr().out
+    memory = planned(workplace / "plan")["memory"]
+    assert memory["peak"] > 0
+    assert memory["available"] is None
+    with pytest.raises(UserError, match="trainer: "):
+        train(config, workplace / "run")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ def available(device: torch.device, encoder: Encoder) -> float | None:
     on_device = (p for p in encoder.parameters() if p.device.type == device.type)
     held = sum(p.numel() * p.element_size() for p in on_device)
     if device.type == "cuda":
+        if not torch.cuda.is_available():  # that of another machine
+            return None
         return float(torch.cuda.mem_get_info(device)[0] + held)
     facts, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
     if device.type != "cpu" or not facts.is_file():

@@ -101,6 +101,8 @@ def _device(config: Mapping[str, Any]) -> str:
 
     if config["trainer"].get("accelerator") != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    if config["trainer"].get("accelerator") in ("gpu", "cuda"):
+        return "a CUDA GPU, which is not here"
     return f"CPU, {torch.get_num_threads()} threads"
 
 
