@@ -13,6 +13,11 @@ from typing import Any
 
 import joblib
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+
+from matryoshka import cli
 
 ROOT = Path(__file__).parents[2]
 # Hydra's own sweeper: what is tested here is where jobs run.
@@ -91,3 +96,19 @@ def test_the_threads_of_all_jobs_are_the_cores_of_the_machine(tmp_path: Path) ->
     at_once = len({job["process"] for job in jobs})
     assert at_once == (joblib.cpu_count() if joblib.cpu_count() <= 2 else joblib.cpu_count() // 2)
     assert {job["threads"] for job in jobs} == {joblib.cpu_count() // at_once}
+
+
+@pytest.mark.parametrize(("launcher", "plugin"), [("cores", "joblib"), ("gpus", "joblib"), ("slurm", "submitit_slurm")])
+def test_a_launcher_that_is_not_installed_is_named_with_its_remedy(
+    launcher: str, plugin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Plugins.instance()  # they register themselves when they are first looked for
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], f"{plugin}.yaml")
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", f"hydra/launcher={launcher}", "seed=1,2"])
+    GlobalHydra.instance().clear()
+
+    with pytest.raises(SystemExit) as end:
+        cli.train()
+
+    assert end.value.code == 2
+    assert f"{plugin} is not installed; pip install 'matryoshka[sweeps]'" in capsys.readouterr().err

@@ -18,6 +18,8 @@ from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.schema import GIVEN_BY_THE_TASK
 from matryoshka.config.signatures import VARIADIC, parameters_of
 
+PLUGINS = ("joblib", "submitit_local", "submitit_slurm")  # what conf/hydra/launcher builds on
+
 
 def hydra_message(error: Exception, folder: Path, config_name: str, words: Sequence[str]) -> str:
     """What an error says without its stack, and the key or the choice that was probably meant.
@@ -42,6 +44,8 @@ def hydra_message(error: Exception, folder: Path, config_name: str, words: Seque
 
 
 def _unknown_choice(group: str, choice: str, lines: Sequence[str], folder: Path) -> str:
+    if group == "hydra/launcher" and choice in PLUGINS:
+        return f"{group}: {choice} is not installed; pip install 'matryoshka[sweeps]'"
     choices = [line.strip() for line in lines if line.startswith("\t") and "=" not in line]
     choices = choices or sorted(file.stem for file in (folder / group).glob("*.yaml"))
     near = get_close_matches(choice, choices, n=1)
