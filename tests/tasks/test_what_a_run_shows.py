@@ -32,7 +32,7 @@ def test_every_surface_shows_the_one_result(
 
     for dim, metrics in plain["metrics"].items():
         for name, value in metrics.items():
-            assert uploaded[f"{name}/dim_{dim}"] == value
+            assert uploaded[f"dim_{dim}/{name}"] == value
             assert queries[queries.dim == int(dim)][name].mean() == pytest.approx(value)
             assert f"| cosine_{name} |" in card and f"| {value:.4f} |" in card
         assert f"{metrics['ndcg@10']:.3f}".removeprefix("0") in table

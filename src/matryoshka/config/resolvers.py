@@ -15,6 +15,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from matryoshka.config.sweep_names import sweep_choices, sweep_group
+
 CARD_ENCODER = "BAAI/bge-m3"
 BMF_FILES = ("train.jsonl", "evaluation.jsonl")
 
@@ -29,6 +31,8 @@ def register_resolvers() -> None:
         "bmf_folder": bmf_folder,
         "german_help": german_help,
         "folder_name": folder_name,
+        "sweep_group": sweep_group,
+        "sweep_choices": sweep_choices,
         "jobs_at_once": jobs_at_once,
         "gpus": gpus,
         "gpu_count": lambda: len(gpus()),

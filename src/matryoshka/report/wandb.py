@@ -1,70 +1,92 @@
-"""Weights & Biases through Lightning's logger: offline by itself where no account is set up."""
+"""Weights & Biases through Lightning's logger: offline by itself where no account is set up or no network is there."""
 
 from __future__ import annotations
 
 import logging
 import netrc
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import WandbLogger
 
-from matryoshka.report.failures import failures_rows, lost_rows
+from matryoshka.report import wandb_names as names
 from matryoshka.report.record import TrainingRecord
+from matryoshka.report.wandb_contents import flat_config, summary_of, tables_of, tags_of
+from matryoshka.report.wandb_sync import sync_command
 
 log = logging.getLogger(__name__)
 
 Mode = Literal["auto", "online", "offline"]
-INIT_TIMEOUT = 20  # seconds to wait for the service before going offline
 
 
 class RunLogger(WandbLogger):
-    """Lightning's logger, with our update count as the x axis and a summary equal to results.json at the end."""
+    """Lightning's logger, with our update count as the x axis and a summary equal to results.json at the end.
 
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+    choices: what a sweep chose for this run; empty for a single run. own_tags: whether the user gave the run's tags.
+    artifact: whether the model folder is uploaded.
+    """
+
+    def __init__(self, run: Any, folder: Path, choices: Sequence[str], own_tags: bool, artifact: bool) -> None:
+        super().__init__(experiment=run, save_dir=str(folder))
+        self.folder, self.choices, self.own_tags, self.artifact = folder, choices, own_tags, artifact
+        self.closed = False
+
+    def log_hyperparams(self, params: Any) -> None:
+        """The configuration under dotted keys, and what of it becomes a tag."""
+        shown = {key: value for key, value in params.items() if key != "logger"}
+        self.experiment.config.update(flat_config(shown), allow_val_change=True)
+        if not self.own_tags:
+            self.experiment.tags = tags_of(params, self.choices)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """One row; `update` is the x axis, so that several rows may share one update."""
-        self.experiment.log({**metrics, "update": step or 0})
+        row = {names.name_of(name): value for name, value in metrics.items()}
+        self.experiment.log({**row, names.UPDATE: step or 0})
 
     def finish_record(self, record: TrainingRecord, folder: Path) -> None:
-        """Write summary, table and figure, close the run (else the jobs of a sweep merge), say how to upload it."""
+        """Write summary, tables, figure and, where wished, the model; close the run and say how to upload it."""
         import wandb
 
         run = self.experiment
-        run.summary.update({**record.tuned.flat(), "saved_update": record.saved_step, "seconds": record.seconds})
-        run.summary.update({f"base/{name}": value for name, value in record.base.flat().items()})
-        if record.stand_in:
-            run.summary["stand_in"] = "; ".join(record.stand_in)
-        if record.split:
-            run.summary["split"] = record.split
-        if record.selected_value is not None:
-            run.summary["selected_value"] = record.selected_value
-        names = list(record.tuned.metrics[record.tuned.dims[0]])
-        table = wandb.Table(columns=["dim", "model", *names])
-        for label, result in (("base", record.base), ("tuned", record.tuned)):
-            for dim in result.dims:
-                table.add_data(dim, label, *result.metrics[dim].values())
-        for baseline in record.baselines:
-            for dim in baseline.dims:
-                table.add_data(dim, baseline.model, *baseline.metrics[dim].values())
-        run.log({"results": table, "metric_against_dim": wandb.Image(str(folder / "metric_against_dim.png"))})
-        run.log({name: wandb.Table(columns=list(columns), data=list(rows)) for name, columns, rows in _tables(record)})
-        offline, directory = run.offline, Path(run.dir).parent
-        wandb.finish()
-        if offline:
-            log.info("W&B: kept offline; upload it with: wandb sync %s", directory)
+        for name, columns, rows in tables_of(record):
+            run.log({name: wandb.Table(columns=list(columns), data=list(rows))})
+        run.log({names.FIGURE: wandb.Image(str(folder / f"{names.FIGURE}.png"))})
+        run.summary.update(summary_of(record))
+        if self.artifact and (folder / "model").is_dir():
+            self._upload_model(record, folder / "model")
+        self._close(0)
+        if run.offline and not self.choices:  # a sweep says it once, at its end
+            log.info("W&B: kept offline; upload it with: %s", sync_command(folder))
 
+    def finalize(self, status: str) -> None:
+        """Close a run that failed, as failed: else the next job of a sweep would write into it."""
+        if status != "success":
+            self._close(1)
 
-def _tables(record: TrainingRecord) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[Any]]]]:
-    """Name, columns and rows of what else a person may want to sort and filter."""
-    if record.failures:
-        yield "hardest_queries", *failures_rows(record.failures)
-        yield "lost_queries", *lost_rows(record.failures)
-    if record.deployment:
-        options = [asdict(option) for option in record.deployment.options]
-        yield "deployment", list(options[0]), [list(option.values()) for option in options]
+    def _upload_model(self, record: TrainingRecord, model: Path) -> None:
+        """The model folder. Its weights are the best; where these are the last as well, both aliases lead to it."""
+        import wandb
+
+        name = re.sub(r"[^\w.-]", "-", f"{record.name}-{self.experiment.id}")
+        metadata = {"selected": record.selected, names.SELECTED: record.selected_value, "update": record.saved_step}
+        artifact = wandb.Artifact(name, type="model", metadata=metadata)
+        artifact.add_dir(str(model), policy="immutable")  # no second copy on this disk
+        aliases = ["best", "last"] if record.saved_step == record.updates else ["best"]
+        self.experiment.log_artifact(artifact, aliases=aliases)
+
+    def _close(self, exit_code: int) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self.experiment.finish(exit_code)
+        except TimeoutError:
+            kept = Path(self.experiment.dir).parent
+            log.warning("W&B: not everything was uploaded in time; upload the rest with: wandb sync %s", kept)
 
 
 def wandb_logger(
@@ -72,33 +94,56 @@ def wandb_logger(
     project: str = "matryoshka",
     name: str | None = None,
     group: str | None = None,
-    tags: Sequence[str] = (),
+    job_type: str | None = None,
+    tags: Sequence[str] | None = None,
+    choices: Sequence[str] = (),
     mode: Mode = "auto",
+    artifact: bool = False,
+    init_timeout: float = 20,
+    finish_timeout: float = 300,
 ) -> RunLogger:
     """A logger that writes below save_dir.
 
-    mode auto: online with an account, else offline. If the service cannot be reached within 20 s the run goes on
-    offline, with a line saying so.
+    choices: what a sweep chose for this run, as in `lr 2e-05`; they are its name unless one is given, and among its
+    tags unless these are given. mode auto: online with an account, else offline. If the service does not answer within
+    init_timeout seconds the run goes on offline, with a line saying so; finish_timeout: seconds that the end may take
+    to upload.
     """
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # it waits for a silent service at the process's end
+    settings = wandb.Settings(
+        console="off",
+        init_timeout=init_timeout,
+        login_timeout=init_timeout,
+        finish_timeout=finish_timeout,
+        finish_timeout_raises=True,
+    )
     options: dict[str, Any] = {
-        "name": name or Path(save_dir).name,
+        "name": name or " · ".join(choices) or Path(save_dir).name,
         "project": project,
         "group": group,
-        "tags": list(tags),
+        "job_type": job_type or ("sweep" if choices else "train"),
+        "tags": list(tags or ()),
         "dir": save_dir,
-        "settings": wandb.Settings(init_timeout=INIT_TIMEOUT, console="off"),
+        "settings": settings,
     }
-    offline = mode == "offline" or (mode == "auto" and not has_account())
-    try:
-        run = wandb.init(mode="offline" if offline else "online", **options)
-    except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-        log.warning("W&B cannot be reached (%s); going on offline", str(error).splitlines()[0])
-        run = wandb.init(mode="offline", **options)
-    run.define_metric("*", step_metric="update")
-    return RunLogger(experiment=run, save_dir=save_dir)
+    run = _started(options, offline=mode == "offline" or (mode == "auto" and not has_account()))
+    run.define_metric("*", step_metric=names.UPDATE)
+    return RunLogger(run, Path(save_dir), choices, own_tags=tags is not None, artifact=artifact)
+
+
+def _started(options: dict[str, Any], offline: bool) -> Any:
+    """The run: online where that is wished and the service answers."""
+    import wandb
+
+    if not offline:
+        try:
+            return wandb.init(mode="online", **options)
+        except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+            log.warning("W&B cannot be reached (%s); going on offline", str(error).splitlines()[0])
+    return wandb.init(mode="offline", **options)
 
 
 def has_account() -> bool:
@@ -107,7 +152,8 @@ def has_account() -> bool:
         return mode == "online"
     if os.environ.get("WANDB_API_KEY"):
         return True
+    service = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
+        return netrc.netrc().authenticators(urlparse(service).hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False

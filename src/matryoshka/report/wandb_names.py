@@ -1,10 +1,12 @@
 """What things are called in W&B, in one place for the logger that writes them and the workspace that shows them.
 
 W&B makes a section of all names with one prefix, so a dim's metrics stand together, and so do all dims' losses. The
-configuration is given nested; W&B shows it with dots (`optimizer.lr`).
+configuration is given flat, with dots (`optimizer.lr`), as W&B's own sweeps write it.
 """
 
 from __future__ import annotations
+
+import re
 
 UPDATE = "update"  # the x axis of every row
 LOSS = "train/loss"
@@ -16,6 +18,18 @@ MEMORY = "train/memory_gigabytes"
 SELECTED = "selected_value"  # the number that chose the checkpoint, by which the jobs of a sweep are compared
 TABLES = ("results", "hardest_queries", "lost_queries", "deployment")
 FIGURE = "metric_against_dim"
+AT_DIM = re.compile(r"(?:(?P<part>.+)/)?(?P<name>[^/]+)/dim_(?P<dim>\d+)")
+
+
+def name_of(logged: str) -> str:
+    """What a column of metrics.jsonl is called in W&B: `dev/ndcg@10/dim_256` -> `dev/dim_256/ndcg@10`."""
+    match = AT_DIM.fullmatch(logged)
+    if not match:
+        return logged
+    part, name, dim = match["part"] or "", match["name"], int(match["dim"])
+    if part == "train":
+        return gradient_share_name(dim) if name == "gradient_share" else loss_name(dim)
+    return metric_name(name, dim, part)
 
 
 def metric_name(metric: str, dim: int, part: str = "") -> str:

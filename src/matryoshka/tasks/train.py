@@ -42,7 +42,7 @@ from matryoshka.tasks.setup import (
     stand_in,
     with_precision,
 )
-from matryoshka.tasks.trainer import fit, make_loss, make_module, make_trainer, training_plan
+from matryoshka.tasks.trainer import closed_if_failed, fit, make_loss, make_module, make_trainer, training_plan
 
 Config = Mapping[str, Any]
 
@@ -80,22 +80,24 @@ def train(config: Config, folder: Path) -> float:
     measure = partial(measuring.measure, room.selecting)
     trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix)
 
-    room.encoder.to(trainer.strategy.root_device)
-    before = _before(config, room, measuring)
-    log.log_metrics(before.logged, step=0)
-    terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
-    terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
-    module = make_module(config, room.encoder, plan)
-    fit(trainer, module, room.batches)
+    with closed_if_failed(trainer.loggers):
+        room.encoder.to(trainer.strategy.root_device)
+        before = _before(config, room, measuring)
+        for logger in trainer.loggers:
+            logger.log_metrics(before.logged, step=0)
+        terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
+        terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
+        module = make_module(config, room.encoder, plan)
+        fit(trainer, module, room.batches)
 
-    best = _restore(checkpoint, module)
-    room.encoder.to(trainer.strategy.root_device)
-    record = _record(config, room, measuring, before, best)
-    record = replace(record, updates=plan.updates, history=tuple(log.rows), diagnosis=diagnosis)
-    record = replace(record, seconds=time.perf_counter() - start)
-    room.encoder.whole_vocabulary()
-    _write(folder, record, room.encoder.cpu(), trainer)
-    return best.value
+        best = _restore(checkpoint, module)
+        room.encoder.to(trainer.strategy.root_device)
+        record = _record(config, room, measuring, before, best)
+        record = replace(record, updates=plan.updates, history=tuple(log.rows), diagnosis=diagnosis)
+        record = replace(record, seconds=time.perf_counter() - start)
+        room.encoder.whole_vocabulary()
+        _write(folder, record, room.encoder.cpu(), trainer)
+        return best.value
 
 
 def _announce(config: Config, room: Loaded, measuring: Measuring, plan: TrainingPlan, reason: str) -> Diagnosis:

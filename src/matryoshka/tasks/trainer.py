@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
 
 from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
@@ -22,6 +24,7 @@ from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report.result_table import show_epoch
+from matryoshka.tasks.setup import stand_in
 
 Config = Mapping[str, Any]
 
@@ -66,7 +69,7 @@ def make_trainer(
     loggers = [log]
     if config["logger"]:
         loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
-        loggers[-1].log_hyperparams(dict(config))
+        loggers[-1].log_hyperparams({**config, "stand_in": list(stand_in(config))})
     checkpoint = ModelCheckpoint(
         dirpath=folder / "checkpoints",
         filename="best",
@@ -96,10 +99,22 @@ def make_trainer(
         log_every_n_steps=1,
         default_root_dir=str(folder),
     )
+    with closed_if_failed(loggers):
+        try:
+            return make(), log, checkpoint
+        except InstantiationException as error:  # Lightning refuses a device that is not there
+            raise UserError(f"trainer: {error.__cause__ or error}") from error
+
+
+@contextmanager
+def closed_if_failed(loggers: Sequence[Logger]) -> Iterator[None]:
+    """Whatever ends a run early closes its trackers as failed: the next job of a sweep must not write into them."""
     try:
-        return make(), log, checkpoint
-    except InstantiationException as error:  # Lightning refuses a device that is not there
-        raise UserError(f"trainer: {error.__cause__ or error}") from error
+        yield
+    except BaseException:
+        for logger in loggers:
+            logger.finalize("failed")
+        raise
 
 
 def fit(trainer: pl.Trainer, module: EmbeddingModule, data: PairsModule) -> None:
