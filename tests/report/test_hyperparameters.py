@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from transformers import SchedulerType
+
+from matryoshka import schedulers
 from matryoshka.report.hyperparameters import non_default, training_arguments
 from tests.report.records import CONFIG
 
@@ -35,3 +38,9 @@ def test_other_recipes() -> None:
     assert arguments["warmup_steps"] == 30
     assert not {"warmup_ratio", "adam_beta1"} & set(arguments)
     assert "batch_sampler" not in non_default(other)
+
+
+def test_every_schedule_has_transformers_name() -> None:
+    for schedule in schedulers.EVERY:
+        config = {**CONFIG, "scheduler": {"_target_": f"matryoshka.schedulers.{schedule.__name__}"}}
+        assert SchedulerType(training_arguments(config)["lr_scheduler_type"])

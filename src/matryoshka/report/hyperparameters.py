@@ -25,7 +25,11 @@ DEFAULTS: dict[str, Any] = {  # of transformers 4.44, which wrote the cards to c
     "optim": "adamw_torch",
     "batch_sampler": "batch_sampler",
 }
-SCHEDULERS = {"constant": "constant_with_warmup", "inverse_square_root": "inverse_sqrt"}
+SCHEDULERS = {
+    "constant": "constant_with_warmup",
+    "inverse_square_root": "inverse_sqrt",
+    "reduce_on_plateau": "reduce_lr_on_plateau",
+}
 SAMPLERS = {"NoDuplicatesSampler": "no_duplicates", "ShuffledSampler": "batch_sampler"}
 
 
