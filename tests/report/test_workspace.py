@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from matryoshka.report import wandb_names as names
+from matryoshka.report.wandb_contents import flat_config, summary_of, tables_of
 from matryoshka.tasks.dashboard import dashboard
+from tests.report.records import CONFIG, DIMS, METRICS, record
 
 # wandb-workspaces itself is written so.
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:pydantic.warnings.PydanticDeprecatedSince20")
@@ -91,6 +93,26 @@ def test_tables_are_those_of_the_run(tmp_path: Path) -> None:
     assert {panel["viewType"] for panel in shown} == {"Weave"}
     keys = [panel["config"]["panel2Config"]["exp"]["fromOp"]["inputs"]["key"]["val"] for panel in shown]
     assert keys == ["results", "hardest_queries", "lost_queries", "deployment"]
+
+
+def test_it_shows_what_a_run_logs(tmp_path: Path) -> None:
+    run = record(selected_value=0.5, failures=None)
+    section = written(tmp_path, "--dims", ",".join(map(str, DIMS)), "--metric", METRICS[-1])
+    shown = panels(section)
+    summary = summary_of(run)
+    assert {name for config in of_type(shown["Quality"], "Bar Chart") for name in config["metrics"]} < set(summary)
+    columns = section["runSets"][0]["runFeed"]["columnOrder"]
+    assert {column.removeprefix("summary:") for column in columns} - {"run:displayName"} < set(summary)
+    logged = {names.name_of(f"dev/{METRICS[-1]}/dim_{dim}") for dim in DIMS}
+    assert {
+        name for config in of_type(shown["Quality"], "Run History Line Plot") for name in config["metrics"]
+    } == logged
+    (parallel,) = of_type(shown["The sweep"], "Parallel Coordinates Plot")
+    settings = [column["accessor"] for column in parallel["columns"][:-1]]
+    assert {key.removeprefix("config:").removesuffix(".value") for key in settings} < set(flat_config(CONFIG))
+    ((table, of_results, _),) = tables_of(run)
+    (chart,) = of_type(shown["Quality"], "Vega2")
+    assert table == names.TABLES[0] and set(chart["fieldSettings"].values()) < set(of_results)
 
 
 @pytest.mark.parametrize("group", ["bmf/dims_lr_scheduler", 'lr=2e-5, it\'s <= "best"'])
