@@ -26,3 +26,11 @@ class JobsFailedError(Exception):
         self.names = names
         count = "1 job" if len(names) == 1 else f"{len(names)} jobs"
         super().__init__(f"{count} failed, each with its reason in its own log: {', '.join(names)}")
+
+
+class PrunedError(Exception):
+    """A trial of a search that was given up early, behind the others. value: its selecting metric at that point."""
+
+    def __init__(self, value: float, epoch: int) -> None:
+        self.value = value
+        super().__init__(f"given up after epoch {epoch} at {value:.4f}, behind the trials before")

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from matryoshka.config.resolvers import register_resolvers
-from matryoshka.errors import UserError
+from matryoshka.errors import PrunedError, UserError
 
 register_resolvers()  # here, since a launcher's own process imports only this before it resolves a configuration
 
@@ -97,6 +97,10 @@ def _in_a_sweep(config: DictConfig, folder: Path) -> float:
             status.write(folder)
             value = _start(plain, folder)
             status = replace(status, state="done", objective=value)
+        except PrunedError as error:
+            log.info("%s", error)
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # weights that nobody asked for
+            status = replace(status, state="pruned", objective=error.value)
         except UserError as error:
             log.error("%s", error)
             status = replace(status, state="failed", error=str(error))

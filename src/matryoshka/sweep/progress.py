@@ -14,9 +14,9 @@ from matryoshka.sweep.status import Status, read_status
 PLAN = "plan.json"
 
 
-def write_plan(folder: Path, names: Sequence[str]) -> Path:
-    """Leave the names of the jobs that this command runs, and when it began."""
-    return write_json(folder / PLAN, {"started": time.time(), "jobs": list(names)})
+def write_plan(folder: Path, names: Sequence[str], started: float | None = None) -> Path:
+    """Leave the names of the jobs that this command runs, and when it began: now, unless that is given."""
+    return write_json(folder / PLAN, {"started": started or time.time(), "jobs": list(names)})
 
 
 def progress(folder: Path) -> str:

@@ -17,13 +17,16 @@ from pytorch_lightning.loggers import Logger
 from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
+from matryoshka.callbacks.pruning import Pruning
 from matryoshka.datamodule import PairsModule
+from matryoshka.distributed.launched import launched
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report.result_table import show_epoch
+from matryoshka.sweep.trial import read_trial
 from matryoshka.tasks.setup import stand_in
 
 Config = Mapping[str, Any]
@@ -81,6 +84,8 @@ def make_trainer(
         enable_version_counter=False,
     )
     callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint]
+    if (trial := read_trial(folder)) and not launched():  # of several processes none could tell why it ended
+        callbacks.append(Pruning(trial.report, selected))
     # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
     ours = ("enable_progress_bar", "log_every_n_steps")
     options = {key: value for key, value in config["trainer"].items() if key not in ours}
