@@ -32,6 +32,9 @@ class Service:
     keys: set[str | None] = field(default_factory=set)
     ended: threading.Event = field(default_factory=threading.Event)
 
+    def receive(self, path: str, body: bytes) -> None:
+        """What comes to another path than GraphQL's is taken and forgotten."""
+
     def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         if "upsertView" not in query:
             return {"data": {"viewer": VIEWER}}
@@ -53,10 +56,12 @@ def serving(service: Service) -> Iterator[Service]:
             if service.silent:
                 service.ended.wait()
             answer: dict[str, Any] = {}
-            if self.path == "/graphql":  # all else is wandb's telemetry
+            if self.path == "/graphql":  # all else is rows of a run, and wandb's telemetry
                 asked = json.loads(body)
                 service.keys.add(self.headers["Authorization"])
                 answer = service.answer(asked["query"], asked.get("variables") or {})
+            else:
+                service.receive(self.path, body)
             content = json.dumps(answer).encode()
             self.send_response(service.status)
             self.send_header("Content-Type", "application/json")

@@ -57,7 +57,7 @@ def tables_of(record: TrainingRecord) -> Iterator[Table]:
     results, hardest, lost, deployment = names.TABLES
     metrics = list(record.tuned.metrics[record.tuned.dims[0]])
     labelled = [("base", record.base), ("tuned", record.tuned), *((other.model, other) for other in record.baselines)]
-    rows = [[dim, label, *result.metrics[dim].values()] for label, result in labelled for dim in result.dims]
+    rows = [[dim, label, *map(of.metrics[dim].get, metrics)] for label, of in labelled for dim in of.dims]
     yield results, ["dim", "model", *metrics], rows
     if record.failures:
         yield hardest, *failures_rows(record.failures)
