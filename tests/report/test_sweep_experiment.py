@@ -16,7 +16,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from matryoshka.atomic import write_atomically
 from matryoshka.cli import configuration_folder
 from matryoshka.report.sweep_experiment import best_experiment, compare_command, rerun_command
-from matryoshka.report.sweep_files import write_sweep
 from tests.composing import plain
 from tests.report.sweeps import job, sweep
 
@@ -63,7 +62,7 @@ def test_its_first_default_is_the_jobs_own_experiment_and_its_head_says_what_it_
 def test_the_command_runs_it(tmp_path: Path) -> None:
     folder = tmp_path / "a sweep's folder"
     done = best("+experiment=bmf", "export=none", "seed=3", "~reference")
-    write_sweep(folder, done)
+    write_atomically(folder / "experiment" / "best.yaml", best_experiment(done))
     command = shlex.split(rerun_command(folder, done.best))
 
     assert command[-2:] == ["~reference", "export=sentence_transformers"]

@@ -37,7 +37,7 @@ def backfitted(settings: Settings, values: Sequence[float], keys: Sequence[str])
     """The same model in small steps: each level gets the mean of what the others leave, again and again."""
     effects = {key: {as_level(one[key]): 0.0 for one in settings} for key in keys}
     mean = sum(values) / len(values)
-    for _ in range(3000):
+    for _ in range(300):
         for key in keys:
             left: dict[str, list[float]] = {level: [] for level in effects[key]}
             for one, value in zip(settings, values, strict=True):

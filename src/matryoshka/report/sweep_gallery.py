@@ -48,7 +48,7 @@ def _pair(sweep: Sweep, by_effect: list[str]) -> tuple[str, str] | None:
     """The keys along and up the heat map; None where there are no two, or where jobs would be lone dots in it."""
     levels = {key: {as_level(job.settings.get(key)) for job in sweep.jobs} for key in by_effect}
     fit = [key for key in by_effect if len(levels[key]) <= MOST_LEVELS][:2]
-    if len(fit) < 2 or len(levels[fit[0]]) * len(levels[fit[1]]) > 2 * len(sweep.jobs):
+    if len(fit) < 2 or len(levels[fit[0]]) * len(levels[fit[1]]) >= 2 * len(sweep.jobs):
         return None
     along = min(fit, key=lambda key: (not _numbers(sweep, key), max(map(len, levels[key]))))  # its levels are short
     return along, next(key for key in fit if key != along)
