@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from matryoshka.config.resolvers import folder_name
 from matryoshka.durations import in_words
-from matryoshka.errors import ConfigError, JobsFailedError
+from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.job import plain_values
 from matryoshka.report.terminal import say
 from matryoshka.sweep.collect import collect
 from matryoshka.sweep.jobs import Job, config_hash, left_to_run, the_only_sweep
 from matryoshka.sweep.progress import mean_seconds, write_plan
+from matryoshka.sweep.result import Sweep
 from matryoshka.sweep.status import Status, read_status
 
 log = logging.getLogger("matryoshka")
@@ -39,8 +41,7 @@ def place(config: DictConfig, keys: Sequence[str]) -> Path:
         return Path(config.hydra.sweep.dir)
     choice = config.hydra.runtime.choices.get("sweep")
     name = choice if isinstance(choice, str) else "_".join(key.rpartition(".")[2] for key in keys) or "one_job"
-    task = config.get("task", "train")
-    folder = Path(config.hydra.sweep.dir) / folder_name(name if task == "train" else f"{name}-{task}")
+    folder = Path(config.hydra.sweep.dir) / folder_name(name if measures(config) else f"{name}-{config.task}")
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(folder)
         words.append(f"hydra.sweep.dir='{folder}'")
@@ -94,22 +95,32 @@ def _where(names: Sequence[str], batch: Sequence[Any]) -> str:
 
 @contextmanager
 def sweep_of(config: DictConfig, folder: Path) -> Iterator[None]:
-    """Alone in the folder; afterwards, whatever happens, what its jobs came to is written and shown.
+    """Alone in the folder; afterwards, whatever happens to its jobs, what they came to is written and shown.
 
     Raises JobsFailedError where some of them came to nothing.
     """
-    from matryoshka.report.sweep_files import write_sweep
-    from matryoshka.report.sweep_table import show_sweep
-
     with the_only_sweep(folder):
         OmegaConf.save(config, folder / "multirun.yaml")
         try:
             yield
         finally:
             sweep = collect(folder, name_of(folder))
-            show_sweep(sweep, write_sweep(folder, sweep))
+            if measures(config) and not isinstance(sys.exception(), UserError):  # which says why nothing was begun
+                _sum_up(folder, sweep)
     if sweep.failed:
         raise JobsFailedError([job.name for job in sweep.failed])
+
+
+def _sum_up(folder: Path, sweep: Sweep) -> None:
+    from matryoshka.report.sweep_files import write_sweep
+    from matryoshka.report.sweep_table import show_sweep
+
+    show_sweep(sweep, write_sweep(folder, sweep))
+
+
+def measures(config: DictConfig) -> bool:
+    """Whether the jobs end with a result to compare: a look at the data or at what would run has none."""
+    return bool(config.get("task", "train") == "train")
 
 
 def name_of(folder: Path) -> str:
