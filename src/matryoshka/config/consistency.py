@@ -9,6 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import OmegaConfBaseException
 
+from matryoshka.config.processes import process_problems
 from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
@@ -44,8 +45,8 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
         yield "trainer.precision", f"{trainer['precision']} is not supported; use auto, bf16-mixed or 32-true"
     if "trainer.max_epochs" not in wrong and (trainer.get("max_epochs") or 0) < 1:
         yield "trainer.max_epochs", f"{trainer.get('max_epochs')} is not at least 1"
-    if trainer.get("devices", 1) not in (1, "1") and not _is_one(trainer["devices"]):
-        yield "trainer.devices", f"{trainer['devices']} is not one device, and training runs on one; use 1"
+    if "trainer.devices" not in wrong:
+        yield from process_problems(trainer, None if "batch_size" in wrong else config["batch_size"])
     for key, ours in OURS.items():
         if key in trainer:
             yield f"trainer.{key}", f"does not go with this training loop; remove it and use {ours}"
@@ -161,10 +162,6 @@ def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterat
 
 def _created(node: Config) -> Any:
     return instantiate(dict(node), _convert_="all")
-
-
-def _is_one(devices: Any) -> bool:
-    return isinstance(devices, list) and len(devices) == 1
 
 
 def _list(values: Any) -> str:

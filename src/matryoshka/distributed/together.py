@@ -104,7 +104,7 @@ class _Gathered(torch.autograd.Function):
         return add_up(own_RD.new_zeros(sequences, own_RD.shape[1]).index_copy_(0, places_R, own_RD))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient_SD: Tensor) -> tuple[Tensor, None, None]:
         (places_R,) = ctx.saved_tensors
         return gradient_SD[places_R], None, None
@@ -112,7 +112,7 @@ class _Gathered(torch.autograd.Function):
 
 def gathered(own_RD: Tensor, places_R: Tensor, sequences: int) -> Tensor:
     """The embeddings of all sequences (S, D), from each process its own R at their places, with gradient."""
-    embeddings_SD: Tensor = _Gathered.apply(own_RD, places_R, sequences)
+    embeddings_SD: Tensor = _Gathered.apply(own_RD, places_R, sequences)  # type: ignore[no-untyped-call]
     return embeddings_SD
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from matryoshka.cache import LIMIT, cache_folder, keep, mark_used, remove_oldest
 from matryoshka.data.tokens import TokenIds
+from matryoshka.distributed.together import add_up, from_first, is_first, processes, rank
 from matryoshka.encoder.encoder import Advance, Encoder, Precision
 from matryoshka.retrieval.fingerprint import encoder_fingerprint
 from matryoshka.retrieval.stable_batches import stable_batches
@@ -121,34 +122,40 @@ def embed(
 
     With a store, only what it has not is encoded; the seconds are those that it took when it was done, of a batch its
     share of the whole by tokens. The last bits of an embedding depend on the batch that it is computed in. So whole
-    batches are found again, never single texts, and the result is that of encoding anew to the last bit.
+    batches are found again, never single texts, and the result is that of encoding anew to the last bit. So it is of
+    several processes, which encode every other batch each and all have the result; the store is the first one's.
     Raises ValueError for a text of no tokens.
     """
-    fingerprint = encoder_fingerprint(encoder, precision) if store else None
+    fingerprint = encoder_fingerprint(encoder, precision) if store and is_first() else None
     store = store if fingerprint else None  # what cannot be told apart is not kept
     if store and fingerprint:
         store.open(4 * sum(map(len, parts)) * encoder.width, fingerprint)
-    embeddings = [torch.empty(len(ids), encoder.width) for ids in parts]
-    missing: list[_Batch] = []
+    # Zeros, for a row is filled in by one process and the others' are added to it.
+    embeddings = [torch.zeros(len(ids), encoder.width) for ids in parts]
+    batches = [
+        _Batch(ids, texts, values_ND)
+        for ids, values_ND in zip(parts, embeddings, strict=True)
+        for texts in stable_batches(ids, token_budget)
+    ]
     seconds = 0.0
-    for ids, values_ND in zip(parts, embeddings, strict=True):
-        for texts in stable_batches(ids, token_budget):
-            batch = _Batch(ids, texts, values_ND)
-            found = store.get(batch.key(fingerprint)) if store else None
-            if found is None:
-                missing.append(batch)
-                continue
-            values_ND[texts] = found.values_SD
-            seconds += found.seconds
-            if advance:
-                advance(batch.tokens)
-    for batch, share in _encode(encoder, missing, precision, advance):
+    missing: list[int] = []
+    for number, batch in enumerate(batches):
+        found = store.get(batch.key(fingerprint)) if store else None
+        if found is None:
+            missing.append(number)
+            continue
+        batch.values_ND[batch.texts] = found.values_SD
+        seconds += found.seconds
+        if advance:
+            advance(batch.tokens)
+    to_encode = [batches[number] for number in from_first(lambda: missing)]
+    for batch, share in _encode(encoder, to_encode, embeddings, precision, advance):
         seconds += share
         if store:
             store.put(batch.key(fingerprint), Embedded(batch.values_ND[batch.texts], share))
     if store:
         store.close()
-    return embeddings, seconds
+    return embeddings, from_first(lambda: seconds)
 
 
 @dataclass(frozen=True)
@@ -171,14 +178,21 @@ class _Batch:
 
 
 def _encode(
-    encoder: Encoder, batches: Sequence[_Batch], precision: Precision, advance: Advance | None
+    encoder: Encoder,
+    batches: Sequence[_Batch],
+    embeddings: Sequence[Tensor],
+    precision: Precision,
+    advance: Advance | None,
 ) -> list[tuple[_Batch, float]]:
     """Fill in the embeddings in one pass; of each batch its share of the pass's seconds, by tokens."""
     tokens = sum(batch.tokens for batch in batches)
     start = time.perf_counter()
-    for batch, values_SD in encoder.encode_batches(((batch, batch.lists()) for batch in batches), precision):
+    own = batches[rank() :: processes()]
+    for batch, values_SD in encoder.encode_batches(((batch, batch.lists()) for batch in own), precision):
         batch.values_ND[batch.texts] = values_SD
         if advance:
-            advance(batch.tokens)
+            advance(batch.tokens * processes())  # the others are about as far
+    for values_ND in embeddings:
+        add_up(values_ND)
     seconds = time.perf_counter() - start
     return [(batch, seconds * batch.tokens / tokens) for batch in batches]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.distributed.together import from_first, is_first
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import token_progress
 from matryoshka.retrieval.embeddings import Store, embed
@@ -40,7 +41,7 @@ class Evaluator:
         select: str = "ndcg@10",
         token_budget: int = 4096,
     ) -> None:
-        wanted: list[tuple[str, Callable[[int], RankedMetric], Sequence[int]]] = [
+        wanted: list[tuple[str, Callable[..., RankedMetric], Sequence[int]]] = [
             ("accuracy", Accuracy, accuracy_at),
             ("precision", PrecisionAt, precision_at),
             ("recall", Recall, recall_at),
@@ -48,7 +49,9 @@ class Evaluator:
             ("mrr", MRR, mrr_at),
             ("map", MAP, map_at),
         ]
-        self.metrics = {f"{name}@{k}": make(k) for name, make, ranks in wanted for k in ranks}
+        # Of several processes one measures all queries: torchmetrics would wait for the others'.
+        alone = {"sync_on_compute": False}
+        self.metrics = {f"{name}@{k}": make(k, **alone) for name, make, ranks in wanted for k in ranks}
         self.select = select
         self.token_budget = token_budget
 
@@ -75,10 +78,13 @@ class Evaluator:
         """Encode, search, measure. Documents of equal similarity rank by id, ascending.
 
         data: tokenized where it is measured more than once. store: where embeddings of equal weights are found again.
+        Several processes encode together; the first searches and measures, and the others get the result without its
+        rankings.
         """
         texts = data if isinstance(data, TokenizedSet) else TokenizedSet.of(data, encoder.tokenize)
         data = texts.data
-        with token_progress(f"evaluating {len(data.queries):,} queries", texts.tokens, progress) as advance:
+        shown = progress and is_first()
+        with token_progress(f"evaluating {len(data.queries):,} queries", texts.tokens, shown) as advance:
             (documents_UD, queries_ND), seconds = embed(
                 encoder,
                 [texts.documents, texts.queries],
@@ -87,7 +93,18 @@ class Evaluator:
                 advance=advance,
                 store=store,
             )
-        start = time.perf_counter()
+
+        def measured() -> EvaluationResult:
+            start = time.perf_counter()
+            result = self._measure(encoder.name, texts, queries_ND, documents_UD, dims)
+            took = seconds + time.perf_counter() - start
+            return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
+
+        return from_first(measured, lambda result: replace(result, rankings=None))
+
+    def _measure(
+        self, model: str, texts: TokenizedSet, queries_ND: Tensor, documents_UD: Tensor, dims: Sequence[int]
+    ) -> EvaluationResult:
         copies = Copies(texts.judgements, texts.documents_N)
         queries_QD = queries_ND[texts.queries_Q]
 
@@ -95,11 +112,4 @@ class Evaluator:
             return search(queries_QD[rows_M], documents_UD, [dim], k)[dim]
 
         hits = search(queries_QD, documents_UD, dims, asked_for(copies, self.metrics))
-        result = measure(encoder.name, copies, hits, again, self.metrics)
-        return replace(
-            result,
-            width=encoder.width,
-            precision=precision,
-            tokens=texts.tokens,
-            seconds=seconds + time.perf_counter() - start,
-        )
+        return measure(model, copies, hits, again, self.metrics)

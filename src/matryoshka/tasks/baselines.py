@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
 
+from matryoshka.distributed.together import from_first
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.retrieval.bm25 import BM25
 from matryoshka.retrieval.embeddings import OnDisk
@@ -31,7 +33,9 @@ def measure_baselines(
     results = []
     for name in config["baselines"]:
         if name == WITHOUT_A_MODEL:
-            results.append(measure_bm25(instantiate(config["bm25"], _convert_="all"), judgements, measuring.evaluator))
+            bm25 = instantiate(config["bm25"], _convert_="all")
+            by_words = partial(measure_bm25, bm25, judgements, measuring.evaluator)
+            results.append(from_first(by_words, lambda result: replace(result, rankings=None)))
             continue
         encoder = Pretrained(name).load(None).to(measuring.device)
         dims = [dim for dim in measuring.dims if dim <= encoder.width] or [encoder.width]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
 
 from matryoshka.data.tokens import TokenIds
+from matryoshka.distributed.together import from_first
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.retrieval.deployment import Deployment, drawn, measure_deployment
 from matryoshka.retrieval.embeddings import InMemory, Store, embed
@@ -71,7 +73,8 @@ class Measuring:
         judgements = texts.judgements
         first_N = judgements.copy_of_N == torch.arange(len(judgements.copy_of_N))
         row_N = first_N.cumsum(0) - 1
-        return measure_deployment(
+        measured = partial(
+            measure_deployment,
             queries_UD[texts.queries_Q],
             documents_UD[texts.documents_N[first_N]],
             [row_N[answers].tolist() for answers in judgements.merged_answers],
@@ -79,6 +82,7 @@ class Measuring:
             self.dims,
             self.evaluator.metric,
         )
+        return from_first(measured)
 
 
 def drawn_for_calibration(passages: int) -> list[int]:

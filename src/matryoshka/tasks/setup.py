@@ -151,6 +151,13 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     huggingface_hub.utils.disable_progress_bars()  # type: ignore[attr-defined]
     disable_progress_bar()
-    # Lightning advises on loader workers and on loggers of its own kind; neither applies here.
-    for advice in ("does not have many workers", "`isinstance\\(treespec, LeafSpec\\)`", "Checkpoint directory"):
+    # Lightning advises on loader workers, on loggers of its own kind, on srun where there is one, and on metrics that
+    # differ between processes; none of it applies here.
+    for advice in (
+        "does not have many workers",
+        "`isinstance\\(treespec, LeafSpec\\)`",
+        "Checkpoint directory",
+        "`srun` command",
+        "It is recommended to use `self.log",
+    ):
         warnings.filterwarnings("ignore", message=f".*{advice}.*")

@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from matryoshka.data.diagnosis import Diagnosis
+from matryoshka.distributed.together import broadcast_state, first_then_others, from_first, is_first, leave
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.memory.available import available
 from matryoshka.module import EmbeddingModule
@@ -33,6 +34,7 @@ from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.tasks.baselines import measure_baselines
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.processes import joined, processes_to_start, start_processes
 from matryoshka.tasks.setup import (
     compact_vocabulary,
     device_of,
@@ -60,23 +62,32 @@ OPTIONAL: Config = {
 
 
 def train(config: Config, folder: Path) -> float:
-    """Run the configuration and write everything into the folder.
+    """Run the configuration and write everything into the folder, in as many processes as it has devices.
 
     Returns the selecting metric of the kept weights, on the queries that selected them: a sweep goes by it.
     """
+    if (count := processes_to_start(config["trainer"])) > 1:
+        return start_processes("train", count, config, folder)
+    with joined(config["trainer"]):
+        return _train(config, from_first(lambda: folder))
+
+
+def _train(config: Config, folder: Path) -> float:
     start = time.perf_counter()
     quiet_libraries()
-    config, reason = with_precision({**OPTIONAL, **config, **nested_dims(config)})
+    # One process decides, since it measures.
+    config, reason = from_first(lambda: with_precision({**OPTIONAL, **config, **nested_dims(config)}))
     pl.seed_everything(config["seed"], verbose=False)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
 
-    room = load(config)
-    files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
+    room = first_then_others(lambda: load(config))
+    if is_first():
+        files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
     device = device_of(config["trainer"].get("accelerator", "auto"))
     measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
     plan = training_plan(config, room.batches)
-    diagnosis = _announce(config, room, measuring, plan, reason)
+    diagnosis = from_first(lambda: _announce(config, room, measuring, plan, reason))
     measure = partial(measuring.measure, room.selecting)
     trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix)
 
@@ -92,11 +103,13 @@ def train(config: Config, folder: Path) -> float:
 
         best = _restore(checkpoint, module)
         room.encoder.to(trainer.strategy.root_device)
-        record = _record(config, room, measuring, before, best)
-        record = replace(record, updates=plan.updates, history=tuple(log.rows), diagnosis=diagnosis)
-        record = replace(record, seconds=time.perf_counter() - start)
-        room.encoder.whole_vocabulary()
-        _write(folder, record, room.encoder.cpu(), trainer)
+        tuned, deployment = measuring.measure(room.test), _deployment(room, measuring)
+        if leave():  # what is left is the work of one process
+            record = _record(config, room, measuring, before, best, tuned)
+            record = replace(record, updates=plan.updates, history=tuple(log.rows))
+            record = replace(record, diagnosis=diagnosis, deployment=deployment, seconds=time.perf_counter() - start)
+            room.encoder.whole_vocabulary()
+            _write(folder, record, room.encoder.cpu(), trainer)
         return best.value
 
 
@@ -144,16 +157,23 @@ class _Best:
 
 
 def _restore(checkpoint: ModelCheckpoint, module: EmbeddingModule) -> _Best:
-    """Load the best weights."""
-    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
-    assert checkpoint.best_model_score is not None
-    return _Best(int(best["global_step"]), float(checkpoint.best_model_score))
+    """Load the best weights: from the first process's disk, which need not be the others'."""
+
+    def load() -> _Best:
+        best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+        module.load_state_dict(best["state_dict"])
+        assert checkpoint.best_model_score is not None
+        return _Best(int(best["global_step"]), float(checkpoint.best_model_score))
+
+    best = from_first(load)
+    broadcast_state(module)
+    return best
 
 
-def _record(config: Config, room: Loaded, measuring: Measuring, before: _Before, best: _Best) -> TrainingRecord:
+def _record(
+    config: Config, room: Loaded, measuring: Measuring, before: _Before, best: _Best, tuned: EvaluationResult
+) -> TrainingRecord:
     """What came of it: the restored weights measured on the test queries, beside what was measured before."""
-    tuned = measuring.measure(room.test)
     assert tuned.rankings is not None
     return TrainingRecord(
         name=config["name"],
@@ -172,7 +192,6 @@ def _record(config: Config, room: Loaded, measuring: Measuring, before: _Before,
         split=room.split.label,
         dev_base=before.dev_base,
         baselines=before.baselines,
-        deployment=_deployment(room, measuring),
         failures=find_failures(tuned.rankings, config["dims"]),
     )
 

@@ -20,6 +20,7 @@ from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.callbacks.pruning import Pruning
 from matryoshka.datamodule import PairsModule
 from matryoshka.distributed.launched import launched
+from matryoshka.distributed.together import is_first
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.losses.matryoshka import MatryoshkaLoss
@@ -27,6 +28,7 @@ from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report.result_table import show_epoch
 from matryoshka.sweep.trial import read_trial
+from matryoshka.tasks.processes import trainer_options
 from matryoshka.tasks.setup import stand_in
 
 Config = Mapping[str, Any]
@@ -70,7 +72,7 @@ def make_trainer(
     """
     log = MetricsFile(folder / "metrics.jsonl")
     loggers = [log]
-    if config["logger"]:
+    if config["logger"] and is_first():
         loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
         loggers[-1].log_hyperparams({**config, "stand_in": list(stand_in(config))})
     checkpoint = ModelCheckpoint(
@@ -88,7 +90,7 @@ def make_trainer(
         callbacks.append(Pruning(trial.report, selected))
     # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
     ours = ("enable_progress_bar", "log_every_n_steps")
-    options = {key: value for key, value in config["trainer"].items() if key not in ours}
+    options = {key: value for key, value in config["trainer"].items() if key not in ours} | trainer_options()
     if config["trainer"].get("enable_progress_bar", True):
         callbacks.append(TrainingProgress())
     make = partial(

@@ -1,0 +1,138 @@
+"""Several processes for one training: started here, or by torchrun or srun."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from omegaconf import DictConfig
+from pytorch_lightning.strategies import DDPStrategy
+
+from matryoshka.distributed.launched import launched, silence
+from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
+from matryoshka.errors import UserError
+
+Config = Mapping[str, Any]
+PATIENCE = timedelta(days=1)  # the others wait while the first measures; one that dies is noticed at once
+
+
+class SharedBatches(DDPStrategy):
+    """Lightning's DDP without the wrapper that averages gradients at every backward: the module sums them itself.
+
+    Every process has its own dropout.
+    """
+
+    def configure_ddp(self) -> None:
+        """Begin with the first process's weights."""
+        assert self.model is not None
+        broadcast_state(self.model)
+        torch.manual_seed(torch.initial_seed() + rank())
+
+
+def processes_to_start(trainer: Config) -> int:
+    """How many processes are to be started for the configured devices: 1 where they have been started already."""
+    return 1 if launched() else devices(trainer)
+
+
+def devices(trainer: Config) -> int:
+    """How many devices of this machine are configured; auto: every GPU, or the one processor."""
+    chosen = trainer.get("devices", 1)
+    if isinstance(chosen, list):
+        return len(chosen)
+    if chosen != "auto":
+        return int(chosen)
+    return max(1, torch.cuda.device_count()) if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
+
+
+def start_processes(task: str, count: int, config: Config, folder: Path) -> float:
+    """Run matryoshka.tasks.<task> in so many new processes of this machine; returns the first one's result.
+
+    One that fails ends all. Raises its UserError, or RuntimeError with its traceback.
+    """
+    # Not at the top: it takes a third of a second.
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    logging_as_here = HydraConfig.get().job_logging if HydraConfig.initialized() else None
+    try:
+        results = elastic_launch(launch, _process)(task, dict(config), folder, logging_as_here)
+    except ChildFailedError as error:
+        raise _first_failure(error) from None
+    value: float = results[0]
+    return value
+
+
+def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfig | None) -> float:
+    place = launched()
+    assert place is not None
+    if place.rank:
+        silence()
+    elif logging_as_here is not None:
+        configure_log(logging_as_here)
+    value: float = getattr(import_module(f"matryoshka.tasks.{task}"), task)(config, folder)
+    return value
+
+
+def _first_failure(error: Any) -> Exception:
+    """What the process says that failed by itself, not since another one did."""
+    said = [(number, failure.error_file_data["message"]) for number, failure in error.failures.items()]
+    messages = [(n, m["message"], m["extraInfo"]["py_callstack"]) for n, m in said if isinstance(m, dict)]
+    own = [message for message in messages if not message[1].startswith(ElsewhereError.__name__)]
+    if not own:
+        number, failure = error.get_first_failure()
+        return RuntimeError(f"process {number} ended with {failure.exitcode}: {failure.message}")
+    number, text, traceback = own[0]
+    kind, _, message = text.partition(": ")
+    return UserError(message) if kind == UserError.__name__ else RuntimeError(f"process {number}: {traceback}")
+
+
+@contextmanager
+def joined(trainer: Config) -> Iterator[None]:
+    """The processes that torchrun, srun or `start_processes` has started can talk; nothing for one that runs alone."""
+    place = launched()
+    if place is None:
+        yield
+        return
+    on_gpu = trainer.get("accelerator", "auto") != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(place.local_rank)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        threads = max(1, torch.get_num_threads() // place.processes_here)
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning sets another number later
+    if "MASTER_ADDR" not in os.environ:  # srun names no place to meet; Lightning derives one from its variables
+        slurm = SLURMEnvironment()
+        os.environ.update(MASTER_ADDR=slurm.main_address, MASTER_PORT=str(slurm.main_port))
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=PATIENCE)
+    yield
+    leave()
+
+
+def trainer_options() -> dict[str, Any]:
+    """What Lightning's Trainer is told of devices and strategy in place of the configuration's."""
+    place = launched()
+    if place is None:
+        return {"strategy": "auto"}
+    machines = place.processes // place.processes_here
+    return {"devices": place.processes_here, "num_nodes": machines, "strategy": SharedBatches(timeout=PATIENCE)}
