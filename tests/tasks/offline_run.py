@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +33,14 @@ class OfflineRun:
 
 
 def runs_below(folder: Path) -> list[OfflineRun]:
-    """The offline runs of a run's folder, in the order of their files' names."""
-    return [read(path) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
+    """The ended offline runs of a run's folder, in the order of their files' names; wandb's own process writes them."""
+    paths = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    for _ in range(100):
+        runs = [read(path) for path in paths]
+        if all(run.exit_code is not None for run in runs):
+            return runs
+        time.sleep(0.1)
+    raise TimeoutError(f"runs below {folder} were left open")
 
 
 def summary(folder: Path) -> dict[str, Any]:

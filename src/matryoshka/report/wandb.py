@@ -51,15 +51,13 @@ class RunLogger(WandbLogger):
         """Write summary, tables, figure and, where wished, the model; close the run and say how to upload it."""
         import wandb
 
-        run = self.experiment
-        for name, columns, rows in tables_of(record):
-            run.log({name: wandb.Table(columns=list(columns), data=list(rows))})
-        run.log({names.FIGURE: wandb.Image(str(folder / f"{names.FIGURE}.png"))})
-        run.summary.update(summary_of(record))
-        if self.artifact and (folder / "model").is_dir():
-            self._upload_model(record, folder / "model")
+        self.experiment.summary.update(summary_of(record))
+        try:
+            self._add_files(record, folder)
+        except wandb.Error as error:  # online, wandb asks the service before it takes any
+            log.warning("W&B: tables, figure and model are not all there (%s)", _first_line(error))
         self._close(0)
-        if run.offline and not self.choices:  # a sweep says it once, at its end
+        if self.experiment.offline and not self.choices:  # a sweep says it once, at its end
             log.info("W&B: kept offline; upload it with: %s", sync_command(folder))
 
     def finalize(self, status: str) -> None:
@@ -67,7 +65,16 @@ class RunLogger(WandbLogger):
         if status != "success":
             self._close(1)
 
-    def _upload_model(self, record: TrainingRecord, model: Path) -> None:
+    def _add_files(self, record: TrainingRecord, folder: Path) -> None:
+        import wandb
+
+        for name, columns, rows in tables_of(record):
+            self.experiment.log({name: wandb.Table(columns=list(columns), data=list(rows))})
+        self.experiment.log({names.FIGURE: wandb.Image(str(folder / f"{names.FIGURE}.png"))})
+        if self.artifact and (folder / "model").is_dir():
+            self._add_model(record, folder / "model")
+
+    def _add_model(self, record: TrainingRecord, model: Path) -> None:
         """The model folder. Its weights are the best; where these are the last as well, both aliases lead to it."""
         import wandb
 
@@ -142,7 +149,7 @@ def _started(options: dict[str, Any], offline: bool) -> Any:
         try:
             return wandb.init(mode="online", **options)
         except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-            log.warning("W&B cannot be reached (%s); going on offline", str(error).splitlines()[0])
+            log.warning("W&B cannot be reached (%s); going on offline", _first_line(error))
     return wandb.init(mode="offline", **options)
 
 
@@ -157,3 +164,7 @@ def has_account() -> bool:
         return netrc.netrc().authenticators(urlparse(service).hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
