@@ -44,6 +44,7 @@ from tests.processes import in_processes
 from tests.tiny import tiny_encoder
 
 CASES = [(rows, columns, at_once) for rows, columns in [(7, 2), (6, 3), (1, 3)] for at_once in (None, 2)]
+LOSS = MatryoshkaLoss(RankingLoss(direction="both"), [64, 16], [1.0, 0.5])
 TEXTS = ["der", "die das", "und der", "das haus", "ein rad", "x", "die schule am see"]
 pytestmark = [pytest.mark.filterwarnings(advice) for advice in LIGHTNINGS_ADVICE]
 
@@ -60,11 +61,10 @@ def losses_and_gradients() -> list[tuple[list[float], dict[str, Tensor]]]:
     found = []
     for rows, columns, at_once in CASES:
         encoder, losses = tiny_encoder(modes=("cls", "mean")).train(), []
-        loss = MatryoshkaLoss(RankingLoss(direction="both"), [64, 16], [1.0, 0.5])
         for batch in (micro_batch(rows, columns), micro_batch(5, 2)):
 
             def loss_of(embeddings_SD: Tensor, batch: PackedBatch = batch) -> NestedLoss:
-                nested: NestedLoss = loss(*embeddings_SD.tensor_split([batch.columns[0]]), batch.mask_BN)
+                nested: NestedLoss = LOSS(*embeddings_SD.tensor_split([batch.columns[0]]), batch.mask_BN)
                 return nested
 
             if at_once:

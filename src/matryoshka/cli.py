@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
+import shutil
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka import job
 from matryoshka.config.hydra_errors import hydra_message
+from matryoshka.distributed.launched import launched, silence, speaks
 from matryoshka.errors import JobsFailedError, UserError
 from matryoshka.tasks.dashboard import dashboard
 
@@ -60,6 +64,7 @@ def main() -> None:
 def _run(name: str) -> None:
     # argparse reads overrides only in one piece; people put -m anywhere.
     sys.argv[1:] = sorted(map(as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
+    _take_place(name)
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job.run)
     try:
         decorated()
@@ -81,6 +86,19 @@ def _run(name: str) -> None:
         sys.exit(1)
 
 
+def _take_place(name: str) -> None:
+    """Of the processes that torchrun or srun has started, the first alone has Hydra's folder and log, and speaks."""
+    if launched() and name != "train":
+        _exit(2, f"{name}.py runs in one process; start it without torchrun, and with one task of srun")
+    if launched() and sys.argv[1:2] in (["-m"], ["--multirun"]):
+        _exit(2, "a sweep starts the processes of each job itself: python train.py -m trainer=ddp ...")
+    if not speaks():
+        silence()
+        folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        sys.argv += [f"hydra.run.dir={folder}/none", "hydra.output_subdir=null", "hydra/job_logging=none"]
+
+
 def as_text(word: str) -> str:
     """A question as Hydra's grammar wants a text, in quotes; the shell has taken the user's own away."""
     key, _, text = word.partition("=")
@@ -97,5 +115,6 @@ def _is_hydras(error: Exception) -> bool:
 
 
 def _exit(code: int, message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
+    if speaks():
+        sys.stderr.write(f"{message}\n")
     sys.exit(code)

@@ -37,6 +37,12 @@ def launched() -> Place | None:
     return place if place.processes > 1 else None
 
 
+def speaks() -> bool:
+    """Whether this is the process that tells the user what all of them have to say."""
+    place = launched()
+    return place is None or place.rank == 0
+
+
 def silence() -> None:
     """Let this process print nothing but errors: the first one speaks for all."""
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process

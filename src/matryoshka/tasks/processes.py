@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.strategies import DDPStrategy
 
+from matryoshka import errors
 from matryoshka.distributed.launched import launched, silence
 from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
 from matryoshka.errors import UserError
@@ -95,15 +97,14 @@ def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfi
 
 def _first_failure(error: Any) -> Exception:
     """What the process says that failed by itself, not since another one did."""
-    said = [(number, failure.error_file_data["message"]) for number, failure in error.failures.items()]
-    messages = [(n, m["message"], m["extraInfo"]["py_callstack"]) for n, m in said if isinstance(m, dict)]
-    own = [message for message in messages if not message[1].startswith(ElsewhereError.__name__)]
-    if not own:
-        number, failure = error.get_first_failure()
-        return RuntimeError(f"process {number} ended with {failure.exitcode}: {failure.message}")
-    number, text, traceback = own[0]
-    kind, _, message = text.partition(": ")
-    return UserError(message) if kind == UserError.__name__ else RuntimeError(f"process {number}: {traceback}")
+    for number, failure in error.failures.items():
+        if isinstance(said := failure.error_file_data["message"], dict):
+            kind, _, message = said["message"].partition(": ")
+            if issubclass(getattr(errors, kind, Exception), UserError):
+                return UserError(message)
+            return RuntimeError(f"process {number}: {said['extraInfo']['py_callstack']}")
+    number, failure = error.get_first_failure()
+    return RuntimeError(f"process {number} ended with {failure.exitcode}: {failure.message}")
 
 
 @contextmanager
@@ -125,7 +126,11 @@ def joined(trainer: Config) -> Iterator[None]:
         os.environ.update(MASTER_ADDR=slurm.main_address, MASTER_PORT=str(slurm.main_port))
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=PATIENCE)
-    yield
+    try:
+        yield
+    except ElsewhereError as error:
+        sys.stderr.write(f"process {place.rank}: {error}\n")
+        sys.exit(1)
     leave()
 
 
