@@ -84,13 +84,15 @@ def _alone(config: DictConfig, folder: Path) -> float:
 
 
 def _in_a_sweep(config: DictConfig, folder: Path) -> float:
-    from matryoshka.sweep.jobs import config_hash, running
+    from matryoshka.sweep.jobs import config_hash, forget_attempt, running
     from matryoshka.sweep.progress import progress
-    from matryoshka.sweep.status import Status
+    from matryoshka.sweep.status import Status, read_status
 
     start = time.perf_counter()
     status = Status("running", "", _settings())
     with running(folder):
+        if read_status(folder):
+            forget_attempt(folder)
         try:
             plain = plain_values(config, _program())
             status = replace(status, config_hash=config_hash(plain))

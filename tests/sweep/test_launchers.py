@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 
 from matryoshka import cli
+from matryoshka.sweep.jobs import forget_attempt, is_running, running
 
 ROOT = Path(__file__).parents[2]
 # Hydra's own sweeper: what is tested here is where jobs run.
@@ -87,6 +88,19 @@ def test_a_job_that_is_told_to_stop_is_begun_again_in_its_folder(tmp_path: Path)
 
     (tries,) = jobs
     assert len({line["process"] for line in tries}) == 2
+
+
+def test_what_a_stopped_job_left_is_not_mixed_with_what_it_writes_when_begun_again(tmp_path: Path) -> None:
+    for name in ("metrics.jsonl", "status.json", "checkpoints/last.ckpt", "train.log", ".hydra/config.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    with running(tmp_path):
+        forget_attempt(tmp_path)
+        assert is_running(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"train.log", ".hydra", ".lock"}
+    assert (tmp_path / ".hydra/config.yaml").is_file()
 
 
 @pytest.mark.slow

@@ -92,9 +92,9 @@ def folder_name(text: Any) -> str:
 
 def jobs_at_once() -> int:
     """Jobs that this machine's cores take at $OMP_NUM_THREADS each, or at two of more than two cores."""
-    from joblib import cpu_count  # the launcher's, which divides the same number by the jobs
+    from joblib import cpu_count  # of the launcher, which divides it by the jobs
 
-    cores = cpu_count()
+    cores: int = cpu_count()
     threads = int(os.environ.get("OMP_NUM_THREADS") or (2 if cores > 2 else 1))
     return max(1, cores // threads)
 

@@ -139,6 +139,18 @@ def running(folder: Path) -> Iterator[None]:
         yield
 
 
+def forget_attempt(folder: Path) -> None:
+    """Remove what a job left that was stopped and that a launcher begins again, so that nothing stands there twice.
+
+    Its logs and its configuration stay, and its lock, which is this process's.
+    """
+    for item in folder.iterdir():
+        if item.is_dir() and item.name != ".hydra":
+            shutil.rmtree(item)
+        elif item.is_file() and item.name != LOCK and item.suffix != ".log":
+            item.unlink()
+
+
 def is_running(folder: Path) -> bool:
     """Whether any process is running the job in this folder."""
     if not (folder / LOCK).is_file():
