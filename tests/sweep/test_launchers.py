@@ -91,7 +91,8 @@ def test_a_job_that_is_told_to_stop_is_begun_again_in_its_folder(tmp_path: Path)
 
 
 def test_what_a_stopped_job_left_is_not_mixed_with_what_it_writes_when_begun_again(tmp_path: Path) -> None:
-    for name in ("metrics.jsonl", "status.json", "checkpoints/last.ckpt", "train.log", ".hydra/config.yaml"):
+    written = ("metrics.jsonl", "status.json", "checkpoints/last.ckpt")
+    for name in (*written, "train.log", "trial.json", ".hydra/config.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
 
@@ -99,7 +100,7 @@ def test_what_a_stopped_job_left_is_not_mixed_with_what_it_writes_when_begun_aga
         forget_attempt(tmp_path)
         assert is_running(tmp_path)
 
-    assert {path.name for path in tmp_path.iterdir()} == {"train.log", ".hydra", ".lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"train.log", "trial.json", ".hydra", ".lock"}
     assert (tmp_path / ".hydra/config.yaml").is_file()
 
 

@@ -16,6 +16,7 @@ import xxhash
 import matryoshka
 from matryoshka.errors import UserError
 from matryoshka.sweep.status import read_status
+from matryoshka.sweep.trial import NAME as TRIAL
 
 SUPERSEDED = "superseded"  # results whose configuration or data have changed since
 LOCK = ".lock"
@@ -142,12 +143,14 @@ def running(folder: Path) -> Iterator[None]:
 def forget_attempt(folder: Path) -> None:
     """Remove what a job left that was stopped and that a launcher begins again, so that nothing stands there twice.
 
-    Its logs and its configuration stay, and its lock, which is this process's.
+    Its logs and what was there before it began stay: its configuration, its trial, and the lock of this process.
     """
     for item in folder.iterdir():
-        if item.is_dir() and item.name != ".hydra":
+        if item.name in (".hydra", LOCK, TRIAL) or item.suffix == ".log":
+            continue
+        if item.is_dir():
             shutil.rmtree(item)
-        elif item.is_file() and item.name != LOCK and item.suffix != ".log":
+        else:
             item.unlink()
 
 
