@@ -16,6 +16,7 @@ from matryoshka.retrieval.bm25 import BM25
 from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.judgements import Judgements
+from matryoshka.retrieval.kept_search import KeptSearch
 from matryoshka.retrieval.measurement import asked_for, measure
 from matryoshka.retrieval.protocols import Copies
 from matryoshka.retrieval.result import NO_DIM, EvaluationResult
@@ -51,7 +52,7 @@ def measure_bm25(bm25: BM25, judgements: Judgements, evaluator: Evaluator) -> Ev
     row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     copies = Copies(judgements, torch.tensor([row_of[text] for text in texts]))
     queries = [data.queries[query] for query in judgements.query_ids]
-    index = bm25.index(list(row_of))
+    index = KeptSearch(bm25, list(row_of))
 
     def again(rows_M: torch.Tensor, dim: int, k: int) -> Hits:
         return index.search([queries[row] for row in rows_M], k)
