@@ -26,8 +26,11 @@ class TrialJobs:
         self.loader, self.config = loader, config
         self.fixed, self.objectives = fixed, objectives
 
-    def check(self, space: Space) -> None:
-        """Try every choice and both ends of numbers once, the others at their first. Raises ConfigError."""
+    def check(self, space: Space) -> list[str]:
+        """Try every choice and both ends of numbers once, the others at their first; returns the selecting metrics.
+
+        Raises ConfigError with the problems of all of them.
+        """
         if not space:
             raise ConfigError(
                 [("hydra.sweeper.params", "nothing to search in; as in optimizer.lr=interval(1e-5,1e-4)")]
@@ -36,9 +39,11 @@ class TrialJobs:
         first = {key: values[0] for key, values in texts.items()}
         tried = [first] + [first | {key: text} for key, values in texts.items() for text in values[1:]]
         problems: dict[tuple[str, str], None] = {}
+        metrics: dict[str, None] = {}
         for values in tried:
             try:
                 job = self._composed([f"{key}={text}" for key, text in values.items()])
+                metrics[job.selected] = None
                 if "bytes" in self.objectives and _bytes(job) is None:
                     message = f"bytes are those of one dim: evaluator.select=ndcg@10/dim_64, not {job.selected}"
                     problems["hydra.sweeper.objectives", message] = None
@@ -46,6 +51,7 @@ class TrialJobs:
                 problems |= dict.fromkeys(error.problems)
         if problems:
             raise ConfigError(list(problems))
+        return list(metrics)
 
     def check_before(self, search: Search) -> None:
         """Raises UserError where the trials before are of another configuration: their values cannot be compared."""

@@ -61,19 +61,19 @@ class SearchSweeper(GridSweeper):
         fixed, space = search_space(words)
         folder = multirun.place(self.config, [key.lstrip("+") for key in space])
         trial_jobs = TrialJobs(loader, self.config, fixed, self.objectives)
-        trial_jobs.check(space)
+        metrics = trial_jobs.check(space)
         with multirun.sweep_of(self.config, folder):
             seed = int(self.config.get("seed") or 0)
             search = Search(folder, multirun.name_of(folder), space, self.objectives, self.startup_trials, seed)
             search.settle()
             trial_jobs.check_before(search)
             try:
-                return self._run(search, trial_jobs)
+                return self._run(search, trial_jobs, metrics)
             finally:
                 if len(self.objectives) > 1:
                     show_front(folder, search.outcomes(), collect(folder, folder.name).stand_in)
 
-    def _run(self, search: Search, trial_jobs: TrialJobs) -> list[Sequence[JobReturn]]:
+    def _run(self, search: Search, trial_jobs: TrialJobs, metrics: Sequence[str]) -> list[Sequence[JobReturn]]:
         from matryoshka.report.search import show_search, trial_words
         from matryoshka.sweep.progress import write_plan
 
@@ -82,7 +82,7 @@ class SearchSweeper(GridSweeper):
         pruning = f"after an epoch a trial goes on only among the best {self.keep_percent}% of the finished ones"
         pruning = f"{pruning}, once there are {self.startup_trials // 2}"
         again = search.retry(left)
-        show_search(search, left, again, at_once, self.startup_trials, self._unpruned(search) or pruning)
+        show_search(search, left, again, at_once, metrics, self._unpruned(search) or pruning)
         while left > 0:
             asked = [search.ask() for _ in range(min(left, at_once))]
             left -= len(asked)

@@ -27,22 +27,31 @@ if TYPE_CHECKING:  # optuna is an extra
 FRONT = "pareto"
 
 
-def show_search(search: Search, left: int, again: int, at_once: int, startup_trials: int, pruning: str) -> None:
+def show_search(search: Search, left: int, again: int, at_once: int, metrics: Sequence[str], pruning: str) -> None:
     """The plan: what there is and what is left, what is drawn from what, how long it takes, where it goes.
 
-    left: trials to run, `again` of them once more. pruning: when a trial is given up early, in a sentence.
+    left: trials to run, `again` of them once more. metrics: what trials are judged by. pruning: when one is given up
+    early, in a sentence.
     """
     from matryoshka.sweep.space import space_words
 
     before = f", {len(search.ended)} of them done before" if search.ended else ""
     repeated = f"; {again} that did not end are tried again" if again else ""
     say("search", f"{left + len(search.ended)} trials{before}, {at_once} at a time{repeated}")
-    for key, values in search.space.items():
-        say(key, space_words(values))
-    goals = {"quality": "the selecting metric, as high as possible", "bytes": "bytes of a vector, as few as possible"}
-    say("goal", " and ".join(goals[objective] for objective in search.objectives))
-    say("draws", f"the first {startup_trials} at random, then by TPE")
-    say("pruning", pruning)
+    if left:
+        for key, values in search.space.items():
+            say("draws", f"{key}: {space_words(values)}")
+        say("draws", f"the first {search.startup_trials} trials at random, then by TPE")
+        goals = {
+            "quality": f"{' or '.join(metrics)} as high as possible",
+            "bytes": "bytes of a vector as few as possible",
+        }
+        say("goal", ", ".join(goals[objective] for objective in search.objectives))
+        say("pruning", pruning)
+    if len(metrics) > 1 and len(search.objectives) == 1:
+        say(
+            "note", "each trial is judged by a metric of its own; evaluator.select=... sets one, such as ndcg@10/dim_64"
+        )
     statuses = [status for path in search.folder.glob("*/status.json") if (status := read_status(path.parent))]
     if left and (seconds := mean_seconds(statuses)):
         say("time", f"about {in_words(left * seconds / at_once)}, if trials take as long as those before")
@@ -56,9 +65,9 @@ def trial_words(trial: FrozenTrial, search: Search) -> str:
     values = ", ".join(f"{value:.4g}" for value in trial.values)
     if trial.state.name == "PRUNED":
         return f"trial {trial.number} was given up at {values}"
-    best = search.study.best_trials
+    best = search.front
     if len(search.objectives) > 1:
-        return f"trial {trial.number}: {values} ({len(best)} trials are on the front)"
+        return f"trial {trial.number}: {values} (on the front: {len(best)})"
     return f"trial {trial.number}: {values} (the best is trial {best[0].number}: {best[0].values[0]:.4g})"
 
 
@@ -90,15 +99,16 @@ def quality_against_bytes(outcomes: Sequence[Outcome], stand_in: Sequence[str] =
     palette = DARK if dark else LIGHT
     front = [outcome for outcome in outcomes if outcome.best]
     title = f"{len(front)} of {len(outcomes)} trials are on the front"
-    lines = ["the selecting metric against bytes of a float32 vector"]
+    lines = ["the selecting metric, on the queries that selected the weights, against bytes of a float32 vector"]
     figure, height = sheet(3.6, title, lines, stand_in, palette)
     whole = figure.get_figheight()
     axes = figure.add_axes((0.75 / WIDTH, 0.6 / whole, (WIDTH - 1.2) / WIDTH, (height - 1.0) / whole))
     axes.scatter([o.bytes for o in outcomes], [o.quality for o in outcomes], s=16, color=palette.base, lw=0)
     axes.plot([o.bytes for o in front], [o.quality for o in front], color=palette.tuned, marker="o", linewidth=2)
     for outcome in front:
-        label = axes.annotate(f"trial {outcome.number}", (outcome.bytes, outcome.quality), (0, 8))
-        label.set(textcoords="offset points", ha="center", color=palette.tuned, fontweight="bold")
+        place = (outcome.bytes, outcome.quality)
+        label = axes.annotate(f"trial {outcome.number}", place, (0, 8), textcoords="offset points", ha="center")
+        label.set(color=palette.tuned, fontweight="bold")
     axes.set_xscale("log", base=2)
     sizes = sorted({outcome.bytes for outcome in outcomes})
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])

@@ -45,7 +45,7 @@ class TrialJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished trial. quality: the selecting metric. bytes: of a vector. best: no other has more for less."""
+    """A finished trial. quality: the selecting metric. bytes: of a vector. best: it is on the front."""
 
     number: int
     job: str
@@ -64,14 +64,17 @@ class Search:
     def __init__(
         self, folder: Path, name: str, space: Space, objectives: Sequence[str], startup_trials: int, seed: int
     ) -> None:
-        self.folder, self.space, self.objectives = folder, space, tuple(objectives)
+        self.folder, self.space, self.objectives, self.startup_trials = folder, space, objectives, startup_trials
         self.journal = (folder / JOURNAL).resolve()
         _drop_torn_line(self.journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._asked: dict[int, optuna.Trial] = {}
+        storage = journal_storage(self.journal)
+        # The folder may have been moved since, and then has another name.
+        names = [study.study_name for study in storage.get_all_studies()] or [name]
         self.study = optuna.create_study(
-            storage=journal_storage(self.journal),
-            study_name=name,
+            storage=storage,
+            study_name=names[0],
             directions=[DIRECTIONS[objective] for objective in objectives],
             load_if_exists=True,
         )
@@ -166,11 +169,17 @@ class Search:
                 values = [float(by_name[objective] or 0) for objective in self.objectives]
         return self.study.tell(number, values, state)
 
+    @property
+    def front(self) -> list[FrozenTrial]:
+        """The best trials: of one objective one, of several those that none beats in all; of equal ones the first."""
+        found = {tuple(trial.values): trial for trial in reversed(self.study.best_trials)}
+        return list(reversed(found.values()))
+
     def outcomes(self) -> list[Outcome]:
         """Of a search with both objectives the finished trials, fewest bytes first."""
-        best = {trial.number for trial in self.study.best_trials}
+        best = {trial.number for trial in self.front}
         found = []
-        for trial in self.study.get_trials(states=(TrialState.COMPLETE,)):
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             by_name = dict(zip(self.objectives, trial.values, strict=True))
             if job := job_of(trial):
                 quality, size = by_name["quality"], int(by_name["bytes"])

@@ -42,7 +42,7 @@ class Trial:
         key = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(self.study), self.number)
         storage.set_trial_intermediate_value(key, epoch, value)
         pruner = optuna.pruners.PercentilePruner(self.keep_percent, self.startup_trials)
-        return pruner.prune(study, storage.get_trial(key))
+        return bool(pruner.prune(study, storage.get_trial(key)))
 
 
 def read_trial(folder: Path) -> Trial | None:
