@@ -52,7 +52,6 @@ def test_the_configuration_is_flat_and_has_no_secrets() -> None:
         "evaluator.token_budget": 4096,
         "data.id": None,
         "data.keys": "k",
-        "reference": {},
     }
 
 

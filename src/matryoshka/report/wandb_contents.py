@@ -21,7 +21,7 @@ def flat_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
         dotted = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             flat |= flat_config(value, f"{dotted}.")
         elif not (isinstance(value, str) and SECRET.fullmatch(dotted)):
             flat[dotted] = value
