@@ -14,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from matryoshka.cli import configuration_folder
 from matryoshka.config import resolvers
 from matryoshka.config.schema import GIVEN_BY_THE_TASK, EvaluateSchema
+from matryoshka.config.search_space import search_space
 from matryoshka.config.validation import checked
 from matryoshka.errors import ConfigError
+from matryoshka.sweep.space import texts_to_check
 from tests.composing import BGE_M3, CHECKS, Primary, composed, plain, problems
 
 CONF = configuration_folder()
@@ -312,15 +314,14 @@ def test_a_plus_before_an_experiment_changes_nothing(word: str, column: str, req
 
 
 def sweep_words(sweep: str) -> list[list[str]]:
-    """For each parameter of a sweep, the override that each of its values makes."""
+    """For each parameter of a sweep, the override that each of its values makes; of numbers between two, the ends."""
     params = OmegaConf.load(CONF / "sweep" / f"{sweep}.yaml")
     assert isinstance(params, DictConfig)
     lines = [f"{key}={value}" for key, value in params.hydra.sweeper.params.items()]
     parsed = OverridesParser.create().parse_overrides(lines)
-    assert all(override.is_sweep_override() for override in parsed)
-    return [
-        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()] for override in parsed
-    ]
+    fixed, space = search_space(parsed)
+    assert not fixed
+    return [[f"{key}={text}" for text in texts_to_check(values)] for key, values in space.items()]
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
