@@ -125,6 +125,14 @@ def test_with_as_many_numbers_as_jobs_nothing_is_said_of_chance() -> None:
 
     assert found is not None and found.spare == 0
     assert "too few jobs to tell" in found.finding() and "left" not in found.finding()
+    assert found.finding().startswith("lr: from 1 to 2 moves the value by 0.2000")
+
+
+def test_where_nothing_moves_nothing_matters() -> None:
+    found = fitted([{"lr": 1, "seed": 1}, {"lr": 2, "seed": 1}, {"lr": 1, "seed": 2}], [0.5] * 3, ("lr", "seed"))
+
+    assert found is not None
+    assert found.finding() == "No setting moves the value: it is the same in all 3 jobs."
 
 
 def test_equal_values_and_missing_keys_are_levels_like_others() -> None:

@@ -59,7 +59,9 @@ class MainEffects:
     def finding(self) -> str:
         """What matters most, in a sentence or two."""
         first, *others = self.effects
-        said = f"{first.key} matters most: {_moved(first)}"
+        if first.span < 1e-9:  # rounding of the fit
+            return f"No setting moves the value: it is the same in all {self.jobs} jobs."
+        said = f"{first.key} matters most: {_moved(first)}" if others else f"{first.key}: {_moved(first)}"
         if others:
             said += f"; then {', '.join(f'{effect.key} ({effect.span:.4f}, {effect.share:.0%})' for effect in others)}"
         if self.spare:
