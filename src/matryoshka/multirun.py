@@ -114,8 +114,11 @@ def sweep_of(config: DictConfig, folder: Path) -> Iterator[None]:
 def _sum_up(folder: Path, sweep: Sweep) -> None:
     from matryoshka.report.sweep_files import write_sweep
     from matryoshka.report.sweep_table import show_sweep
+    from matryoshka.report.wandb_sync import sync_command
 
     show_sweep(sweep, write_sweep(folder, sweep))
+    if command := sync_command(folder):
+        say("W&B", f"kept offline; upload all jobs with: {command}")
 
 
 def measures(config: DictConfig) -> bool:

@@ -22,15 +22,19 @@ def sweep_group() -> str | None:
 
 
 def sweep_choices() -> list[str]:
-    """The job's overrides for a reader: `dims 768-64`, `lr 2e-05`, and of a group its choice alone, `cosine`."""
+    """What is swept of the job's overrides, for a reader: `dims 768-64`, `lr 2e-05`, of a group its choice: `cosine`.
+
+    Swept is what the job's folder is named after; where the user named it, every override.
+    """
     if not _in_a_sweep():
         return []
     config = HydraConfig.get()
     left_out = {*config.job.config.override_dirname.exclude_keys, *NOT_NAMED}
     words = OverridesParser.create().parse_overrides(list(config.overrides.task))
-    named = [word for word in words if not {word.key_or_group, word.key_or_group.partition(".")[0]} & left_out]
-    groups = config.runtime.choices
-    return [_told(word.key_or_group, word.value(), word.key_or_group in groups) for word in named]
+    words = [word for word in words if not {word.key_or_group, word.key_or_group.partition(".")[0]} & left_out]
+    swept = {part.partition("=")[0] for part in str(config.sweep.subdir).split(",")}
+    named = [word for word in words if word.key_or_group in swept] or words
+    return [_told(word.key_or_group, word.value(), word.key_or_group in config.runtime.choices) for word in named]
 
 
 def _told(key: str, value: Any, is_group: bool) -> str:
