@@ -29,9 +29,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from matryoshka.cli import as_text, configuration_folder
 from matryoshka.config import resolvers
+from matryoshka.config.search_space import search_space
 from matryoshka.config.validation import check_comparison, check_evaluation, check_training
 from matryoshka.encoder import pretrained
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from matryoshka.sweep.space import texts_to_check
 from tests.tiny import tiny_encoder
 
 ROOT = Path(__file__).parents[1]
@@ -147,10 +149,9 @@ def swept(name: str, words: list[str]) -> Iterator[list[str]]:
 
 
 def choices(override: Override) -> list[str]:
-    """An override, or one for each value of a sweep."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    """An override, or one for each value of a sweep; of numbers between two, the ends."""
+    fixed, space = search_space([override])
+    return fixed or [f"{key}={text}" for key, values in space.items() for text in texts_to_check(values)]
 
 
 def parsed(words: list[str]) -> list[Override]:
