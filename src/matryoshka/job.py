@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from matryoshka.config.resolvers import register_resolvers
+from matryoshka.distributed.launched import speaks
 from matryoshka.errors import PrunedError, UserError
 
 register_resolvers()  # here, since a launcher's own process imports only this before it resolves a configuration
@@ -79,6 +81,8 @@ def _alone(config: DictConfig, folder: Path) -> float:
         _exit(2, str(error))
     except Exception as error:
         log.exception("failed")
+        if not speaks():  # and so without a log
+            traceback.print_exc()
         written = folder / f"{HydraConfig.get().job.name}.log"
         _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
 
@@ -98,7 +102,7 @@ def _in_a_sweep(config: DictConfig, folder: Path) -> float:
             status = replace(status, config_hash=config_hash(plain))
             status.write(folder)
             value = _start(plain, folder)
-            status = replace(status, state="done", objective=value)
+            status = replace(status, state="done", objective=value if math.isfinite(value) else None)
         except PrunedError as error:
             log.info("%s", error)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # weights that nobody asked for
@@ -133,5 +137,6 @@ def _remove_if_unused(folder: Path) -> None:
 
 
 def _exit(code: int, message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
+    if speaks():
+        sys.stderr.write(f"{message}\n")
     sys.exit(code)

@@ -9,7 +9,6 @@ processes have is the gradient: nothing is averaged, nothing counted twice. It i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -57,8 +56,7 @@ def from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | No
             message[0] = sent(result) if sent else result
         except Exception as error:
             failed, message = error, [None, (isinstance(error, UserError), str(error))]
-    with _communication():
-        dist.broadcast_object_list(message)
+    dist.broadcast_object_list(message)
     if failed:
         raise failed
     if is_first():
@@ -90,8 +88,7 @@ def largest_share(rows: int) -> int:
 def add_up(x: Tensor) -> Tensor:
     """The sum of all processes' tensors of this shape, in place. Where all others have zeros, it is exact."""
     if processes() > 1:
-        with _communication():
-            dist.all_reduce(x)
+        dist.all_reduce(x)
     return x
 
 
@@ -137,8 +134,7 @@ def broadcast_state(module: nn.Module) -> None:
     """Give every process the first one's parameters and buffers."""
     if processes() > 1:
         for tensor in [*module.parameters(), *module.buffers()]:
-            with _communication():
-                dist.broadcast(tensor.detach(), 0)
+            dist.broadcast(tensor.detach(), 0)
 
 
 def leave() -> bool:
@@ -158,11 +154,3 @@ def _in_messages(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         message.append(gradient)
     if message:
         yield message
-
-
-@contextmanager
-def _communication() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # gloo's and NCCL's errors are of no narrower kind
-        raise ElsewhereError(f"another process has ended ({str(error).splitlines()[0]})") from None

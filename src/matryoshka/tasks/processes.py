@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +77,9 @@ def start_processes(task: str, count: int, config: Config, folder: Path) -> floa
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
+    for name in ("elastic.multiprocessing.api", "launcher.api"):
+        logging.getLogger(f"torch.distributed.{name}").setLevel(logging.CRITICAL)  # what failed is said below
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.CRITICAL)
     logging_as_here = HydraConfig.get().job_logging if HydraConfig.initialized() else None
     try:
         results = elastic_launch(launch, _process)(task, dict(config), folder, logging_as_here)
@@ -102,7 +107,9 @@ def _first_failure(error: Any) -> Exception:
             kind, _, message = said["message"].partition(": ")
             if issubclass(getattr(errors, kind, Exception), UserError):
                 return UserError(message)
-            return RuntimeError(f"process {number}: {said['extraInfo']['py_callstack']}")
+            failed = RuntimeError(f"process {number}: {said['message']}")
+            failed.add_note(said["extraInfo"]["py_callstack"])
+            return failed
     number, failure = error.get_first_failure()
     return RuntimeError(f"process {number} ended with {failure.exitcode}: {failure.message}")
 
@@ -128,10 +135,18 @@ def joined(trainer: Config) -> Iterator[None]:
     dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=PATIENCE)
     try:
         yield
-    except ElsewhereError as error:
-        sys.stderr.write(f"process {place.rank}: {error}\n")
+    except RuntimeError as error:
+        if not _is_of_another(error):
+            raise
+        sys.stderr.write(f"process {place.rank}: another process has ended ({str(error).splitlines()[0]})\n")
         sys.exit(1)
     leave()
+
+
+def _is_of_another(error: RuntimeError) -> bool:
+    """Whether a process lost another one: what gloo and NCCL raise then is of no kind of its own."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, ElsewhereError) or frames[-1].startswith("torch.distributed.")
 
 
 def trainer_options() -> dict[str, Any]:
