@@ -58,4 +58,6 @@ def test_a_single_run_is_in_no_sweep(mode: RunMode | None) -> None:
         job("multirun/bmf/x", "seed=3", mode)
     register_resolvers()
     assert (sweep_group(), sweep_choices()) == (None, [])
-    assert OmegaConf.to_container(OmegaConf.create(RESOLVED), resolve=True) == {"group": None, "choices": []}
+    config = OmegaConf.create(RESOLVED)
+    OmegaConf.resolve(config)  # as --cfg job --resolve does
+    assert config == {"group": None, "choices": []}

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 
 from matryoshka.config.sweep_names import sweep_choices, sweep_group
 
@@ -32,7 +32,7 @@ def register_resolvers() -> None:
         "german_help": german_help,
         "folder_name": folder_name,
         "sweep_group": sweep_group,
-        "sweep_choices": sweep_choices,
+        "sweep_choices": lambda: ListConfig(sweep_choices()),  # --cfg job --resolve takes no plain list
         "jobs_at_once": jobs_at_once,
         "gpus": gpus,
         "gpu_count": lambda: len(gpus()),
