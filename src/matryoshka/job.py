@@ -95,11 +95,15 @@ def _in_a_sweep(config: DictConfig, folder: Path) -> float:
     start = time.perf_counter()
     status = Status("running", "", _settings())
     with running(folder):
-        if read_status(folder):
-            forget_attempt(folder)
+        before = read_status(folder)
         try:
             plain = plain_values(config, _program())
             status = replace(status, config_hash=config_hash(plain))
+            if before and before.state == "done" and before.config_hash == status.config_hash:
+                log.info("done before, by another process")
+                return float("nan") if before.objective is None else before.objective
+            if before:
+                forget_attempt(folder)
             status.write(folder)
             value = _start(plain, folder)
             status = replace(status, state="done", objective=value if math.isfinite(value) else None)

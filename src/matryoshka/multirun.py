@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.job import plain_values
 from matryoshka.report.terminal import say
 from matryoshka.sweep.collect import collect
-from matryoshka.sweep.jobs import Job, config_hash, left_to_run, the_only_sweep
+from matryoshka.sweep.jobs import Job, config_hash, is_running, left_to_run, the_only_sweep
 from matryoshka.sweep.progress import mean_seconds, write_plan
 from matryoshka.sweep.result import Sweep
 from matryoshka.sweep.status import Status, read_status
@@ -153,12 +154,17 @@ def to_run(folder: Path, jobs: Sequence[Job], again: bool) -> list[Job]:
 
 
 def launched(folder: Path, jobs: Sequence[Job], launch: Launch) -> list[JobReturn]:
-    """Run the jobs; where a launcher's process died, those that it had not begun still run."""
+    """Run the jobs; where one's process died, those that run go on and those that were not begun still run.
+
+    Of a cluster's queue one may then be begun twice: the second time it finds its result.
+    """
     results: list[JobReturn] = []
     while jobs:
         try:
             return [*results, *launch(jobs)]
         except Exception as error:
+            while any(is_running(folder / job.name) for job in jobs):
+                time.sleep(1)
             rest = [job for job in jobs if read_status(folder / job.name) is None]
             if len(rest) == len(jobs):
                 raise

@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,12 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 
 from matryoshka import cli
-from matryoshka.sweep.jobs import forget_attempt, is_running, running
+from matryoshka.multirun import launched
+from matryoshka.sweep.jobs import Job, forget_attempt, is_running, running
+from matryoshka.sweep.status import Status, read_status
 
 ROOT = Path(__file__).parents[2]
 # Hydra's own sweeper: what is tested here is where jobs run.
@@ -88,6 +94,35 @@ def test_a_job_that_is_told_to_stop_is_begun_again_in_its_folder(tmp_path: Path)
 
     (tries,) = jobs
     assert len({line["process"] for line in tries}) == 2
+
+
+def test_where_one_job_dies_those_that_run_end_and_those_not_begun_are_launched_again(tmp_path: Path) -> None:
+    dead, slow, queued = (Job(name, (), "hash") for name in ("dead", "slow", "queued"))
+    began, launched_jobs = threading.Event(), []
+
+    def run_slowly() -> None:
+        with running(tmp_path / "slow"):
+            Status("running", "hash").write(tmp_path / "slow")
+            began.set()
+            time.sleep(0.5)
+            Status("done", "hash").write(tmp_path / "slow")
+
+    def launch(jobs: Sequence[Job]) -> list[JobReturn]:
+        launched_jobs.append([job.name for job in jobs])
+        if len(launched_jobs) > 1:
+            return []
+        Status("running", "hash").write(tmp_path / "dead")
+        thread.start()
+        began.wait()
+        raise RuntimeError("killed")
+
+    thread = threading.Thread(target=run_slowly)
+    launched(tmp_path, [dead, slow, queued], launch)
+    thread.join()
+
+    assert launched_jobs == [["dead", "slow", "queued"], ["queued"]]
+    states = {name: getattr(read_status(tmp_path / name), "state", None) for name in ("dead", "slow")}
+    assert states == {"dead": "failed", "slow": "done"}
 
 
 def test_what_a_stopped_job_left_is_not_mixed_with_what_it_writes_when_begun_again(tmp_path: Path) -> None:
