@@ -14,6 +14,7 @@ from torch import Tensor
 
 from matryoshka import schedulers
 from matryoshka.callbacks.metrics_file import MetricsFile
+from matryoshka.config.processes import process_problems
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import NoDuplicatesSampler
@@ -225,3 +226,39 @@ def test_the_place_of_a_process_is_what_its_launcher_says(
     for name, value in said.items():
         monkeypatch.setenv(name, value)
     assert launched() == place
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [
+        ({"devices": 1}, []),
+        ({"devices": "1"}, []),
+        ({"devices": [0]}, []),
+        ({"devices": "auto", "accelerator": "cpu", "strategy": "ddp"}, []),
+        ({"devices": 2}, []),
+        ({"devices": 4, "strategy": "ddp"}, []),
+        ({"devices": 5}, ["batch_size: 4 pairs cannot be shared by 5 processes; use at least 5"]),
+        ({"devices": 2, "strategy": "fsdp"}, ["trainer.strategy: fsdp does not share a batch's rows; use ddp"]),
+        (
+            {"devices": [0, 1]},
+            ["trainer.devices: [0, 1] names devices; use trainer.devices=2, and CUDA_VISIBLE_DEVICES"],
+        ),
+        ({"devices": 0}, ["trainer.devices: 0 is not at least 1"]),
+        ({"devices": "-1"}, ["trainer.devices: -1 is no number of devices; use 1, 2, ... or auto"]),
+        ({"devices": 2, "num_nodes": 2}, ["trainer.num_nodes: several machines need torchrun or srun"]),
+    ],
+)
+def test_what_several_devices_do_not_go_with_is_said(trainer: dict[str, Any], said: list[str]) -> None:
+    problems = [f"{key}: {message}" for key, message in process_problems(trainer, 4)]
+    assert [problem[: len(start)] for problem, start in zip(problems, said, strict=True)] == said
+
+
+def test_devices_are_as_many_as_were_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert list(process_problems({"devices": "auto", "accelerator": "cpu"}, 4)) == []
+    assert list(process_problems({"devices": 2, "num_nodes": 2}, 4)) == []
+    ((key, message),) = process_problems({"devices": 1}, 4)
+    assert (key, message[:48]) == ("trainer.devices", "1, but 2 processes were started on this machine;")
+    ((key, _),) = process_problems({"devices": "auto", "accelerator": "cpu"}, 3)
+    assert key == "batch_size"

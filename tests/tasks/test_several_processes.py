@@ -1,0 +1,135 @@
+"""Whole runs in several processes, however they are started, against the same run in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.optim import SGD
+
+from matryoshka.embedded.german_help import FOLDER
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.tiny import tiny_encoder
+
+PROJECT = Path(__file__).resolve().parents[2]
+PYTHON = (sys.executable, str(PROJECT / "train.py"))
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", PYTHON[1])
+SEVERAL = ("trainer=ddp", "trainer.accelerator=cpu")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny encoder, a few dozen real pairs, and the run of one process in `alone`."""
+    folder = tmp_path_factory.mktemp("user")
+    for name, rows in (("train", 64), ("evaluation", 40)):
+        lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+    SentenceTransformersFolder().save(tiny_encoder(), folder / "tiny")
+    done = run(PYTHON, folder, "trainer.accelerator=cpu", "hydra.run.dir=alone")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run(program: Sequence[str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    settings = (
+        "data=pairs data.train=train.jsonl data.evaluation=evaluation.jsonl encoder=pretrained encoder.model=tiny "
+        "pooling=saved dims=[32,16] batch_size=9 accumulation=2 trainer.max_epochs=2 trainer.precision=32-true "
+        "trainer.log_every_n_steps=1 evaluator.token_budget=300"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONPATH": str(PROJECT)}
+    environment["MATRYOSHKA_CACHE"] = str(folder / f"cache_{len(list(folder.iterdir()))}")  # so that all is encoded
+    return subprocess.run(
+        (*program, *settings.split(), *words), cwd=folder, text=True, capture_output=True, timeout=300, env=environment
+    )
+
+
+def numbers(path: Path) -> dict[str, float]:
+    """Every number of a JSON file but times, by its place."""
+
+    def walk(value: Any, place: str) -> dict[str, float]:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        found = {place: value} if isinstance(value, int | float) and "seconds" not in place else {}
+        for key, inner in items:
+            found |= walk(inner, f"{place}/{key}")
+        return found
+
+    return walk(json.loads(path.read_text(encoding="utf-8")), "")
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [(PYTHON, (*SEVERAL, "trainer.devices=2")), (TORCHRUN, SEVERAL)], ids=["python", "torchrun"]
+)
+def test_two_processes_leave_one_run_equal_to_that_of_one(
+    workplace: Path, program: Sequence[str], words: Sequence[str]
+) -> None:
+    done = run(program, workplace, *words)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (workplace / "outputs" / "train").iterdir()
+    alone = workplace / "alone"
+    try:
+        for name in ("base.json", "results.json", "deployment.json"):
+            assert numbers(folder / name) == pytest.approx(numbers(alone / name), abs=1e-5)
+        rows, expected = (
+            [json.loads(row) for row in (path / "metrics.jsonl").read_text().splitlines()] for path in (folder, alone)
+        )
+        assert [row["step"] for row in rows] == [row["step"] for row in expected]
+        for row, other in zip(rows, expected, strict=True):
+            assert row.get("train/loss") == pytest.approx(other.get("train/loss"), abs=1e-5)
+        names = {path.name for path in alone.iterdir()}
+        assert {path.name for path in folder.iterdir()} == names
+        assert len(list(folder.glob("wandb/offline-run-*"))) == 1
+        assert done.stdout.count("base (untrained)") == done.stdout.count("results go to") == 1
+        assert done.stderr.count("update 6/6") == 1
+    finally:
+        folder.rename(workplace / f"moved_{len(list(workplace.iterdir()))}")
+
+
+def failing(params: Any, lr: float = 0.1) -> SGD:
+    """An optimizer that fails in the second process, in the second update: three steps before are trials."""
+
+    class Failing(SGD):
+        steps = 0
+
+        def step(self, closure: Any = None) -> Any:
+            Failing.steps += 1
+            if os.environ.get("RANK") == "1" and Failing.steps == 5:
+                raise ValueError("the second process is ill")
+            return super().step(closure)
+
+    return Failing(params, lr=lr)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [(PYTHON, ("trainer.devices=2",)), (TORCHRUN, ())], ids=["python", "torchrun"]
+)
+def test_a_process_that_fails_ends_all_and_says_why(
+    workplace: Path, program: Sequence[str], words: Sequence[str]
+) -> None:
+    optimizer = ["optimizer._target_=tests.tasks.test_several_processes.failing"]
+    optimizer += [f"~optimizer.{name}" for name in ("betas", "eps", "weight_decay", "fused")]
+    done = run(program, workplace, *SEVERAL, *words, *optimizer, "logger=none", "hydra.run.dir=failed")
+    assert done.returncode == 1
+    assert "ValueError: the second process is ill" in done.stdout + done.stderr
+    assert "update 6/6" not in done.stderr
+
+
+def test_a_mistake_that_only_the_processes_find_is_said_once(workplace: Path) -> None:
+    good = (workplace / "train.jsonl").read_text(encoding="utf-8")
+    (workplace / "bad.jsonl").write_text(good + '{"anchor": "a", "positive": ""}\n', encoding="utf-8")
+    done = run(PYTHON, workplace, *SEVERAL, "trainer.devices=2", "data.train=bad.jsonl", "hydra.run.dir=mistake")
+    assert done.returncode == 2, done.stderr
+    assert "results go to" in done.stdout  # so the configuration's check has not found it
+    assert done.stderr.count("bad.jsonl") == 1 and "Traceback" not in done.stderr
+    assert not (workplace / "mistake").exists()
+
+
+def test_what_needs_one_process_is_refused_in_several(workplace: Path) -> None:
+    sweep = run(TORCHRUN, workplace, "-m", *SEVERAL, "seed=1,2")
+    assert sweep.returncode == 1 and "a sweep starts the processes of each job itself" in sweep.stderr
