@@ -55,12 +55,13 @@ class TrialJobs:
 
     def check_before(self, search: Search) -> None:
         """Raises UserError where the trials before are of another configuration: their values cannot be compared."""
-        before = [(trial, job) for trial in search.ended if (job := job_of(trial))]
+        before = [job for trial in search.ended if (job := job_of(trial))]
         if not before:
             return
-        trial, job = before[-1]  # those before it were compared with each other when they were asked for
+        job = before[-1]  # those before it were compared with each other when they were asked for
+        keys = search.keys
         try:
-            now = self._composed(trial.user_attrs["words"]).config_hash
+            now = self._composed([word for word in job.words if word.partition("=")[0] in keys]).config_hash
         except ConfigError:
             now = ""
         if now != job.config_hash:
@@ -82,7 +83,7 @@ class TrialJobs:
                 log.info("search: trial %d is the same as trial %d", trial.number, earlier.number)
                 search.tell_same(trial.number, earlier)
                 continue
-            search.assign(trial.number, TrialJob(job.name, job.config_hash, _bytes(job)))
+            search.assign(trial.number, TrialJob(job.name, job.config_hash, _bytes(job), job.overrides))
             jobs[trial.number] = job
         return jobs
 

@@ -35,7 +35,7 @@ def study(workplace: Path) -> optuna.Study:
 def test_a_search_runs_what_is_missing_and_never_the_same_twice(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*SEARCH, "optimizer.lr=1e-3,1e-2", "scheduler=cosine", "loss.scale=20"]
+    words = [*SEARCH, "optimizer.lr=1e-3,1e-2", "scheduler=linear", "loss.scale=20"]
     assert run(monkeypatch, *words, "hydra.sweeper.trials=2") == 0
     shown = capsys.readouterr().out
     assert "2 trials, 1 at a time" in shown
@@ -54,9 +54,11 @@ def test_a_search_runs_what_is_missing_and_never_the_same_twice(
     assert {f"trial_{trial.number:03d}": trial.value for trial in told if "job" in trial.user_attrs} == by_job
     assert [row["status"] for row in summary(workplace)] == ["done"] * len(after)
 
-    assert run(monkeypatch, *words, "hydra.sweeper.trials=4", "seed=7") == 2
+    assert run(monkeypatch, *words, "hydra.sweeper.trials=4", "batch_size=6") == 2
     assert "the trials in it are of another configuration" in capsys.readouterr().err
     assert written(workplace) == after
+    more = [*SEARCH, "optimizer.lr=1e-3,1e-2", "scheduler=cosine,linear", "loss.scale=20"]  # a value becomes a choice
+    assert run(monkeypatch, *more, "hydra.sweeper.trials=4") == 0
 
 
 def test_a_trial_behind_the_others_ends_after_its_first_epoch(

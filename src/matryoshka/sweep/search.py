@@ -7,16 +7,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import optuna
-from optuna.distributions import FloatDistribution, check_distribution_compatibility
+from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
 from matryoshka.atomic import write_atomically
 from matryoshka.errors import UserError
 from matryoshka.sweep.jobs import is_running
-from matryoshka.sweep.space import Space
+from matryoshka.sweep.space import Space, short
 from matryoshka.sweep.status import read_status
 from matryoshka.sweep.trial import journal_storage
 
@@ -36,11 +36,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """The job of a trial: its folder's name, the hash of its configuration, and what a vector costs in float32."""
+    """The job of a trial: its folder's name, the hash of its configuration, what a vector costs, all of its words."""
 
     name: str
     config_hash: str
     bytes: int | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ class Search:
         """The trials that have a result or were given up early."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
+    @property
+    def keys(self) -> set[str]:
+        """All keys that were ever drawn here, and those that are to be."""
+        return set(self.space).union(*(trial.distributions for trial in self.study.get_trials(deepcopy=False)))
+
     def settle(self) -> None:
         """Tell what became of the trials that an earlier command left running: what their folders say, else failed.
 
@@ -118,29 +124,17 @@ class Search:
         trials = self.study.trials
         again = {trial.user_attrs.get("again") for trial in trials}
         lost = [trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in again]
-        lost = [trial for trial in lost if job_of(trial)][:most]
-        for trial in lost:
-            if job := job_of(trial):
-                shutil.rmtree(self.folder / job.name, ignore_errors=True)
+        for trial in [trial for trial in lost if job_of(trial)][:most]:
+            shutil.rmtree(self.folder / trial.user_attrs["job"]["name"], ignore_errors=True)
             self.study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
         return sum(trial.state == TrialState.WAITING for trial in self.study.trials)
 
     def ask(self) -> Asked:
         """The next trial."""
         trial = self.study.ask(fixed_distributions=dict(self.space))
-        values = {key: self._value(key, trial.params[key]) for key in self.space}
-        words = tuple(f"{key}={value}" for key, value in values.items())
-        trial.set_user_attr("words", words)
+        words = tuple(f"{key}={short(values, trial.params[key])}" for key, values in self.space.items())
         self._asked[trial.number] = trial
         return Asked(trial.number, words)
-
-    def _value(self, key: str, value: Any) -> Any:
-        """Numbers between two ends with four digits: people read them, and nobody can tell more apart."""
-        values = self.space[key]
-        if not isinstance(values, FloatDistribution):
-            return value
-        short = float(f"{value:.4g}") if values.step is None else float(f"{value:.12g}")
-        return min(max(short, values.low), values.high)
 
     def assign(self, number: int, job: TrialJob) -> None:
         """Note which job an asked trial is."""

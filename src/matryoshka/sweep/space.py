@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -24,3 +25,11 @@ def space_words(values: BaseDistribution) -> str:
     assert isinstance(values, FloatDistribution | IntDistribution)
     step = f" in steps of {values.step:g}" if values.step and (values.step != 1 or "." in str(values.step)) else ""
     return f"{values.low:g} to {values.high:g}{step}{', by factors' if values.log else ''}"
+
+
+def short(values: BaseDistribution, value: Any) -> Any:
+    """Of a number between two ends four digits: people read them, and nobody can tell more apart."""
+    if not isinstance(values, FloatDistribution):
+        return value
+    rounded = float(f"{value:.4g}") if values.step is None else float(f"{value:.12g}")
+    return min(max(rounded, values.low), values.high)
