@@ -21,12 +21,9 @@ from matryoshka.config.signatures import VARIADIC, Parameter, Unconfigurable, pa
 from matryoshka.config.validation import bound
 
 CONF = configuration_folder()
+TARGET = re.compile(r"^ *_target_: (?!hydra_plugins\.)(\S+)$", re.MULTILINE)  # Hydra itself checks its plugins
 TARGETS = sorted(
-    {
-        target
-        for file in CONF.rglob("*.yaml")
-        for target in re.findall(r"^ *_target_: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-    }
+    {target for file in CONF.rglob("*.yaml") for target in TARGET.findall(file.read_text(encoding="utf-8"))}
 )
 
 
