@@ -69,6 +69,12 @@ def test_a_result_of_another_configuration_is_set_aside_and_comes_back_with_it(t
     assert (tmp_path / "job/results.json").read_text() == "results of second"
 
 
+def test_a_job_whose_results_are_gone_runs_again(tmp_path: Path) -> None:
+    ended(tmp_path / "job", "done", "a")
+    (tmp_path / "job/results.json").unlink()
+    assert left_to_run(tmp_path, [Job("job", (), "a")]) == [Job("job", (), "a")]
+
+
 def test_what_only_looks_runs_again(tmp_path: Path) -> None:
     ended(tmp_path / "job", "done", "a")
     assert left_to_run(tmp_path, [Job("job", (), "a")], again=True) == [Job("job", (), "a")]
@@ -87,3 +93,12 @@ def test_two_sweeps_in_one_folder_are_refused(tmp_path: Path) -> None:
         pass
     with the_only_sweep(tmp_path):
         assert (tmp_path / jobs.LOCK).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"file: cannot be written .*hydra\.sweep\.dir="),
+        the_only_sweep(tmp_path / "file"),
+    ):
+        pass

@@ -98,7 +98,9 @@ def left_to_run(folder: Path, jobs: Sequence[Job], again: bool = False) -> list[
 
 def _has_result(folder: Path, job: Job) -> bool:
     status = read_status(folder)
-    return status is not None and status.state in ("done", "pruned") and status.config_hash == job.config_hash
+    if status is None or status.config_hash != job.config_hash:
+        return False
+    return status.state == "pruned" or (status.state == "done" and (folder / "results.json").is_file())
 
 
 def _superseded(folder: Path, name: str, config_hash: str) -> Path:
@@ -118,13 +120,19 @@ def _clear(folder: Path, name: str) -> None:
 
 @contextmanager
 def the_only_sweep(folder: Path) -> Iterator[None]:
-    """Keep a second sweep out of the folder: raises UserError there. The system lets go of it with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Keep a second sweep out of the folder: raises UserError there, as for a folder that cannot be written.
+
+    The system lets go of it with the process.
+    """
     lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         message = f"{folder}: another sweep is running in this folder; wait for its end, or use hydra.sweep.dir=..."
+        raise UserError(message) from None
+    except OSError as error:
+        message = f"{folder}: cannot be written ({error.strerror}); hydra.sweep.dir=... puts the sweep elsewhere"
         raise UserError(message) from None
     try:
         yield
