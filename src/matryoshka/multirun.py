@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xxhash
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
@@ -22,27 +24,31 @@ from matryoshka.job import plain_values
 from matryoshka.report.terminal import say
 from matryoshka.sweep.collect import collect
 from matryoshka.sweep.jobs import Job, config_hash, is_running, left_to_run, the_only_sweep
-from matryoshka.sweep.progress import mean_seconds, write_plan
+from matryoshka.sweep.progress import PLAN, mean_seconds, write_plan
 from matryoshka.sweep.result import Sweep
 from matryoshka.sweep.status import Status, read_status
 
 log = logging.getLogger("matryoshka")
 
 ROOT = "multirun"
+SHOWN = 20  # jobs of a plan
 Launch = Callable[[Sequence[Job]], Sequence[JobReturn]]
 
 
 def place(config: DictConfig, keys: Sequence[str]) -> Path:
     """The sweep's folder, below hydra.sweep.dir: named after the sweep's choice, else after the keys that it sweeps.
 
-    The command's own hydra.sweep.dir=... is taken as it is. Every job is composed with the same folder.
+    The command's own hydra.sweep.dir=... is taken as it is; every job is composed with the same folder. Raises
+    UserError for hydra.sweep.subdir=..., which could name two jobs alike.
     """
     words = config.hydra.overrides.hydra
+    if any(word.startswith("hydra.sweep.subdir=") for word in words):
+        raise UserError("hydra.sweep.subdir: a sweep names its jobs' folders itself; hydra.sweep.dir=... says where")
     if any(word.startswith("hydra.sweep.dir=") for word in words):
         return Path(config.hydra.sweep.dir)
     choice = config.hydra.runtime.choices.get("sweep")
     name = choice if isinstance(choice, str) else "_".join(key.rpartition(".")[2] for key in keys) or "one_job"
-    folder = Path(config.hydra.sweep.dir) / folder_name(name if measures(config) else f"{name}-{config.task}")
+    folder = Path(config.hydra.sweep.dir) / folder_name("-".join(filter(None, (name, looks_at(config)))))
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(folder)
         words.append(f"hydra.sweep.dir='{folder}'")
@@ -50,12 +56,20 @@ def place(config: DictConfig, keys: Sequence[str]) -> Path:
 
 
 def named(batch: Sequence[Sequence[str]], keys: Sequence[str]) -> list[list[str]]:
-    """Each job's overrides with the name of its folder: only what is swept, so that a name says what a job is."""
-    jobs = []
+    """Each job's overrides with the name of its folder: only what is swept, so that a name says what a job is.
+
+    A value given twice is one job; of values that only a folder's name cannot tell apart, as a/b and a_b, a hash does.
+    """
+    swept: dict[tuple[str, ...], str] = {}
     for overrides in batch:
-        swept = [word.lstrip("+") for word in overrides if word.lstrip("+").partition("=")[0] in keys]
-        given = any(word.startswith("hydra.sweep.subdir=") for word in overrides)
-        jobs.append([*overrides, *([] if given else [f"hydra.sweep.subdir='{folder_name(','.join(swept))}'"])])
+        words = [word.lstrip("+") for word in overrides]
+        swept[tuple(overrides)] = ",".join(word for word in words if word.partition("=")[0] in keys)
+    alike = Counter(map(folder_name, swept.values()))
+    jobs = []
+    for overrides, text in swept.items():
+        name = folder_name(text)
+        apart = f"-{xxhash.xxh3_64_hexdigest(text.encode())[:8]}" if alike[name] > 1 else ""
+        jobs.append([*overrides, f"hydra.sweep.subdir='{name}{apart}'"])
     return jobs
 
 
@@ -106,7 +120,7 @@ def sweep_of(config: DictConfig, folder: Path) -> Iterator[None]:
             yield
         finally:
             sweep = collect(folder, name_of(folder))
-            if measures(config) and not isinstance(sys.exception(), UserError):  # which says why nothing was begun
+            if not looks_at(config) and not isinstance(sys.exception(), UserError):  # which says why nothing was begun
                 _sum_up(folder, sweep)
     if sweep.failed:
         raise JobsFailedError([job.name for job in sweep.failed])
@@ -122,9 +136,11 @@ def _sum_up(folder: Path, sweep: Sweep) -> None:
         say("W&B", f"kept offline; upload all jobs with: {command}")
 
 
-def measures(config: DictConfig) -> bool:
-    """Whether the jobs end with a result to compare: a look at the data or at what would run has none."""
-    return bool(config.get("task", "train") == "train")
+def looks_at(config: DictConfig) -> str:
+    """What the jobs only show, without a result: doctor, plan, ask or compare; empty where they train or measure."""
+    if config.get("task", "train") != "train":
+        return str(config.task)
+    return next((key for key in ("ask", "compare") if config.get(key) is not None), "")
 
 
 def name_of(folder: Path) -> str:
@@ -137,13 +153,13 @@ def to_run(folder: Path, jobs: Sequence[Job], again: bool) -> list[Job]:
     left = left_to_run(folder, jobs, again)
     done = [status for job in jobs if (status := read_status(folder / job.name)) and status.state == "done"]
     say("sweep", f"{len(jobs)} jobs" + (f", {len(jobs) - len(left)} of them done before" if done else ""))
-    for number, job in enumerate(left):
+    for number, job in enumerate(left[:SHOWN]):
         say(f"{number + 1}", job.name)
+    if len(left) > SHOWN:
+        say("...", f"and {len(left) - SHOWN} more, all of them in {folder / PLAN}")
     if left and (seconds := mean_seconds(done)):
-        say(
-            "time",
-            f"about {in_words(len(left) * seconds)}, if one job runs at a time and takes as long as those before",
-        )
+        duration = in_words(len(left) * seconds)
+        say("time", f"about {duration}, if one job runs at a time and takes as long as those before")
     elif left:
         say("time", "known after the first job; if it is too long: Ctrl-C, and later the same command goes on")
     say("results", f"go to {folder}")

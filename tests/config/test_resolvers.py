@@ -41,10 +41,16 @@ def resolved(value: str) -> Any:
         ("dims=[768,512,64],optimizer.lr=2e-5", "dims=768-512-64,optimizer.lr=2e-5"),
         ("data=pairs,data.train=my/own pairs.jsonl", "data=pairs,data.train=my_ownpairs.jsonl"),
         ("a=[1,2],b=[3],c=4", "a=1-2,b=3,c=4"),
+        ("name='it\\'s ${seed}',seed=1", "name=itsseed,seed=1"),
     ],
 )
 def test_overrides_name_a_folder(overrides: str, name: str) -> None:
     assert resolvers.folder_name(overrides) == name
+
+
+def test_a_long_name_fits_a_file_system_and_stays_its_own() -> None:
+    names = {resolvers.folder_name(f"name={'ä' * 200}{end}") for end in "xy"}
+    assert len(names) == 2 and all(len(name.encode()) < 255 for name in names)
 
 
 LISTS = st.lists(st.integers(0, 999), min_size=1, max_size=5)

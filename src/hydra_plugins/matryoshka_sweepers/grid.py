@@ -29,7 +29,7 @@ class GridSweeper(BasicSweeper):
         folder = multirun.place(self.config, keys)
         jobs = multirun.composed(loader, self.config, batch)
         with multirun.sweep_of(self.config, folder):
-            left = multirun.to_run(folder, jobs, again=not multirun.measures(self.config))
+            left = multirun.to_run(folder, jobs, again=bool(multirun.looks_at(self.config)))
             size = self.max_batch_size or max(len(left), 1)
             chunks = [left[start : start + size] for start in range(0, len(left), size)]
             return [self._launched(folder, chunk, number * size) for number, chunk in enumerate(chunks)]

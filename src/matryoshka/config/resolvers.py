@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def german_help(name: str) -> str:
 
 def folder_name(text: Any) -> str:
     """A job's overrides as one folder name: `dims=[768,64],seed=1` -> `dims=768-64,seed=1`."""
-    kept = str(text).replace("[", "").replace("]", "")
+    kept = re.sub(r"[\[\]{}'\"\\$\s]", "", str(text))  # no quote or ${ either: the name is a word of a command
     parts: list[str] = []
     for part in kept.split(","):
         # A list's commas become dashes; those between overrides stay.
@@ -85,9 +86,12 @@ def folder_name(text: Any) -> str:
             parts[-1] += f"-{part}"
         else:
             parts.append(part)
-    name = ",".join(parts).replace("/", "_").replace(" ", "") or "default"
+    name = ",".join(parts).replace("/", "_") or "default"
     # File systems end names at 255 bytes; the hash keeps shortened ones apart.
-    return name if len(name.encode()) <= 200 else f"{name[:150]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    encoded = name.encode()
+    if len(encoded) <= 200:
+        return name
+    return f"{encoded[:150].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 def jobs_at_once() -> int:
