@@ -34,6 +34,7 @@ from matryoshka.errors import UserError
 from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.matryoshka import NestedLoss
+from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.retrieval.embeddings import OnDisk, embed
@@ -262,3 +263,18 @@ def test_devices_are_as_many_as_were_started(monkeypatch: pytest.MonkeyPatch) ->
     assert (key, message[:48]) == ("trainer.devices", "1, but 2 processes were started on this machine;")
     ((key, _),) = process_problems({"devices": "auto", "accelerator": "cpu"}, 3)
     assert key == "batch_size"
+
+
+def test_each_of_two_processes_needs_the_activations_of_half_a_batch() -> None:
+    def estimate(rows: int, processes: int) -> MemoryEstimate:
+        loss = MatryoshkaLoss(RankingLoss(), [32])
+        batches = [[[16] * rows, [24] * rows]]
+        make_optimizer = torch.optim.AdamW
+        device = torch.device("cpu")
+        return estimate_memory(
+            tiny_encoder(), loss, make_optimizer, batches, texts=10, device=device, processes=processes
+        )
+
+    whole, half, shared = estimate(64, 1), estimate(32, 1), estimate(64, 2)
+    assert shared.activations == half.activations < whole.activations
+    assert shared.loss == whole.loss > half.loss

@@ -53,8 +53,9 @@ def estimate_memory(
     rows_trained: int | None = None,
     masked: bool = False,
     token_budget: int = 4096,
+    processes: int = 1,
 ) -> MemoryEstimate:
-    """The peak of a run, beside what Python and its libraries take.
+    """The peak of a run, beside what Python and its libraries take; of several processes that of each.
 
     batches: of every micro-batch the lengths of each column's sequences. texts: queries and documents of an evaluation.
     device: that of the training. rows_trained: of the word-embedding table, if the others are set aside (compact
@@ -62,9 +63,10 @@ def estimate_memory(
     """
     rows = max(len(batch[0]) for batch in batches)
     columns = len(batches[0])
-    cached = pairs_at_once is not None and pairs_at_once < rows
+    share = -(-rows // processes)
+    cached = pairs_at_once is not None and pairs_at_once < share
     measured = EncoderMemory.measured(encoder, bf16, fused_attention=device.type != "cpu")
-    parts = [part for batch in batches for part in _parts(batch, pairs_at_once or rows)]
+    parts = [part for batch in batches for part in _parts(batch, min(pairs_at_once or share, share))]
     embeddings = 4 * rows * columns * encoder.width
     table = encoder.backbone.get_input_embeddings().weight
     assert isinstance(table, nn.Parameter)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from matryoshka.distributed.launched import launched
 from matryoshka.durations import in_words
 from matryoshka.report.record import PairsSummary
 from matryoshka.retrieval.result import EvaluationResult
@@ -82,7 +83,8 @@ def show_batches(batches: BatchSummary, masked: bool) -> None:
 def show_memory(estimate: MemoryEstimate, available: float | None, config: Mapping[str, Any]) -> None:
     """What the run needs at its peak and what there is; with what helps, where it does not fit."""
     room = "" if available is None else f", of {available / 1e9:.1f} GB available"
-    say("memory", f"about {estimate.peak / 1e9:.1f} GB at the peak{room}")
+    each = " of each process" if launched() else ""
+    say("memory", f"about {estimate.peak / 1e9:.1f} GB at the peak{each}{room}")
     if available is None or estimate.peak <= available:
         return
     helps = {
@@ -97,6 +99,12 @@ def show_memory(estimate: MemoryEstimate, available: float | None, config: Mappi
 
 
 def _device(config: Mapping[str, Any]) -> str:
+    if place := launched():
+        return f"{place.processes} processes, {_one_device(config)} each"
+    return _one_device(config)
+
+
+def _one_device(config: Mapping[str, Any]) -> str:
     import torch
 
     if config["trainer"].get("accelerator") != "cpu" and torch.cuda.is_available():

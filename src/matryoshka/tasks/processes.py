@@ -59,6 +59,12 @@ def devices(trainer: Config) -> int:
     return max(1, torch.cuda.device_count()) if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
 
 
+def processes_of(trainer: Config) -> int:
+    """How many processes the run has, those of other machines too."""
+    place = launched()
+    return place.processes if place else devices(trainer)
+
+
 def start_processes(task: str, count: int, config: Config, folder: Path) -> float:
     """Run matryoshka.tasks.<task> in so many new processes of this machine; returns the first one's result.
 

@@ -16,6 +16,7 @@ from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
 from matryoshka.precision import choose_precision
 from matryoshka.report.record import PairsSummary
 from matryoshka.retrieval.tokenized_set import TokenizedSet
+from matryoshka.tasks.processes import processes_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -91,6 +92,7 @@ def memory_needed(config: Config, room: Loaded, loss: MatryoshkaLoss, token_budg
         rows_trained=len(room.used_tokens) if compact else None,
         masked=batches.sampler.mask_clashes,
         token_budget=token_budget,
+        processes=processes_of(config["trainer"]),
     )
 
 
