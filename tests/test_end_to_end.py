@@ -137,4 +137,4 @@ def test_wandb_keeps_the_run_offline_and_says_how_to_upload_it(finished: tuple[P
     folder, printed = finished
     runs = list(folder.glob("wandb/offline-run-*/*.wandb"))
     assert len(runs) == 1
-    assert f"wandb sync {runs[0].parent}" in printed
+    assert f"wandb sync {folder}/wandb/offline-run-*" in printed

@@ -41,9 +41,8 @@ def cached_backward(
             states.append(_random_state(device))
             embeddings.append(encoder(part))
     rows_S = sent(torch.tensor([row for _, rows in parts for row in rows], dtype=torch.int64), device)
-    embeddings_SD = torch.zeros(len(batch.lengths), encoder.width, device=device)
-    if parts:
-        embeddings_SD.index_copy_(0, rows_S, torch.cat(embeddings))
+    own_RD = torch.cat(embeddings) if parts else torch.zeros(0, encoder.width, device=device)
+    embeddings_SD = own_RD.new_zeros(len(batch.lengths), encoder.width).index_copy_(0, rows_S, own_RD)
     add_up(embeddings_SD).requires_grad_()
     nested = loss_of(embeddings_SD)
     with torch.autocast(device.type, enabled=False):
