@@ -58,10 +58,10 @@ stop_slurm() {
         [ -z "$(squeue --noheader 2> /dev/null)" ] && break
         sleep 1
     done
-    for pid in slurmd.pid slurmctld.pid munge/pid; do
-        [ -f "$folder/$pid" ] && kill "$(cat "$folder/$pid")"
-    done
-    sleep 1
+    pids=$(cat "$folder"/{slurmd.pid,slurmctld.pid,munge/pid} 2> /dev/null)
+    kill $pids || true
+    sleep 2
+    kill -KILL $pids 2> /dev/null || true  # munged may miss a signal
     rm -rf "$folder"
 }
 trap stop_slurm EXIT
