@@ -58,7 +58,7 @@ stop_slurm() {
         [ -z "$(squeue --noheader 2> /dev/null)" ] && break
         sleep 1
     done
-    pids=$(cat "$folder"/{slurmd.pid,slurmctld.pid,munge/pid} 2> /dev/null)
+    pids=$(cat "$folder"/{slurmd.pid,slurmctld.pid,munge/pid} 2> /dev/null || true)
     kill $pids || true
     sleep 2
     kill -KILL $pids 2> /dev/null || true  # munged may miss a signal
@@ -66,7 +66,7 @@ stop_slurm() {
 }
 trap stop_slurm EXIT
 
-# A sweep of a tiny encoder on a few of the embedded pairs, in multirun/<first word>.
+# A sweep of a tiny encoder on a few of the embedded pairs; the first word names it.
 sweep() {
     local name=$1
     shift
