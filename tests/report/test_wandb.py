@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import wandb
 from PIL import Image
+from wandb.sdk.lib import wbauth
 
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.wandb import RunLogger, has_account, wandb_logger
@@ -33,6 +34,7 @@ def _own_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
     wandb.teardown()
     yield
     wandb.teardown()
+    wbauth.unauthenticate_session()  # else a key found before is found again
 
 
 def logged(logger: RunLogger, folder: Path, whole: TrainingRecord) -> None:
@@ -163,9 +165,11 @@ def test_a_service_that_goes_away_is_not_waited_for_at_the_end(
         ({"WANDB_API_KEY": KEY}, "", True),
         ({"WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}, "", False),
         ({"WANDB_MODE": "online"}, "", True),
-        ({}, "machine api.wandb.ai login user password x", True),
-        ({"WANDB_BASE_URL": "https://wandb.example.org"}, "machine api.wandb.ai login user password x", False),
-        ({"WANDB_BASE_URL": "https://wandb.example.org"}, "machine wandb.example.org login u password x", True),
+        ({}, "machine api.wandb.ai login user password " + KEY, True),
+        ({}, "machine api.forge.coreweave.com login user password " + KEY, True),
+        ({}, "machine api.forge.coreweave.com login user password x", False),
+        ({"WANDB_BASE_URL": "https://wandb.example.org"}, "machine api.wandb.ai login user password " + KEY, False),
+        ({"WANDB_BASE_URL": "https://wandb.example.org"}, "machine wandb.example.org login u password " + KEY, True),
     ],
 )
 def test_an_account_is_one_of_the_service_that_is_used(
@@ -173,6 +177,6 @@ def test_an_account_is_one_of_the_service_that_is_used(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / ".netrc").write_text(netrc)
-    (tmp_path / ".netrc").chmod(0o600)
+    (tmp_path / "netrc").write_text(netrc)
+    (tmp_path / "netrc").chmod(0o600)
     assert has_account() is expected

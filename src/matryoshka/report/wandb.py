@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import WandbLogger
 
@@ -154,15 +152,15 @@ def _started(options: dict[str, Any], offline: bool) -> Any:
 
 
 def has_account() -> bool:
-    """Whether a key is set up, without asking the network. WANDB_MODE decides where it is set."""
+    """Whether wandb finds a key, without asking the network. WANDB_MODE decides where it is set."""
+    import wandb
+
     if mode := os.environ.get("WANDB_MODE"):
         return mode == "online"
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    service = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
     try:
-        return netrc.netrc().authenticators(urlparse(service).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
+        return bool(wandb.login(prompt=False, verify=False))
+    except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        log.warning("W&B: the account that is set up cannot be used (%s)", _first_line(error))
         return False
 
 
