@@ -51,7 +51,7 @@ def place(config: DictConfig, keys: Sequence[str]) -> Path:
     folder = Path(config.hydra.sweep.dir) / folder_name("-".join(filter(None, (name, looks_at(config)))))
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(folder)
-        words.append(f"hydra.sweep.dir='{folder}'")
+        words.append("hydra.sweep.dir='{}'".format(str(folder).replace("'", r"\'")))
     return folder
 
 

@@ -211,6 +211,7 @@ MISTAKES = [
     # Words that are no override.
     (("seed",), "seed: not of the form key=value"),
     (("dims=[768,64",), "dims=[768,64: not of the form key=value"),
+    (("encoder.model=multirun/seed=1",), "stands in quotes: \"key='value'\""),  # as jobs of a sweep are called
     (("trainer=gpu,cpu",), "add --multirun"),
     (("-m", "--cfg", "job"), "Only one of"),
     # Keys.

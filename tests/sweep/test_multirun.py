@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from matryoshka.errors import UserError
@@ -29,6 +30,14 @@ def test_jobs_may_not_be_given_one_folder() -> None:
     config = OmegaConf.create({"hydra": {"overrides": {"hydra": ["hydra.sweep.subdir=one"]}}})
     with pytest.raises(UserError, match=r"hydra\.sweep\.dir=\.\.\. says where"):
         place(config, ["seed"])
+
+
+def test_a_quote_in_a_recipes_name_stays_in_its_folder() -> None:
+    hydra = {"overrides": {"hydra": []}, "sweep": {"dir": "multirun/it's"}, "runtime": {"choices": {}}}
+    config = OmegaConf.create({"task": "train", "hydra": hydra})
+    assert place(config, ["seed"]) == Path("multirun/it's/seed")
+    (word,) = OverridesParser.create().parse_overrides(list(config.hydra.overrides.hydra))
+    assert str(word.value()) == "multirun/it's/seed"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def hydra_message(error: Exception, folder: Path, config_name: str, words: Seque
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, OverrideParseException):
         details = [line for line in lines if not line.startswith(("See http", "Error parsing"))]
-        return f"{error.override}: not of the form key=value ({'; '.join(details)}); quote it if it holds blanks"
+        remedy = "a value with =, a comma, a bracket or a quote of its own stands in quotes: \"key='value'\""
+        return f"{error.override}: not of the form key=value ({'; '.join(details)}); {remedy}"
     if match := re.match(r"Could not override '([^']+)'", lines[0]):
         return _unknown_key(match[1], folder, config_name, words)
     if match := re.match(r"(\S+) appears more than once in the final defaults list", lines[0]):
