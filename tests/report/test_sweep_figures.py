@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from matryoshka.report.palette import DARK, LIGHT
 from matryoshka.report.sweep_dims_figure import jobs_against_dims
@@ -98,6 +100,33 @@ def test_one_key_is_one_line_and_seeds_are_no_rates() -> None:
     assert figure.axes[0].get_xscale() == "linear"
     (line,) = lines(figure).values()
     assert [list(line.get_xdata()), list(line.get_ydata())] == [[1, 2, 3], [0.51, 0.52, 0.53]]
+
+
+@pytest.mark.parametrize(
+    ("rates", "scale"),
+    [
+        (np.geomspace(1e-5, 2e-4, 20), "log"),
+        (np.geomspace(1e-7, 1e-1, 20), "log"),
+        (np.geomspace(2e-5, 5e-5, 9), "log"),
+        (np.linspace(0.05, 0.95, 20), "linear"),
+        (np.linspace(5, 40, 36), "linear"),
+    ],
+)
+def test_names_along_an_axis_of_many_numbers_do_not_overlap(rates: NDArray[np.float64], scale: str) -> None:
+    drawn = [float(f"{rate:.4g}") for rate in rates]
+    jobs = [replace(job(), name=f"{i}", settings={"x": x}, value=0.5 + i / 100) for i, x in enumerate(drawn)]
+    figure = lines_along(sweep(*jobs, keys=("x",)), "x", None)
+    (axes,) = figure.axes
+    figure.canvas.draw()
+
+    assert axes.get_xscale() == scale
+    low, high = axes.get_xlim()
+    names = dict(zip(axes.get_xticks(), axes.get_xticklabels(), strict=True))
+    shown = {tick: label for tick, label in names.items() if low <= tick <= high and label.get_text()}
+    assert 3 <= len(shown) <= 10
+    assert [float(label.get_text()) for label in shown.values()] == pytest.approx(list(shown))
+    places = [label.get_window_extent() for label in shown.values()]
+    assert all(one.x1 + 4 < after.x0 for one, after in pairwise(places))
 
 
 def test_the_best_job_stands_above_its_base_and_the_others(whole: Sweep) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from matryoshka.report.figure import frame, spread
 from matryoshka.report.palette import DARK, LIGHT, Palette
@@ -22,6 +24,7 @@ from matryoshka.sweep.result import JobResult, Sweep
 WIDTH = 8.6  # inches, as of all figures
 SMALLEST_SPAN = 0.02  # of the colours and the value axis, so that noise does not look like a landslide
 LONGEST = 26  # characters of a level beside an axis
+MOST_TICKS = 8  # with more numbers along an axis its ticks are round ones
 MARKERS = "osD^vP*X"
 
 
@@ -165,9 +168,16 @@ def _level_axes(axes: Axes, x_key: str, xs: list[str], y_key: str, ys: list[str]
 
 def _number_axis(axes: Axes, key: str, numbers: Mapping[str, float], palette: Palette) -> None:
     by_factors = _uneven(np.array(list(numbers.values()))) or key.endswith("lr")
-    if by_factors and min(numbers.values()) > 0:
+    low, high = min(numbers.values()), max(numbers.values())
+    if by_factors and low > 0:
         axes.set_xscale("log")
-    axes.set_xticks(list(numbers.values()), list(numbers))
+    if len(numbers) <= MOST_TICKS:
+        axes.set_xticks(list(numbers.values()), list(numbers))
+    else:  # their names would overlap
+        decades = math.log10(high / low) if axes.get_xscale() == "log" else 0
+        by_decade = LogLocator(subs=(1, 2, 5) if decades < 3 else (1,))
+        axes.xaxis.set_major_locator(by_decade if decades > 1 else MaxNLocator(MOST_TICKS))
+        axes.xaxis.set_major_formatter(lambda number, _: as_level(float(f"{number:.4g}")))
     axes.minorticks_off()
     axes.set_xlabel(key, color=palette.muted, parse_math=False)
 
