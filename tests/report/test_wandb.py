@@ -106,6 +106,15 @@ def test_a_run_that_fails_is_closed_as_failed_and_the_next_is_its_own(tmp_path: 
     assert failed.id != done.id
 
 
+def test_a_trial_that_is_given_up_is_no_failure(tmp_path: Path) -> None:
+    logger = wandb_logger_in(tmp_path / "trial")()
+    logger.log_metrics({"train/loss": 1.0}, 1)
+    logger.finalize("pruned")
+    logger.finalize("failed")  # by Lightning, and by the task: an exception ends it
+    (run,) = runs_below(tmp_path / "trial")
+    assert (run.exit_code, run.summary["pruned"], len(run.rows)) == (0, True, 1)
+
+
 def wandb_logger_in(folder: Path) -> Any:
     folder.mkdir()
     return lambda: wandb_logger(str(folder), mode="offline")

@@ -16,6 +16,7 @@ import pytest
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.sweep.search import JOURNAL
 from matryoshka.sweep.trial import journal_storage
+from tests.tasks.offline_run import runs_below
 from tests.tasks.test_sweep import statuses, summary, written
 from tests.tasks.test_train_and_sweep import run, workplace
 
@@ -65,6 +66,7 @@ def test_a_trial_behind_the_others_ends_after_its_first_epoch(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*SEARCH, *RATES, "hydra.sweeper.trials=4", "hydra.sweeper.startup_trials=6", "trainer.max_epochs=2"]
+    words += ["logger=wandb", "logger.mode=offline"]
     (workplace / "sweep").mkdir()
     storage = journal_storage(workplace / "sweep" / JOURNAL)
     before = optuna.create_study(storage=storage, study_name="sweep", direction="maximize")
@@ -84,6 +86,8 @@ def test_a_trial_behind_the_others_ends_after_its_first_epoch(
     assert [(row["job"], row["status"]) for row in summary(workplace)] == [(name, "pruned")]
     assert not (workplace / "sweep" / name / "checkpoints").exists()
     assert not written(workplace)
+    (kept,) = runs_below(workplace / "sweep" / name)
+    assert (kept.exit_code, kept.summary["pruned"]) == (0, True)
 
 
 @pytest.mark.slow

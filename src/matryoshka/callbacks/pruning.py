@@ -25,4 +25,6 @@ class Pruning(pl.Callback):
         assert isinstance(pl_module, EmbeddingModule)
         value, epoch = float(trainer.callback_metrics[self.selected]), trainer.current_epoch + 1
         if self.report(value, epoch) and pl_module.updates < pl_module.plan.updates:
+            for logger in trainer.loggers:
+                logger.finalize("pruned")  # before whoever sees the error closes it as failed
             raise PrunedError(value, epoch)

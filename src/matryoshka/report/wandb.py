@@ -59,9 +59,14 @@ class RunLogger(WandbLogger):
             log.info("W&B: kept offline; upload it with: %s", sync_command(folder))
 
     def finalize(self, status: str) -> None:
-        """Close a run that failed, as failed: else the next job of a sweep would write into it."""
+        """Close a run that ends early: else the next job of a sweep would write into it.
+
+        status: `failed`, or `pruned`, which is no failure.
+        """
+        if status == "pruned" and not self.closed:
+            self.experiment.summary[names.PRUNED] = True
         if status != "success":
-            self._close(1)
+            self._close(0 if status == "pruned" else 1)
 
     def _add_files(self, record: TrainingRecord, folder: Path) -> None:
         import wandb

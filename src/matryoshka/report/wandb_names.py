@@ -16,6 +16,7 @@ PAIRS_PER_SECOND = "train/pairs_per_second"
 TOKENS_PER_SECOND = "train/tokens_per_second"
 MEMORY = "train/memory_gigabytes"
 SELECTED = "selected_value"  # the number that chose the checkpoint, by which the jobs of a sweep are compared
+PRUNED = "pruned"  # true of a trial that was given up early
 TABLES = ("results", "hardest_queries", "lost_queries", "deployment")
 FIGURE = "metric_against_dim"
 AT_DIM = re.compile(r"(?:(?P<part>.+)/)?(?P<name>[^/]+)/dim_(?P<dim>\d+)")
