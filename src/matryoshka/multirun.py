@@ -31,6 +31,7 @@ from matryoshka.sweep.status import Status, read_status
 log = logging.getLogger("matryoshka")
 
 ROOT = "multirun"
+MANY = 30  # configurations that take seconds to check
 SHOWN = 20  # jobs of a plan
 Launch = Callable[[Sequence[Job]], Sequence[JobReturn]]
 
@@ -78,6 +79,8 @@ def composed(loader: ConfigLoader, config: DictConfig, batch: Sequence[Sequence[
     jobs: list[Job] = []
     problems: dict[tuple[str, str], list[str]] = {}
     before = HydraConfig.instance().cfg
+    if len(batch) > MANY:
+        say("check", f"{len(batch)} configurations, before the first job")
     for overrides in batch:
         job = loader.load_sweep_config(config, list(overrides))
         HydraConfig.instance().set_config(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,11 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Pat
         the_only_sweep(tmp_path / "file"),
     ):
         pass
+
+
+def test_a_status_of_a_later_version_is_read_for_what_is_known(tmp_path: Path) -> None:
+    ended(tmp_path / "job", "done", "a")
+    plain = json.loads((tmp_path / "job/status.json").read_text())
+    (tmp_path / "job/status.json").write_text(json.dumps({**plain, "new": 1}))
+    assert left_to_run(tmp_path, [Job("job", (), "a")]) == []
+    assert left_to_run(tmp_path, [Job("job", (), "b")]) and list((tmp_path / "superseded").iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,11 +69,19 @@ def _add_content(digest: xxhash.xxh3_128, path: Path) -> None:
                 if item.is_file():
                     digest.update(f"{item.relative_to(path)} {item.stat().st_size} {item.stat().st_mtime_ns}".encode())
         elif path.is_file():
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
+            digest.update(_content(path, path.stat().st_size, path.stat().st_mtime_ns))
     except OSError:  # no path at all, or one that the run itself will complain of
         return
+
+
+@functools.cache
+def _content(path: Path, size: int, time: int) -> bytes:
+    """A hash of a file as long as it is not written to: the jobs of a sweep name the same files."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
 
 
 def left_to_run(folder: Path, jobs: Sequence[Job], again: bool = False) -> list[Job]:
@@ -86,13 +95,15 @@ def left_to_run(folder: Path, jobs: Sequence[Job], again: bool = False) -> list[
             raise UserError(f"{folder / job.name}: this job is still running; wait for its end or stop it")
     left = []
     for job in jobs:
-        if not _has_result(folder / job.name, job):
-            _clear(folder, job.name)
+        if again:
+            shutil.rmtree(folder / job.name, ignore_errors=True)
+        elif not _has_result(folder / job.name, job):
+            _set_aside(folder, job.name)
             if _has_result(_superseded(folder, job.name, job.config_hash), job):
                 _superseded(folder, job.name, job.config_hash).rename(folder / job.name)
-        if again or not _has_result(folder / job.name, job):
+        if not _has_result(folder / job.name, job):
+            shutil.rmtree(folder / job.name, ignore_errors=True)
             left.append(job)
-            _clear(folder, job.name)
     return left
 
 
@@ -107,15 +118,13 @@ def _superseded(folder: Path, name: str, config_hash: str) -> Path:
     return folder / SUPERSEDED / f"{name}-{config_hash[:8]}"
 
 
-def _clear(folder: Path, name: str) -> None:
+def _set_aside(folder: Path, name: str) -> None:
     status = read_status(folder / name)
     if status and status.state == "done":
         kept = _superseded(folder, name, status.config_hash)
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(exist_ok=True)
         (folder / name).rename(kept)
-    else:
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 @contextmanager

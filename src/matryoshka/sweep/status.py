@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ class Status:
 def read_status(folder: Path) -> Status | None:
     """What stands in a job's folder; None where nothing does that can be read."""
     try:
-        return Status(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+        plain = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return Status(**{item.name: plain[item.name] for item in fields(Status) if item.name in plain})
     except (OSError, ValueError, TypeError):
         return None
