@@ -17,9 +17,9 @@ from matryoshka.report.palette import DARK, LIGHT
 from matryoshka.report.sweep_dims_figure import jobs_against_dims
 from matryoshka.report.sweep_figures import heat_map, lines_along
 from matryoshka.report.sweep_gallery import sweep_figures
-from matryoshka.sweep.effects import with_value
+from matryoshka.sweep.effects import main_effects, with_value
 from matryoshka.sweep.result import Sweep
-from tests.report.sweeps import FEW, WIDE, job, sweep, whole_sweep, without_result
+from tests.report.sweeps import FEW, WIDE, drawn_sweep, job, sweep, whole_sweep, without_result
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,23 @@ def test_forty_jobs_of_many_levels_have_no_forty_names() -> None:
     many = [replace(j, settings={"optimizer.lr": 1e-5 * (1 + i), "warmup": i / 100}) for i, j in enumerate(many)]
     found = sweep_figures(sweep(*many, keys=("optimizer.lr", "warmup")))
 
-    assert set(found) == {"lines", "metric_against_dim"}
+    assert set(found) == {"heat_map", "lines", "metric_against_dim"}
     figure = found["lines"][0]()
     assert len(figure.axes[0].lines) == 1
+
+
+def test_the_heat_map_of_drawn_numbers_has_the_ranges_of_the_effects() -> None:
+    drawn = drawn_sweep()
+    effects = main_effects(drawn)
+    assert effects is not None
+    figure = sweep_figures(drawn)["heat_map"][0]()
+    (axes,) = figure.axes
+
+    levels = {effect.key: list(effect.levels) for effect in effects.effects}
+    xs, ys = ([label.get_text() for label in axis.get_ticklabels()] for axis in (axes.xaxis, axes.yaxis))
+    assert (axes.get_xlabel(), xs) in levels.items() and len(xs) == 3
+    assert any(ys == of for of in levels.values()) and "the best over" in written(figure)
+    assert f"{max(one.value or 0.0 for one in drawn.done):.3f}" in texts(axes)
+    figure.canvas.draw()
+    places = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(one.x1 < after.x0 for one, after in pairwise(places))

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from matryoshka.sweep.effects import MainEffects, as_level, fitted, in_order, main_effects
-from tests.report.sweeps import job, sweep, whole_sweep, without_result
+from matryoshka.sweep.ranges import Range, in_ranges, keys_in_ranges
+from tests.report.sweeps import drawn_sweep, job, sweep, whole_sweep, without_result
 
 KEYS = ("lr", "scheduler", "batch")
 LEVELS: dict[str, list[Any]] = {"lr": [1e-5, 5e-5, 2e-4], "scheduler": ["cosine", "linear"], "batch": [16, 32]}
@@ -96,7 +97,7 @@ def test_what_is_additive_is_found_exactly_where_jobs_failed() -> None:
     assert [effect.key for effect in found.effects] == ["lr", "batch", "scheduler"]
     assert found.effects[0].span == pytest.approx(0.18) and found.effects[0].best == "5e-5"
     said = found.finding()
-    assert said.startswith("lr matters most: from 1e-5 to 5e-5 moves the value by 0.1800")
+    assert said.startswith("lr matters most: 5e-5 instead of 1e-5 moves the value by 0.1800")
     assert said.index("batch (0.0600") < said.index("scheduler (0.0200") and "0% of the variance is left" in said
 
 
@@ -125,7 +126,7 @@ def test_with_as_many_numbers_as_jobs_nothing_is_said_of_chance() -> None:
 
     assert found is not None and found.spare == 0
     assert "too few jobs to tell" in found.finding() and "left" not in found.finding()
-    assert found.finding().startswith("lr: from 1 to 2 moves the value by 0.2000")
+    assert found.finding().startswith("lr: 2 instead of 1 moves the value by 0.2000")
 
 
 def test_where_nothing_moves_nothing_matters() -> None:
@@ -158,12 +159,52 @@ def test_only_done_jobs_count() -> None:
     )
 
 
+def test_of_many_numbers_the_effects_are_those_of_thirds_by_rank() -> None:
+    drawn = drawn_sweep()
+    done = [one for one in drawn.jobs if one.state == "done"]
+    found = main_effects(drawn)
+
+    by_hand = []
+    for one in done:  # one job after the other, against all others
+        grouped = dict(one.settings)
+        for key in ("optimizer.lr", "loss.scale"):
+            values = sorted({other.settings[key] for other in drawn.jobs})
+            (third,) = (part for part in (values[:7], values[7:14], values[14:]) if one.settings[key] in part)
+            grouped[key] = f"{as_level(third[0])} to {as_level(third[-1])}"
+        by_hand.append(grouped)
+    assert_equal(of(found), backfitted(by_hand, [one.value or 0.0 for one in done], drawn.keys))
+    assert found is not None and found.spare == 11 - 2 - 2 - 2 - 1
+    for effect in found.effects:
+        lows = [float(level.split(" to ")[0]) for level in effect.levels if " to " in level]
+        assert lows == sorted(lows) and sum(effect.jobs.values()) == len(done)
+
+
+def test_only_numbers_that_most_jobs_have_alone_are_put_into_ranges() -> None:
+    def of_key(*values: Any, key: str = "x") -> Any:
+        jobs = [replace(job(), name=f"{i}", settings={key: value}) for i, value in enumerate(values)]
+        return sweep(*jobs, keys=(key,))
+
+    assert keys_in_ranges(of_key(*range(9))) == ("x",)
+    assert keys_in_ranges(of_key(*range(8))) == ()
+    assert keys_in_ranges(of_key(*range(9), *range(9))) == ()  # a grid
+    assert keys_in_ranges(of_key(*range(9), None)) == ()
+    assert keys_in_ranges(of_key(*range(9), "cosine")) == ()
+    assert keys_in_ranges(of_key(*range(9), key="seed")) == ()
+    uneven = in_ranges(of_key(3, 1, 2, 10, 10, 20, 50, 40, 30, 0.5, 0.25))
+    assert {one.name: one.settings["x"] for one in uneven.jobs} == {
+        "10": Range(0.25, 2), "9": Range(0.25, 2), "1": Range(0.25, 2), "2": Range(0.25, 2), "0": Range(3, 20),
+        "3": Range(3, 20), "4": Range(3, 20), "5": Range(3, 20), "8": Range(30, 50), "7": Range(30, 50),
+        "6": Range(30, 50),
+    }  # fmt: skip
+    assert in_ranges(uneven) == uneven
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
         (2e-05, "2e-5"), (1e-4, "1e-4"), (0.001, "0.001"), (1.5e-7, "1.5e-7"), (0.1, "0.1"), (20.0, "20"), (16, "16"),
         (1 / 3, repr(1 / 3)), ([768, 64], "768-64"), ("cosine", "cosine"), (None, "null"), (True, "true"),
-        ({"a": 1}, '{"a": 1}'),
+        ({"a": 1}, '{"a": 1}'), (Range(1e-5, 2.3e-5), "1e-5 to 2.3e-5"),
     ],
 )  # fmt: skip
 def test_levels_as_people_write_them(value: Any, text: str) -> None:

@@ -19,6 +19,7 @@ from matryoshka.report.palette import DARK, LIGHT, Palette
 from matryoshka.report.sweep_table import state
 from matryoshka.report.sweep_verdict import selected_words
 from matryoshka.sweep.effects import as_level, in_order, with_value
+from matryoshka.sweep.ranges import in_ranges
 from matryoshka.sweep.result import JobResult, Sweep
 
 WIDTH = 8.6  # inches, as of all figures
@@ -29,8 +30,11 @@ MARKERS = "osD^vP*X"
 
 
 def heat_map(sweep: Sweep, x_key: str, y_key: str, dark: bool = False) -> Figure:
-    """The selecting metric at each pair of levels, the best over what else differs; the best cell has a frame."""
-    palette = DARK if dark else LIGHT
+    """The selecting metric at each pair of levels, the best over what else differs; the best cell has a frame.
+
+    Many numbers stand in ranges, as in the effects.
+    """
+    palette, sweep = DARK if dark else LIGHT, in_ranges(sweep)
     xs, ys = (in_order(job.settings.get(key) for job in sweep.jobs) for key in (x_key, y_key))
     best = best_of(sweep, (x_key, y_key))
     lines = [f"{selected_words(sweep.selected)}, {over_the_others(sweep, (x_key, y_key))}"]
@@ -128,7 +132,9 @@ def best_of(sweep: Sweep, keys: Sequence[str]) -> dict[tuple[str, ...], JobResul
 def over_the_others(sweep: Sweep, keys: Sequence[str]) -> str:
     """What stands for the jobs that agree in these keys, in words."""
     others = [key for key in sweep.keys if key not in keys]
-    return f"the best over {', '.join(others)}" if others else "one job each"
+    if others:
+        return f"the best over {', '.join(others)}"
+    return "one job each" if len(best_of(sweep, keys)) == len(with_value(sweep)) else "the best of several jobs"
 
 
 def shortened(level: str) -> str:

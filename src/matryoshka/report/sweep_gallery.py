@@ -11,7 +11,8 @@ from matryoshka.report.sweep_dims_figure import jobs_against_dims
 from matryoshka.report.sweep_figures import heat_map, lines_along
 from matryoshka.report.sweep_verdict import reported_metric, selected_words
 from matryoshka.retrieval.result import display_name
-from matryoshka.sweep.effects import as_level, in_order, is_number, main_effects, with_value
+from matryoshka.sweep.effects import as_level, in_order, main_effects, with_value
+from matryoshka.sweep.ranges import in_ranges, is_number
 from matryoshka.sweep.result import Sweep
 
 MOST_LEVELS = 12  # of a key in a heat map
@@ -46,7 +47,7 @@ def _by_effect(sweep: Sweep) -> list[str]:
 
 def _pair(sweep: Sweep, by_effect: list[str]) -> tuple[str, str] | None:
     """The keys along and up the heat map; None where there are no two, or where jobs would be lone dots in it."""
-    levels = {key: {as_level(job.settings.get(key)) for job in sweep.jobs} for key in by_effect}
+    levels = {key: {as_level(job.settings.get(key)) for job in in_ranges(sweep).jobs} for key in by_effect}
     fit = [key for key in by_effect if len(levels[key]) <= MOST_LEVELS][:2]
     if len(fit) < 2 or len(levels[fit[0]]) * len(levels[fit[1]]) >= 2 * len(sweep.jobs):
         return None

@@ -25,6 +25,7 @@ from matryoshka.report.sweep_verdict import (
     verdict,
 )
 from matryoshka.sweep.effects import as_level, in_order, main_effects
+from matryoshka.sweep.ranges import keys_in_ranges
 from matryoshka.sweep.result import JobResult, Sweep
 
 
@@ -58,6 +59,7 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
         links={job.name: link(folder, job, "report.html") for job in sweep.done},
         drawings=_drawings(sweep),
         effects=effects,
+        grouped=keys_in_ranges(sweep),
         scale=max((abs(value) for effect in effects.effects for value in effect.levels.values()), default=0)
         if effects
         else 0,
@@ -82,15 +84,20 @@ def _facts(sweep: Sweep) -> dict[str, str]:
     """What was swept and what became of it: a label and a sentence each."""
     counts = {label: sum(state(job) == label for job in sweep.jobs) for label in map(state, sweep.jobs)}
     facts = {"Jobs": ", ".join(f"{count} {label}" for label, count in counts.items()) or "none"}
+    grouped = keys_in_ranges(sweep)
     for key in sweep.keys:
         levels = in_order(job.settings.get(key) for job in sweep.jobs)
-        facts[key] = " | ".join(levels)
+        facts[key] = _span(list(levels)) if key in grouped else " | ".join(levels)
     seconds = [job.seconds for job in sweep.jobs if job.seconds is not None]
     if seconds:
         facts["Time"] = f"{in_words(sum(seconds))} in all jobs together"
     if sweep.selected:
         facts["Compared by"] = f"{selected_words(sweep.selected)} ({sweep.selected})"
     return facts | ({"Split": sweep.split} if sweep.split else {})
+
+
+def _span(levels: list[str]) -> str:
+    return f"{len(levels)} numbers from {levels[0]} to {levels[-1]}"
 
 
 def _drawings(sweep: Sweep) -> list[tuple[Markup, Markup, str]]:

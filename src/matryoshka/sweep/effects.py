@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from matryoshka.sweep.ranges import Range, in_ranges, is_number
 from matryoshka.sweep.result import JobResult, Sweep
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ class MainEffects:
     def finding(self) -> str:
         """What matters most, in a sentence or two."""
         first, *others = self.effects
-        if first.span < 1e-9:  # rounding of the fit
+        if first.span < 1e-9 and not self.residual:  # rounding of the fit
             return f"No setting moves the value: it is the same in all {self.jobs} jobs."
         said = f"{first.key} matters most: {_moved(first)}" if others else f"{first.key}: {_moved(first)}"
         if others:
@@ -76,8 +77,11 @@ class MainEffects:
 
 
 def main_effects(sweep: Sweep) -> MainEffects | None:
-    """The effects on the selecting metric over the done jobs; None where no key took two values."""
-    jobs = with_value(sweep)
+    """The effects on the selecting metric over the done jobs; None where no key took two values.
+
+    A key of many numbers, as a search draws them, has three ranges as its levels: see in_ranges.
+    """
+    jobs = with_value(in_ranges(sweep))
     return fitted([job.settings for job in jobs], [float(job.value or 0.0) for job in jobs], sweep.keys)
 
 
@@ -101,6 +105,7 @@ def fitted(settings: Sequence[Mapping[str, Any]], values: Sequence[float], keys:
     values_J = np.asarray(values, dtype=np.float64)
     centred_J = values_J - values_J.mean()
     total = float(centred_J @ centred_J)
+    total = total if total > 1e-24 * float(values_J @ values_J) else 0.0  # rounding of the mean
     effects_P, error, rank = _least_squares(columns, centred_J)
     effects, start = [], 1
     for key, own_JL in columns.items():
@@ -116,7 +121,9 @@ def fitted(settings: Sequence[Mapping[str, Any]], values: Sequence[float], keys:
 
 
 def as_level(value: Any) -> str:
-    """A setting as people write it: 5e-05 -> 5e-5, 0.0001 -> 1e-4, [768, 64] -> 768-64."""
+    """A setting as people write it: 5e-05 -> 5e-5, 0.0001 -> 1e-4, [768, 64] -> 768-64, a range -> 1e-5 to 3e-5."""
+    if isinstance(value, Range):
+        return f"{as_level(value.low)} to {as_level(value.high)}"
     if isinstance(value, float):
         if 0 < abs(value) < 0.001:
             return np.format_float_scientific(value, trim="-", exp_digits=1)
@@ -127,20 +134,15 @@ def as_level(value: Any) -> str:
 
 
 def in_order(values: Iterable[Any]) -> dict[str, Any]:
-    """The different ones as text -> value: numbers by size, lists by length, then texts."""
+    """The different ones as text -> value: numbers and ranges by size, lists by length, then texts."""
     return dict(sorted({as_level(value): value for value in values}.items(), key=_place))
 
 
 def _place(item: tuple[str, Any]) -> tuple[int, float, str]:
     text, value = item
-    if is_number(value):
-        return 0, value, text
+    if isinstance(value, Range) or is_number(value):
+        return 0, value.low if isinstance(value, Range) else value, text
     return (1, len(value), text) if isinstance(value, list | tuple) else (2, 0, text)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a setting can stand on an axis."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _indicators(texts: Sequence[str], levels: Iterable[str]) -> Floats:
@@ -158,4 +160,4 @@ def _least_squares(columns: Mapping[str, Floats], values_J: Floats) -> tuple[Flo
 
 def _moved(effect: Effect) -> str:
     worst = min(effect.levels, key=lambda level: effect.levels[level])
-    return f"from {worst} to {effect.best} moves the value by {effect.span:.4f} ({effect.share:.0%} of the variance)"
+    return f"{effect.best} instead of {worst} moves the value by {effect.span:.4f} ({effect.share:.0%} of the variance)"
