@@ -10,9 +10,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from matryoshka.report.search import read_front, show_front
 from matryoshka.report.sweep_page import html_sweep
 from matryoshka.sweep.effects import main_effects
-from matryoshka.sweep.result import Sweep
+from matryoshka.sweep.result import Outcome, Sweep
 from tests.report.sweeps import job, sweep, whole_sweep, without_result
 from tests.report.test_page import Page
 from tests.report.whole import LONG, NASTY
@@ -125,6 +126,20 @@ def test_the_page_needs_nothing_from_anywhere(page: Page, source: str) -> None:
     ids = Counter(element.attributes["id"] for element in page.root.all() if "id" in element.attributes)
     assert [name for name, count in ids.items() if count > 1] == []
     assert len(source) < 700_000
+
+
+def test_the_front_of_a_search_is_shown_and_its_numbers_are_linked(whole: Sweep, tmp_path: Path) -> None:
+    sizes = [(256, 0.52, True), (1024, 0.53, True), (3072, 0.51, False)]
+    outcomes = [Outcome(i, f"trial_{i:03d}", value, size, best) for i, (size, value, best) in enumerate(sizes)]
+    show_front(tmp_path, outcomes, whole.stand_in)
+    assert read_front(tmp_path) == outcomes
+    section = Page(html_sweep(whole, tmp_path)).sections["figures"]
+
+    first, *others = section.find("figure")
+    assert "2 of 3 trials are on the front" in first.text and "bytes per vector" in first.text
+    assert len(first.find("svg")) == 2 and len(others) == 3
+    assert [link.attributes["href"] for link in section.find("a")] == ["pareto.csv"]
+    assert (tmp_path / "pareto.csv").is_file()
 
 
 def test_no_text_becomes_markup(tmp_path: Path) -> None:

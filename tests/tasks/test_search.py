@@ -112,6 +112,7 @@ def test_quality_is_weighed_against_bytes(
         assert int(row["bytes"]) == (32 if "dims=8" in name else 128)
         assert float(row["quality"]) == statuses(workplace)[name]["objective"]
     assert (workplace / "sweep/pareto.png").is_file()
+    assert 'href="pareto.csv"' in (workplace / "sweep/index.html").read_text(encoding="utf-8")
 
 
 def test_mistakes_are_found_before_the_first_trial(

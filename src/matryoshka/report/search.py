@@ -17,12 +17,13 @@ from matryoshka.report.palette import DARK, LIGHT
 from matryoshka.report.sweep_figures import WIDTH, sheet
 from matryoshka.report.terminal import say, show_paths
 from matryoshka.sweep.progress import mean_seconds
+from matryoshka.sweep.result import Outcome
 from matryoshka.sweep.status import read_status
 
 if TYPE_CHECKING:  # optuna is an extra
     from optuna.trial import FrozenTrial
 
-    from matryoshka.sweep.search import Outcome, Search
+    from matryoshka.sweep.search import Search
 
 FRONT = "pareto"
 
@@ -92,6 +93,18 @@ def front_csv(outcomes: Sequence[Outcome]) -> str:
     writer.writerow(("trial", "bytes", "quality", "front", "job"))
     writer.writerows((o.number, o.bytes, o.quality, str(o.best).lower(), o.job) for o in outcomes)
     return text.getvalue()
+
+
+def read_front(folder: Path) -> list[Outcome]:
+    """What `front_csv` wrote for this sweep; empty where there is none: a search by quality alone, or a grid."""
+    path = folder / f"{FRONT}.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Outcome(int(row["trial"]), row["job"], float(row["quality"]), int(row["bytes"]), row["front"] == "true")
+            for row in csv.DictReader(file)
+        ]
 
 
 def quality_against_bytes(outcomes: Sequence[Outcome], stand_in: Sequence[str] = (), dark: bool = False) -> Figure:

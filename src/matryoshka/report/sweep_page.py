@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -11,9 +12,10 @@ from markupsafe import Markup
 
 from matryoshka.durations import in_words
 from matryoshka.report.palette import DARK, LIGHT
+from matryoshka.report.search import FRONT, quality_against_bytes, read_front
 from matryoshka.report.svg import inline_svg
 from matryoshka.report.sweep_experiment import best_experiment, compare_command, rerun_command
-from matryoshka.report.sweep_gallery import sweep_figures
+from matryoshka.report.sweep_gallery import Draw, sweep_figures
 from matryoshka.report.sweep_table import reason, reported_labels, setting_labels, state, unfinished
 from matryoshka.report.sweep_verdict import (
     close_jobs,
@@ -32,7 +34,7 @@ from matryoshka.sweep.result import JobResult, Sweep
 def html_sweep(sweep: Sweep, folder: Path) -> str:
     """The whole page: HTML with its style and figures in it, every text escaped, nothing loaded from anywhere.
 
-    folder: the sweep's, where the page will be; it links the reports and logs that are there.
+    folder: the sweep's, where the page will be; it links the reports and logs that are there, and shows the front.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
@@ -57,7 +59,7 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
         figures_of={job.name: reported_figures(sweep, job) for job in sweep.done},
         own_dims=not common_dims(sweep),
         links={job.name: link(folder, job, "report.html") for job in sweep.done},
-        drawings=_drawings(sweep),
+        drawings=_drawings(sweep, folder),
         effects=effects,
         grouped=keys_in_ranges(sweep),
         scale=max((abs(value) for effect in effects.effects for value in effect.levels.values()), default=0)
@@ -100,15 +102,21 @@ def _span(levels: list[str]) -> str:
     return f"{len(levels)} numbers from {levels[0]} to {levels[-1]}"
 
 
-def _drawings(sweep: Sweep) -> list[tuple[Markup, Markup, str]]:
-    """Each figure as SVG, light and dark, with what it shows."""
+def _drawings(sweep: Sweep, folder: Path) -> list[tuple[Markup, Markup, str, str]]:
+    """Each figure as SVG, light and dark, with what it shows, and the file of its numbers where it has one."""
+    figures: dict[str, tuple[Draw, str]] = {}
+    if front := read_front(folder):
+        said = "The selecting metric against the bytes of a vector: a dot a trial, a line through those on the front"
+        figures[FRONT] = (partial(quality_against_bytes, front, sweep.stand_in), said)
+    figures |= sweep_figures(sweep)
     return [
         (
             inline_svg(draw(dark=False), f"{name}-light", said),
             inline_svg(draw(dark=True), f"{name}-dark", said),
             said,
+            f"{FRONT}.csv" if name == FRONT else "",
         )
-        for name, (draw, said) in sweep_figures(sweep).items()
+        for name, (draw, said) in figures.items()
     ]
 
 

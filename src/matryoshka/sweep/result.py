@@ -34,6 +34,20 @@ class JobResult:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """A finished trial of a search by quality and bytes. quality: the selecting metric. bytes: of a vector.
+
+    best: it is on the front, where no other beats it.
+    """
+
+    number: int
+    job: str
+    quality: float
+    bytes: int
+    best: bool
+
+
+@dataclass(frozen=True)
 class Sweep:
     """All jobs of a sweep, best first, then those without a value.
 

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from matryoshka.atomic import write_atomically
 from matryoshka.errors import UserError
 from matryoshka.sweep.jobs import is_running
+from matryoshka.sweep.result import Outcome
 from matryoshka.sweep.space import Space, short
 from matryoshka.sweep.status import read_status
 from matryoshka.sweep.trial import journal_storage
@@ -42,17 +43,6 @@ class TrialJob:
     config_hash: str
     bytes: int | None = None
     words: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished trial. quality: the selecting metric. bytes: of a vector. best: it is on the front."""
-
-    number: int
-    job: str
-    quality: float
-    bytes: int
-    best: bool
 
 
 class Search:
