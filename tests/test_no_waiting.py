@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -72,9 +73,16 @@ def batch_on_meta() -> PackedBatch:
     return PackedBatch.from_ids([ids[:6], ids[6:]], torch.zeros(6, 6, dtype=torch.bool)).sent(META)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("pairs_at_once", [None, 2])
-def test_nothing_is_read_between_rows(monkeypatch: pytest.MonkeyPatch, pairs_at_once: int | None) -> None:
+def test_nothing_is_read_between_rows(
+    monkeypatch: pytest.MonkeyPatch, pairs_at_once: int | None, processes: int
+) -> None:
     module = module_on_meta(monkeypatch, pairs_at_once, log_every=10)
+    if processes > 1:
+        answers = {"is_initialized": True, "get_world_size": processes, "get_rank": 1, "all_reduce": None}
+        for name, answer in answers.items():
+            monkeypatch.setattr(dist, name, lambda *_, answer=answer: answer)
 
     with NoWaiting():
         for i in range(4):
