@@ -184,6 +184,15 @@ def errors() -> list[str]:
             from_first(fail)
         except (UserError, ElsewhereError, OSError) as raised:
             found.append(f"{type(raised).__name__}: {raised}")
+
+    def fail_elsewhere() -> None:
+        if rank():
+            raise UserError("model: there is none on this machine")
+
+    try:
+        first_then_others(fail_elsewhere)
+    except RuntimeError as raised:  # not the user's mistake alone, which only the first process tells
+        found.append(str(raised))
     order: list[str] = from_first(lambda: ["first"])
     found.append(str(first_then_others(lambda: [*order, rank()])))
     found.append(str(list(own_rows(5))))
@@ -194,7 +203,9 @@ def test_an_error_of_the_first_process_is_everyones(tmp_path: Path) -> None:
     first, second = in_processes(errors, 2, tmp_path / "run")
     users = "UserError: data.train: there is none"
     assert first == [users, "OSError: disk", "['first', 0]", "[0, 1]", "True", "0"]
-    assert second == [users, "ElsewhereError: the first process failed", "['first', 1]", "[2, 3, 4]", "False", "0"]
+    elsewhere = ["ElsewhereError: the first process failed", "process 1, not the first: model: there is none"]
+    assert second[:3] == [users, elsewhere[0], f"{elsewhere[1]} on this machine"]
+    assert second[3:] == ["['first', 1]", "[2, 3, 4]", "False", "0"]
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,18 @@ def from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | No
 
 
 def first_then_others(make: Callable[[], Result]) -> Result:
-    """`make` in the first process, then in all others: they find in the cache what the first has downloaded or made."""
+    """`make` in the first process, then in all others: they find in the cache what the first has downloaded or made.
+
+    Raises RuntimeError for a UserError of another process alone: the first has none to tell, the others are silent.
+    """
     made: list[Result] = []
     from_first(lambda: made.append(make()))
-    return made[0] if made else make()
+    if made:
+        return made[0]
+    try:
+        return make()
+    except UserError as error:
+        raise RuntimeError(f"process {rank()}, not the first: {error}") from error
 
 
 def own_rows(rows: int) -> range:
@@ -118,7 +126,7 @@ def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
     if processes() == 1:
         return
     trained = [p for p in parameters if p.requires_grad]
-    has_one = torch.tensor([p.grad is not None for p in trained], dtype=torch.float32, device=trained[0].device)
+    has_one = torch.tensor([float(p.grad is not None) for p in trained])  # on the host: a GPU would be waited for
     kept = [p for p, some in zip(trained, add_up(has_one).tolist(), strict=True) if some]
     for p in kept:
         if p.grad is None:  # a share of no rows

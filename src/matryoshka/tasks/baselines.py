@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from matryoshka.distributed.together import from_first
+from matryoshka.distributed.together import first_then_others, from_first
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.retrieval.bm25 import BM25
 from matryoshka.retrieval.embeddings import OnDisk
@@ -38,7 +38,7 @@ def measure_baselines(
             by_words = partial(measure_bm25, bm25, judgements, measuring.evaluator)
             results.append(from_first(by_words, lambda result: replace(result, rankings=None)))
             continue
-        encoder = Pretrained(name).load(None).to(measuring.device)
+        encoder = first_then_others(partial(Pretrained(name).load, None)).to(measuring.device)
         dims = [dim for dim in measuring.dims if dim <= encoder.width] or [encoder.width]
         its_own = replace(measuring, encoder=encoder, dims=dims)
         results.append(its_own.measure(tokenized_set(encoder, judgements.data), OnDisk()))
