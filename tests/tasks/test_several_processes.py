@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -37,17 +38,20 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(program: Sequence[str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    settings = (
+def settings(program: Sequence[str], folder: Path, *words: str) -> dict[str, Any]:
+    """What subprocess runs, and where."""
+    of_all = (
         "data=pairs data.train=train.jsonl data.evaluation=evaluation.jsonl encoder=pretrained encoder.model=tiny "
         "pooling=saved dims=[32,16] batch_size=9 accumulation=2 trainer.max_epochs=2 trainer.precision=32-true "
         "trainer.log_every_n_steps=1 evaluator.token_budget=300"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONPATH": str(PROJECT)}
     environment["MATRYOSHKA_CACHE"] = str(folder / f"cache_{len(list(folder.iterdir()))}")  # so that all is encoded
-    return subprocess.run(
-        (*program, *settings.split(), *words), cwd=folder, text=True, capture_output=True, timeout=300, env=environment
-    )
+    return {"args": (*program, *of_all.split(), *words), "cwd": folder, "text": True, "env": environment}
+
+
+def run(program: Sequence[str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(**settings(program, folder, *words), capture_output=True, timeout=300)
 
 
 def numbers(path: Path) -> dict[str, float]:
@@ -118,6 +122,29 @@ def test_a_process_that_fails_ends_all_and_says_why(
     assert done.returncode == 1
     assert "ValueError: the second process is ill" in done.stdout + done.stderr
     assert "update 6/6" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_job_of_a_sweep_and_all_that_follow(workplace: Path, number: signal.Signals, code: int) -> None:
+    folder = workplace / f"ended_{code}"
+    words = [
+        "-m",
+        "seed=1,2",
+        *SEVERAL,
+        "trainer.devices=2",
+        "trainer.max_epochs=1000",
+        "logger=none",
+        f"hydra.sweep.dir={folder}",
+    ]
+    with subprocess.Popen(**settings(PYTHON, workplace, *words), stderr=subprocess.PIPE, start_new_session=True) as job:
+        assert job.stderr
+        said = ""
+        for line in job.stderr:
+            said += line
+            if line.startswith("update 2/"):
+                os.killpg(job.pid, number)
+        assert job.wait(60) == code, said
+    assert "Traceback" not in said and "SignalException" not in said
 
 
 def test_a_mistake_that_only_the_processes_find_is_said_once(workplace: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import uuid
 from collections.abc import Iterator, Mapping
@@ -29,6 +31,7 @@ from matryoshka.errors import UserError
 
 Config = Mapping[str, Any]
 PATIENCE = timedelta(days=1)  # the others wait while the first measures; one that dies is noticed at once
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # what torch's launcher handles
 
 
 class SharedBatches(DDPStrategy):
@@ -83,16 +86,35 @@ def start_processes(task: str, count: int, config: Config, folder: Path) -> floa
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
-    for name in ("elastic.multiprocessing.api", "launcher.api"):
+    for name in ("elastic.multiprocessing.api", "elastic.agent.server.api", "launcher.api"):
         logging.getLogger(f"torch.distributed.{name}").setLevel(logging.CRITICAL)  # what failed is said below
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.CRITICAL)
     logging_as_here = HydraConfig.get().job_logging if HydraConfig.initialized() else None
     try:
-        results = elastic_launch(launch, _process)(task, dict(config), folder, logging_as_here)
+        with _signals_as_before():
+            results = elastic_launch(launch, _process)(task, dict(config), folder, logging_as_here)
     except ChildFailedError as error:
         raise _first_failure(error) from None
     value: float = results[0]
     return value
+
+
+@contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """A signal ends this process as one that runs alone: to torch's launcher it is an error, in later jobs as well."""
+    from torch.distributed.elastic.multiprocessing import SignalException
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        sys.exit(128 + error.sigval)
+    finally:
+        if threading.current_thread() is threading.main_thread():  # elsewhere the launcher leaves signals alone
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfig | None) -> float:
