@@ -14,7 +14,7 @@ from matryoshka.report.search import read_front, show_front
 from matryoshka.report.sweep_page import html_sweep
 from matryoshka.sweep.effects import main_effects
 from matryoshka.sweep.result import Outcome, Sweep
-from tests.report.sweeps import job, sweep, whole_sweep, without_result
+from tests.report.sweeps import drawn_sweep, job, sweep, whole_sweep, without_result
 from tests.report.test_page import Page
 from tests.report.whole import LONG, NASTY
 
@@ -105,6 +105,20 @@ def test_jobs_without_a_result_stand_there_with_their_reason(page: Page, whole: 
     assert rows[1].endswith("stoppedkilled before its end")
     (link,) = page.sections["unfinished"].find("a")
     assert unquote(link.attributes["href"]) == f"{whole.failed[0].name}/train.log"
+
+
+def test_a_trial_that_was_given_up_is_no_failure(tmp_path: Path) -> None:
+    drawn = drawn_sweep()
+    page = Page(html_sweep(drawn, tmp_path))
+
+    assert "1 of 20 jobs" in [strong.text for strong in page.sections["summary"].find("strong")]
+    assert "11 done, 1 failed, 8 pruned" in page.sections["summary"].text
+    (folded,) = page.sections["unfinished"].find("details")
+    assert folded.find("summary")[0].text == "8 given up early, behind the others"
+    assert len(folded.find("tr")) == 1 + 8 and len(page.sections["unfinished"].find("tr")) == 1 + 1 + 1 + 8
+    without_failure = replace(drawn, jobs=tuple(job for job in drawn.jobs if job.state != "failed"))
+    page = Page(html_sweep(without_failure, tmp_path))
+    assert not page.sections["summary"].find("a") and page.sections["unfinished"].find("details")
 
 
 def test_the_best_job_can_be_run_again(page: Page, folder: Path) -> None:

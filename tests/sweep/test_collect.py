@@ -37,8 +37,10 @@ def test_jobs_come_best_first_with_what_differs_between_them(tmp_path: Path) -> 
     job(tmp_path, "b", Status("done", "2", {"optimizer.lr": 2e-5, "seed": 1}, 0.4, 4.0), 0.41, optimizer={"lr": 2e-5})
     job(tmp_path, "c", Status("failed", "3", {"optimizer.lr": 3e-5, "seed": 1}, error="no memory"))
     job(tmp_path, "d", Status("running", "4", {"optimizer.lr": 4e-5, "seed": 1}))
+    job(tmp_path, "e", Status("pruned", "5", {"optimizer.lr": 5e-5, "seed": 1}, 0.25))
     sweep = collect(tmp_path, "bmf/lr")
-    assert [result.name for result in sweep.jobs] == ["b", "a", "c", "d"]
+    assert [result.name for result in sweep.jobs] == ["b", "a", "c", "d", "e"]
+    assert (sweep.jobs[-1].value, sweep.jobs[-1].error) == (None, "given up early at 0.2500, behind the others")
     assert sweep.keys == ("optimizer.lr",)
     assert sweep.best is not None and sweep.best.settings == {"optimizer.lr": 2e-5}
     assert sweep.best.value == 0.4 and sweep.best.tuned is not None

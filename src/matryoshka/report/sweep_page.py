@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,7 @@ from matryoshka.report.search import FRONT, quality_against_bytes, read_front
 from matryoshka.report.svg import inline_svg
 from matryoshka.report.sweep_experiment import best_experiment, compare_command, rerun_command
 from matryoshka.report.sweep_gallery import Draw, sweep_figures
-from matryoshka.report.sweep_table import reason, reported_labels, setting_labels, state, unfinished
+from matryoshka.report.sweep_table import given_up, reason, reported_labels, setting_labels, state, unfinished
 from matryoshka.report.sweep_verdict import (
     close_jobs,
     closeness,
@@ -65,10 +66,8 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
         scale=max((abs(value) for effect in effects.effects for value in effect.levels.values()), default=0)
         if effects
         else 0,
-        unfinished=[
-            (settings_words(sweep, job), state(job), reason(job), link(folder, job, "train.log"))
-            for job in unfinished(sweep)
-        ],
+        unfinished=_without_result(sweep, folder, unfinished(sweep)),
+        given_up=_without_result(sweep, folder, given_up(sweep)),
         rerun=rerun_command(shown, best) if best and best.config is not None else "",
         compare=compare_command(shown, best, second) if best and second else "",
         experiment=best_experiment(sweep),
@@ -80,6 +79,11 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
 def link(folder: Path, job: JobResult, name: str) -> str:
     """The relative address of a file in a job's folder; empty where it is not there."""
     return quote(f"{job.name}/{name}") if (folder / job.name / name).is_file() else ""
+
+
+def _without_result(sweep: Sweep, folder: Path, jobs: Sequence[JobResult]) -> list[tuple[str, str, str, str]]:
+    """Of each job its settings, state, reason and the address of its log."""
+    return [(settings_words(sweep, job), state(job), reason(job), link(folder, job, "train.log")) for job in jobs]
 
 
 def _facts(sweep: Sweep) -> dict[str, str]:

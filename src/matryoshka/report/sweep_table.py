@@ -43,6 +43,8 @@ def show_sweep(sweep: Sweep, written: Mapping[str, Path]) -> None:
     for job in unfinished(sweep):
         label = (f"{state(job):>8}  ", "bold red")
         console.print(Text.assemble(label, settings_words(sweep, job), (f": {reason(job)}", "dim")), soft_wrap=True)
+    if pruned := given_up(sweep):
+        say("pruned", f"{len(pruned)} of {len(sweep.jobs)} trials were given up early, behind the others")
     show_paths(written)
 
 
@@ -85,9 +87,14 @@ def reported_labels(sweep: Sweep) -> tuple[str, ...]:
 
 
 def unfinished(sweep: Sweep) -> tuple[JobResult, ...]:
-    """The jobs that have no result to show, for whatever reason."""
+    """The jobs that should have a result and have none, for whatever reason."""
     done = {job.name for job in sweep.done}
-    return tuple(job for job in sweep.jobs if job.name not in done)
+    return tuple(job for job in sweep.jobs if job.name not in done and job.state != "pruned")
+
+
+def given_up(sweep: Sweep) -> tuple[JobResult, ...]:
+    """The trials that were given up early, which is no failure."""
+    return tuple(job for job in sweep.jobs if job.state == "pruned")
 
 
 def state(job: JobResult) -> str:

@@ -63,13 +63,20 @@ def _job(folder: Path, status: Status, keys: tuple[str, ...]) -> JobResult:
         state=status.state,
         settings={key: _setting(folder, status, key) for key in keys},
         seconds=status.seconds,
-        error=status.error or ("stopped before its end" if status.state == "running" else ""),
+        error=status.error or _unfinished(status),
         value=status.objective if done else None,
         tuned=_result(folder / "results.json") if done else None,
         base=_result(folder / "base.json") if done else None,
         overrides=tuple(_yaml(folder / ".hydra/overrides.yaml") or ()),
         config=_yaml(folder / "config.yaml") or None,
     )
+
+
+def _unfinished(status: Status) -> str:
+    """Why a job that did not fail has no result."""
+    if status.state == "pruned" and status.objective is not None:
+        return f"given up early at {status.objective:.4f}, behind the others"
+    return "stopped before its end" if status.state == "running" else ""
 
 
 def _result(path: Path) -> EvaluationResult | None:
