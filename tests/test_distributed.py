@@ -6,9 +6,11 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
+import torch.distributed as dist
 from datasets import Dataset
 from torch import Tensor
 
@@ -108,7 +110,10 @@ def trained(folder: Path, options: bool) -> tuple[dict[str, Tensor], list[dict[s
     module = EmbeddingModule(tiny_encoder(), loss, plan, make_optimizer, schedulers.linear, 0.5, log_every=1)
     folder.mkdir(exist_ok=True)
     log = MetricsFile(folder / "metrics.jsonl")
-    trainer = fit(module, data, folder, loggers=[log], **(trainer_options() if options else {}))
+    with patch.object(dist, "broadcast", wraps=dist.broadcast) as broadcast:
+        trainer = fit(module, data, folder, loggers=[log], **(trainer_options() if options else {}))
+    # The first weights, and nothing with every micro-batch.
+    assert broadcast.call_count == options * len([*module.parameters(), *module.buffers()])
     state = {name: value.clone() for name, value in module.encoder.state_dict().items()}
     return state, log.rows, trainer.is_global_zero
 

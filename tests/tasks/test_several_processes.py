@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,9 @@ def test_a_signal_ends_a_job_of_a_sweep_and_all_that_follow(workplace: Path, num
             said += line
             if line.startswith("update 2/"):
                 os.killpg(job.pid, number)
+                ended = time.monotonic()
         assert job.wait(60) == code, said
+    assert time.monotonic() - ended < 20  # so nobody had to be killed, which is done after 30
     assert "Traceback" not in said and "SignalException" not in said
 
 

@@ -37,7 +37,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # what 
 class SharedBatches(DDPStrategy):
     """Lightning's DDP without the wrapper that averages gradients at every backward: the module sums them itself.
 
-    Every process has its own dropout.
+    Every process has its own dropout, and SIGTERM means what it meant before. Lightning asks all processes for it at
+    every micro-batch, for which a GPU is waited for, and its handler waits for the others in the midst of their work.
     """
 
     def configure_ddp(self) -> None:
@@ -45,6 +46,13 @@ class SharedBatches(DDPStrategy):
         assert self.model is not None
         broadcast_state(self.model)
         torch.manual_seed(torch.initial_seed() + rank())
+        self.on_sigterm = signal.getsignal(signal.SIGTERM)  # Lightning sets its own after this, before the training
+
+    def on_train_start(self) -> None:
+        """Take Lightning's word about SIGTERM from it."""
+        assert self.lightning_module is not None
+        signal.signal(signal.SIGTERM, self.on_sigterm)
+        self.lightning_module.trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 def processes_to_start(trainer: Config) -> int:
