@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -12,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
 
 from matryoshka.report.figure import frame, spread
+from matryoshka.report.number_axis import number_axis
 from matryoshka.report.palette import DARK, LIGHT, Palette
 from matryoshka.report.sweep_table import state
 from matryoshka.report.sweep_verdict import selected_words
@@ -25,7 +24,6 @@ from matryoshka.sweep.result import JobResult, Sweep
 WIDTH = 8.6  # inches, as of all figures
 SMALLEST_SPAN = 0.02  # of the colours and the value axis, so that noise does not look like a landslide
 LONGEST = 26  # characters of a level beside an axis
-MOST_TICKS = 8  # with more numbers along an axis its ticks are round ones
 MARKERS = "osD^vP*X"
 
 
@@ -76,7 +74,7 @@ def lines_along(sweep: Sweep, x_key: str, line_key: str | None, dark: bool = Fal
     names = [""] if line_key is None else list(in_order(job.settings.get(line_key) for job in jobs))
     room = 0.25 + 0.088 * max(len(shortened(name)) for name in names)
     axes = figure.add_axes(_box(figure, 0.75, 0.6, WIDTH - room, top - 0.3))
-    _number_axis(axes, x_key, numbers, palette)
+    number_axis(axes, x_key, numbers, palette)
     _value_axis(axes, [_value(job) for job in jobs], selected_words(sweep.selected), palette)
     axes.scatter([job.settings[x_key] for job in jobs], [_value(job) for job in jobs], s=9, color=palette.base, lw=0)
     ends = []
@@ -170,30 +168,6 @@ def _level_axes(axes: Axes, x_key: str, xs: list[str], y_key: str, ys: list[str]
             label.set(parse_math=False, color=palette.ink)
     axes.set_xlabel(x_key, color=palette.muted, parse_math=False)
     axes.set_title(y_key, loc="left", x=-0.005, ha="right", fontsize=9.5, color=palette.muted, pad=5, parse_math=False)
-
-
-def _number_axis(axes: Axes, key: str, numbers: Mapping[str, float], palette: Palette) -> None:
-    by_factors = _uneven(np.array(list(numbers.values()))) or key.endswith("lr")
-    low, high = min(numbers.values()), max(numbers.values())
-    if by_factors and low > 0:
-        axes.set_xscale("log")
-    if len(numbers) <= MOST_TICKS:
-        axes.set_xticks(list(numbers.values()), list(numbers))
-    else:  # their names would overlap
-        decades = math.log10(high / low) if axes.get_xscale() == "log" else 0
-        by_decade = LogLocator(subs=(1, 2, 5) if decades < 3 else (1,))
-        axes.xaxis.set_major_locator(by_decade if decades > 1 else MaxNLocator(MOST_TICKS))
-        axes.xaxis.set_major_formatter(lambda number, _: as_level(float(f"{number:.4g}")))
-    axes.minorticks_off()
-    axes.set_xlabel(key, color=palette.muted, parse_math=False)
-
-
-def _uneven(numbers_N: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
-    """Whether ascending numbers lie more evenly by their logarithm than as they are."""
-    if len(numbers_N) < 3 or numbers_N[0] <= 0:
-        return False
-    plain_N, logs_N = np.diff(numbers_N), np.diff(np.log(numbers_N))
-    return bool(logs_N.max() / logs_N.min() < plain_N.max() / plain_N.min())
 
 
 def _value_axis(axes: Axes, values: Sequence[float], name: str, palette: Palette) -> None:

@@ -16,8 +16,8 @@ class JobResult:
 
     name: its folder, below the sweep's. settings: of its overrides those that differ between the jobs, key -> value
     (`optimizer.lr` -> 2e-05, `dims` -> [768, 64], `scheduler` -> cosine). seconds: how long it took. error: why it
-    has no result, in a line. value: the selecting metric of the kept weights, on the queries that selected them; jobs are
-    compared by it. tuned, base: the kept and the untrained weights on the test queries. overrides: all of them, as
+    has no result, in a line. value: the selecting metric of the kept weights, on the queries that selected them; jobs
+    are compared by it. tuned, base: the kept and the untrained weights on the test queries. overrides: all of them, as
     words of a command. config: the resolved configuration.
     """
 
