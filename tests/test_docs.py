@@ -141,11 +141,15 @@ def test_commands_compose_and_validate(where: str, line: str, surroundings: Path
 
 
 def swept(name: str, words: list[str]) -> Iterator[list[str]]:
-    """The overrides of every job of a sweep, its file's parameters included."""
+    """Overrides of a sweep's jobs, its file's parameters included: each value once, beside the first of all others."""
     first = [next(iter(job)) for job in map(choices, parsed(words))]
     params = composed(name, first).hydra.sweeper.params or {}
     words = [*words, *(f"{key}={value}" for key, value in params.items())]
-    return (list(job) for job in itertools.product(*map(choices, parsed(words))))
+    values = list(map(choices, parsed(words)))
+    first = [texts[0] for texts in values]
+    yield first
+    for place, texts in enumerate(values):
+        yield from ([*first[:place], text, *first[place + 1 :]] for text in texts[1:])
 
 
 def choices(override: Override) -> list[str]:
@@ -226,6 +230,7 @@ def test_the_cards_table_says_what_the_recipe_says() -> None:
     assert f"{pairs:,}" in rows["pairs"][1]
 
 
+@pytest.mark.slow
 def test_the_examples_of_contributing_train_together(model: Path, tmp_path: Path) -> None:
     """In a copy of the project: one file and one YAML each, nothing else changed."""
     for part in ("src", "conf"):

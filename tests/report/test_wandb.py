@@ -149,6 +149,7 @@ class Losing(Service):
         return {"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}
 
 
+@pytest.mark.slow
 def test_a_service_that_goes_away_is_not_waited_for_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,8 +66,8 @@ def without_ids(section: dict[str, Any]) -> dict[str, Any]:
     ("service", "said"),
     [
         (Service(status=401), "wandb login"),
-        (Service(status=500), "check network"),
-        (Service(silent=True), "check network"),
+        pytest.param(Service(status=500), "check network", marks=pytest.mark.slow),
+        pytest.param(Service(silent=True), "check network", marks=pytest.mark.slow),
         (Service(refusal="project not found"), "workspace of letters-team/matryoshka: input: project not found\n"),
     ],
     ids=["wrong key", "broken", "silent", "refused"],

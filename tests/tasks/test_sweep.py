@@ -58,12 +58,12 @@ def failing_at(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_job_runs_once_and_new_values_add_only_their_own(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, *SWEEP, "dims=[32,16],[16,8]", RATES) == 0
-    assert "4 jobs" in capsys.readouterr().out
+    assert run(monkeypatch, *SWEEP, "dims=[32,16],[16,8]") == 0
+    assert "2 jobs" in capsys.readouterr().out
     first = written(workplace)
-    assert len(first) == 4
+    assert len(first) == 2
     rows = summary(workplace)
-    assert [row["status"] for row in rows] == ["done"] * 4
+    assert [row["status"] for row in rows] == ["done"] * 2
     selected = [float(row["selected"]) for row in rows]
     assert selected == sorted(selected, reverse=True)
     for row in rows:  # a sweep must not choose by test queries
@@ -71,11 +71,11 @@ def test_every_job_runs_once_and_new_values_add_only_their_own(
         logged = [json.loads(line) for line in (job / "metrics.jsonl").read_text().splitlines()]
         assert float(row["selected"]) == logged[-1]["dev/ndcg@10/dim_16"]
 
-    assert run(monkeypatch, *SWEEP, "dims=[32,16],[16,8]", f"{RATES},3e-2") == 0
-    assert "6 jobs, 4 of them done before" in capsys.readouterr().out
+    assert run(monkeypatch, *SWEEP, "dims=[32,16],[16,8],[16]") == 0
+    assert "3 jobs, 2 of them done before" in capsys.readouterr().out
     second = written(workplace)
-    assert len(second) == 6 and {name: second[name] for name in first} == first
-    assert len(summary(workplace)) == 6
+    assert len(second) == 3 and {name: second[name] for name in first} == first
+    assert len(summary(workplace)) == 3
     for name in ("summary.parquet", "index.html", "experiment/best.yaml"):
         assert (workplace / "sweep" / name).is_file(), name
 
@@ -100,6 +100,7 @@ def test_a_failing_job_is_named_the_others_finish_and_only_it_runs_again(
     assert len(after) == 2 and after["optimizer.lr=0.01"] == before["optimizer.lr=0.01"]
 
 
+@pytest.mark.slow
 def test_changed_data_is_another_job(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, *SWEEP, "seed=1") == 0
     lines = (workplace / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)

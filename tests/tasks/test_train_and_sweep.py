@@ -51,9 +51,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str, task: str = "train") -> in
 @pytest.mark.parametrize(
     ("logger", "written"),
     [
-        ("none", []),
-        ("csv", ["csv/metrics.csv"]),
-        ("tensorboard", ["tensorboard/events.*"]),
+        pytest.param("csv", ["csv/metrics.csv"], marks=pytest.mark.slow),
+        pytest.param("tensorboard", ["tensorboard/events.*"], marks=pytest.mark.slow),
         ("wandb", [f"wandb/offline-run-*/files/media/table/{name}_*" for name in ("results", *WANDB_TABLES)]),
     ],
 )
