@@ -281,6 +281,15 @@ def test_devices_are_as_many_as_were_started(monkeypatch: pytest.MonkeyPatch) ->
     assert key == "batch_size"
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matryoshka.config.processes.cuda_devices", lambda: 2)
+    assert list(process_problems({"devices": 2}, 4)) == list(process_problems({"devices": "auto"}, 4)) == []
+    assert list(process_problems({"devices": 3, "accelerator": "cpu"}, 4)) == []
+    ((key, message),) = process_problems({"devices": 3}, 4)
+    remedy = "use trainer.devices=2, or trainer.accelerator=cpu"
+    assert (key, message) == ("trainer.devices", f"3 processes need a GPU each, and 2 can be seen here; {remedy}")
+
+
 def test_each_of_two_processes_needs_the_activations_of_half_a_batch() -> None:
     def estimate(rows: int, processes: int) -> MemoryEstimate:
         loss = MatryoshkaLoss(RankingLoss(), [32])

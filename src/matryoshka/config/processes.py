@@ -21,7 +21,7 @@ def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iter
     if devices != "auto" and not isinstance(devices, list) and not str(devices).isdecimal():
         yield "trainer.devices", f"{devices} is no number of devices; use 1, 2, ... or auto"
         return
-    count = _count(devices, trainer.get("accelerator", "auto"))
+    count = _count(devices, trainer)
     if count < 1:
         yield "trainer.devices", f"{devices} is not at least 1"
     if place and devices != "auto" and count != place.processes_here:
@@ -29,6 +29,10 @@ def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iter
         yield "trainer.devices", f"{devices}, but {started}; use trainer=ddp trainer.devices=auto"
     if not place and (trainer.get("num_nodes") or 1) > 1:
         yield "trainer.num_nodes", "several machines need torchrun or srun on each of them, see docs/several_devices.md"
+    here, gpus = place.processes_here if place else count, _gpus(trainer)
+    if here > gpus > 0:
+        remedy = f"use trainer.devices={gpus}, or trainer.accelerator=cpu"
+        yield "trainer.devices", f"{here} processes need a GPU each, and {gpus} can be seen here; {remedy}"
     processes = place.processes if place else count
     if processes > 1 and trainer.get("strategy", "auto") not in STRATEGIES:
         yield "trainer.strategy", f"{trainer['strategy']} does not share a batch's rows; use ddp"
@@ -37,9 +41,11 @@ def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iter
         yield "batch_size", f"{message} (it is what all have together)"
 
 
-def _count(devices: Any, accelerator: str) -> int:
+def _count(devices: Any, trainer: Mapping[str, Any]) -> int:
     if isinstance(devices, list):
         return len(devices)
-    if devices == "auto":
-        return max(1, cuda_devices()) if accelerator in ("auto", "gpu", "cuda") else 1
-    return int(devices)
+    return max(1, _gpus(trainer)) if devices == "auto" else int(devices)
+
+
+def _gpus(trainer: Mapping[str, Any]) -> int:
+    return cuda_devices() if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 0

@@ -1,9 +1,9 @@
-"""What a fine-tuned encoder has to beat, measured on the same queries: BM25, and other models by name."""
+"""What a fine-tuned encoder has to beat, on the same queries: itself untrained, BM25, and other models by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,8 @@ from hydra.utils import instantiate
 
 from matryoshka.distributed.together import first_then_others, from_first
 from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.report.record import DEV
+from matryoshka.report.result_table import show_protocols, show_result
 from matryoshka.retrieval.bm25 import BM25
 from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.evaluation import Evaluator
@@ -21,10 +23,36 @@ from matryoshka.retrieval.measurement import asked_for, measure
 from matryoshka.retrieval.protocols import Copies
 from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 from matryoshka.retrieval.search import Hits
+from matryoshka.tasks.loading import Loaded
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import tokenized_set
 
 WITHOUT_A_MODEL = "bm25"
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was measured before training: the untrained encoder on the test and the dev queries, and the baselines."""
+
+    base: EvaluationResult
+    dev_base: EvaluationResult | None
+    baselines: tuple[EvaluationResult, ...]
+
+    @property
+    def logged(self) -> dict[str, float]:
+        """The log's first row."""
+        dev = self.dev_base.flat() if self.dev_base else {}
+        return {**self.base.flat(), **{f"{DEV}{name}": value for name, value in dev.items()}, "epoch": 0.0}
+
+
+def measure_before(config: Mapping[str, Any], room: Loaded, measuring: Measuring) -> Before:
+    """Measure them all and show the test queries' table."""
+    base = measuring.measure(room.test, OnDisk())  # other runs begin with these weights too
+    dev_base = measuring.measure(room.dev, OnDisk()) if room.dev else None
+    baselines = measure_baselines(config, room.test.judgements, measuring)
+    show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
+    show_protocols(base)
+    return Before(base, dev_base, baselines)
 
 
 def measure_baselines(

@@ -24,14 +24,12 @@ from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.doctor import show_diagnosis
 from matryoshka.report.environment import environment
-from matryoshka.report.record import DEV, EncoderSummary, TrainingRecord
-from matryoshka.report.result_table import show_protocols, show_result
+from matryoshka.report.record import EncoderSummary, TrainingRecord
 from matryoshka.report.summary import show_training
 from matryoshka.retrieval.deployment import Deployment
-from matryoshka.retrieval.embeddings import OnDisk
 from matryoshka.retrieval.failures import find_failures
 from matryoshka.retrieval.result import EvaluationResult
-from matryoshka.tasks.baselines import measure_baselines
+from matryoshka.tasks.baselines import Before, measure_before
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.processes import joined, processes_to_start, start_processes
@@ -93,7 +91,7 @@ def _train(config: Config, folder: Path) -> float:
 
     with closed_if_failed(trainer.loggers):
         room.encoder.to(trainer.strategy.root_device)
-        before = _before(config, room, measuring)
+        before = measure_before(config, room, measuring)
         for logger in trainer.loggers:
             logger.log_metrics(before.logged, step=0)
         terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
@@ -125,30 +123,6 @@ def _announce(config: Config, room: Loaded, measuring: Measuring, plan: Training
 
 
 @dataclass(frozen=True)
-class _Before:
-    """What was measured before training: the untrained encoder on the test and the dev queries, and the baselines."""
-
-    base: EvaluationResult
-    dev_base: EvaluationResult | None
-    baselines: tuple[EvaluationResult, ...]
-
-    @property
-    def logged(self) -> dict[str, float]:
-        """The log's first row."""
-        dev = self.dev_base.flat() if self.dev_base else {}
-        return {**self.base.flat(), **{f"{DEV}{name}": value for name, value in dev.items()}, "epoch": 0.0}
-
-
-def _before(config: Config, room: Loaded, measuring: Measuring) -> _Before:
-    base = measuring.measure(room.test, OnDisk())  # other runs begin with these weights too
-    dev_base = measuring.measure(room.dev, OnDisk()) if room.dev else None
-    baselines = measure_baselines(config, room.test.judgements, measuring)
-    show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
-    show_protocols(base)
-    return _Before(base, dev_base, baselines)
-
-
-@dataclass(frozen=True)
 class _Best:
     """The update whose weights were kept, and the selecting metric's value that made them the best."""
 
@@ -171,7 +145,7 @@ def _restore(checkpoint: ModelCheckpoint, module: EmbeddingModule) -> _Best:
 
 
 def _record(
-    config: Config, room: Loaded, measuring: Measuring, before: _Before, best: _Best, tuned: EvaluationResult
+    config: Config, room: Loaded, measuring: Measuring, before: Before, best: _Best, tuned: EvaluationResult
 ) -> TrainingRecord:
     """What came of it: the restored weights measured on the test queries, beside what was measured before."""
     assert tuned.rankings is not None
