@@ -221,6 +221,7 @@ def test_an_error_of_the_first_process_is_everyones(tmp_path: Path) -> None:
         ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}, None),
         (
             {
+                "SLURM_STEP_ID": "0",
                 "SLURM_PROCID": "3",
                 "SLURM_NTASKS": "4",
                 "SLURM_LOCALID": "1",
@@ -230,15 +231,34 @@ def test_an_error_of_the_first_process_is_everyones(tmp_path: Path) -> None:
             },
             Place(3, 4, 1, 2),
         ),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_JOB_NAME": "x"}, Place(0, 2, 0, 2)),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_JOB_NAME": "bash"}, None),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "x"}, None),
+        (
+            {
+                "SLURM_STEP_ID": "0",
+                "SLURM_PROCID": "0",
+                "SLURM_NTASKS": "2",
+                "SLURM_NNODES": "1",
+                "SLURM_JOB_NAME": "x",
+            },
+            Place(0, 2, 0, 2),
+        ),
+        (
+            {
+                "SLURM_STEP_ID": "0",
+                "SLURM_PROCID": "0",
+                "SLURM_NTASKS": "2",
+                "SLURM_NNODES": "1",
+                "SLURM_JOB_NAME": "bash",
+            },
+            None,
+        ),
+        ({"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "x"}, None),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "x"}, None),  # a batch script without srun
     ],
 )
 def test_the_place_of_a_process_is_what_its_launcher_says(
     said: dict[str, str], place: Place | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_PROCID"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in said.items():
         monkeypatch.setenv(name, value)

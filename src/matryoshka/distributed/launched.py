@@ -28,7 +28,7 @@ def launched() -> Place | None:
     if "RANK" in said and "WORLD_SIZE" in said:
         here = said.get("LOCAL_WORLD_SIZE", said["WORLD_SIZE"])
         place = Place(int(said["RANK"]), int(said["WORLD_SIZE"]), int(said.get("LOCAL_RANK", said["RANK"])), int(here))
-    elif "SLURM_PROCID" in said and said.get("SLURM_JOB_NAME") not in INTERACTIVE:
+    elif "SLURM_STEP_ID" in said and said.get("SLURM_JOB_NAME") not in INTERACTIVE:  # a batch script is in no step
         processes = int(said.get("SLURM_NTASKS", "1"))
         here = said.get("SLURM_NTASKS_PER_NODE") or str(processes // int(said.get("SLURM_NNODES", "1")))
         place = Place(int(said["SLURM_PROCID"]), processes, int(said.get("SLURM_LOCALID", "0")), int(here))

@@ -187,8 +187,11 @@ def _is_of_another(error: RuntimeError) -> bool:
 
 def trainer_options() -> dict[str, Any]:
     """What Lightning's Trainer is told of devices and strategy in place of the configuration's."""
-    place = launched()
+    place, options = launched(), dict[str, Any]()
+    if SLURMEnvironment.detect() and "RANK" not in os.environ:  # its requeue would go on from less than a run needs
+        options["plugins"] = [SLURMEnvironment(auto_requeue=False)]
     if place is None:
-        return {"strategy": "auto"}
+        return {**options, "strategy": "auto"}
     machines = place.processes // place.processes_here
-    return {"devices": place.processes_here, "num_nodes": machines, "strategy": SharedBatches(timeout=PATIENCE)}
+    strategy = SharedBatches(timeout=PATIENCE)
+    return {**options, "devices": place.processes_here, "num_nodes": machines, "strategy": strategy}
