@@ -18,10 +18,12 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from matryoshka.config.resolvers import folder_name
+from matryoshka.config.sweep_names import sweep_name
 from matryoshka.durations import in_words
 from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.job import plain_values
 from matryoshka.report.terminal import say
+from matryoshka.retrieval.result import selecting_metric
 from matryoshka.sweep.collect import collect
 from matryoshka.sweep.jobs import Job, config_hash, is_running, left_to_run, the_only_sweep
 from matryoshka.sweep.progress import PLAN, mean_seconds, write_plan
@@ -30,7 +32,6 @@ from matryoshka.sweep.status import Status, read_status
 
 log = logging.getLogger("matryoshka")
 
-ROOT = "multirun"
 MANY = 30  # configurations that take seconds to check
 SHOWN = 20  # jobs of a plan
 Launch = Callable[[Sequence[Job]], Sequence[JobReturn]]
@@ -100,9 +101,9 @@ def composed(loader: ConfigLoader, config: DictConfig, batch: Sequence[Sequence[
 
 
 def _selected(config: Mapping[str, Any]) -> str:
-    """The metric that a job is judged by, as Evaluator.selected names it."""
+    """The metric that a job is judged by; without a dim where the dims are the model's own."""
     select, dims = str(config["evaluator"].get("select", "")), config.get("dims")
-    return select if "/" in select or not dims else f"{select}/dim_{max(dims)}"
+    return selecting_metric(select, dims) if dims else select
 
 
 def _where(names: Sequence[str], batch: Sequence[Any]) -> str:
@@ -122,7 +123,7 @@ def sweep_of(config: DictConfig, folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            sweep = collect(folder, name_of(folder))
+            sweep = collect(folder, sweep_name(folder))
             if not looks_at(config) and not isinstance(sys.exception(), UserError):  # which says why nothing was begun
                 _sum_up(folder, sweep)
     if sweep.failed:
@@ -144,11 +145,6 @@ def looks_at(config: DictConfig) -> str:
     if config.get("task", "train") != "train":
         return str(config.task)
     return next((key for key in ("ask", "compare") if config.get(key) is not None), "")
-
-
-def name_of(folder: Path) -> str:
-    """A sweep's name: its folder, without the one of all sweeps."""
-    return folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else folder.name
 
 
 def to_run(folder: Path, jobs: Sequence[Job], again: bool) -> list[Job]:

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.retrieval.result import EvaluationResult, selecting_metric
 
 RESULT = EvaluationResult(
     model="tiny",
@@ -94,3 +94,16 @@ def test_merged_figures_have_names_of_their_own_where_there_are_copies() -> None
     assert result.flat()["merged/ndcg@10/dim_32"] == result.value("merged/ndcg@10/dim_32") == 0.9
     assert result.value("merged/ndcg@10/worst") == 0.2
     assert not any(name.startswith("merged/") for name in replace(result, copies=0).flat())
+
+
+@pytest.mark.parametrize(
+    ("select", "name"),
+    [
+        ("ndcg@10", "ndcg@10/dim_32"),
+        ("ndcg@10/dim_16", "ndcg@10/dim_16"),
+        ("merged/ndcg@10", "merged/ndcg@10/dim_32"),
+        ("merged/ndcg@10/mean", "merged/ndcg@10/mean"),
+    ],
+)
+def test_a_selecting_metric_is_of_the_widest_dim_where_none_is_named(select: str, name: str) -> None:
+    assert selecting_metric(select, [16, 32]) == name

@@ -50,6 +50,7 @@ class SearchSweeper(GridSweeper):
         self._check_options()
         from matryoshka import multirun
         from matryoshka.config.search_space import search_space
+        from matryoshka.config.sweep_names import sweep_name
         from matryoshka.report.search import show_front
         from matryoshka.sweep.collect import collect
         from matryoshka.sweep.search import Search
@@ -64,7 +65,7 @@ class SearchSweeper(GridSweeper):
         metrics = trial_jobs.check(space)
         with multirun.sweep_of(self.config, folder):
             seed = int(self.config.get("seed") or 0)
-            search = Search(folder, multirun.name_of(folder), space, self.objectives, self.startup_trials, seed)
+            search = Search(folder, sweep_name(folder), space, self.objectives, self.startup_trials, seed)
             search.settle()
             trial_jobs.check_before(search)
             try:

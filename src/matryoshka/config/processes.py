@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from matryoshka.config.resolvers import cuda_devices
-from matryoshka.distributed.launched import launched
+from matryoshka.distributed.launched import ON_GPUS, devices_here, launched
 
 STRATEGIES = ("auto", "ddp")
 
@@ -21,7 +21,7 @@ def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iter
     if devices != "auto" and not isinstance(devices, list) and not str(devices).isdecimal():
         yield "trainer.devices", f"{devices} is no number of devices; use 1, 2, ... or auto"
         return
-    count = _count(devices, trainer)
+    count = devices_here(trainer, cuda_devices)
     if count < 1:
         yield "trainer.devices", f"{devices} is not at least 1"
     if place and devices != "auto" and count != place.processes_here:
@@ -41,11 +41,5 @@ def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iter
         yield "batch_size", f"{message} (it is what all have together)"
 
 
-def _count(devices: Any, trainer: Mapping[str, Any]) -> int:
-    if isinstance(devices, list):
-        return len(devices)
-    return max(1, _gpus(trainer)) if devices == "auto" else int(devices)
-
-
 def _gpus(trainer: Mapping[str, Any]) -> int:
-    return cuda_devices() if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 0
+    return cuda_devices() if trainer.get("accelerator", "auto") in ON_GPUS else 0

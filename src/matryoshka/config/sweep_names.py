@@ -16,9 +16,13 @@ def sweep_group() -> str | None:
     """The sweep's folder below multirun/, as in `bmf/dims_lr_scheduler`; None outside a sweep."""
     if not _in_a_sweep():
         return None
-    folder = Path(HydraConfig.get().sweep.dir)
+    return sweep_name(Path(HydraConfig.get().sweep.dir)) or None
+
+
+def sweep_name(folder: Path) -> str:
+    """A sweep's folder without the one of all sweeps; its own name where it lies elsewhere."""
     parts = folder.parts[folder.parts.index("multirun") + 1 :] if "multirun" in folder.parts else folder.parts[-1:]
-    return "/".join(parts) or None
+    return "/".join(parts)
 
 
 def sweep_choices() -> list[str]:

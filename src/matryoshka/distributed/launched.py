@@ -6,9 +6,12 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+ON_GPUS = ("auto", "gpu", "cuda")  # accelerators that take the GPUs there are
 INTERACTIVE = ("bash", "interactive")  # SLURM's names for a shell in which commands are typed, as Lightning knows them
 
 
@@ -35,6 +38,19 @@ def launched() -> Place | None:
     else:
         return None
     return place if place.processes > 1 else None
+
+
+def devices_here(trainer: Mapping[str, Any], count_gpus: Callable[[], int]) -> int:
+    """How many devices of this machine are configured; auto: every GPU, or the one processor.
+
+    count_gpus: how many can be seen; asked only where it matters.
+    """
+    chosen = trainer.get("devices", 1)
+    if isinstance(chosen, list):
+        return len(chosen)
+    if chosen != "auto":
+        return int(chosen)
+    return max(1, count_gpus()) if trainer.get("accelerator", "auto") in ON_GPUS else 1
 
 
 def speaks() -> bool:

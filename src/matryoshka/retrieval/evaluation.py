@@ -17,7 +17,7 @@ from matryoshka.retrieval.measurement import asked_for, measure
 from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
 from matryoshka.retrieval.metrics import Precision as PrecisionAt
 from matryoshka.retrieval.protocols import Copies
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.retrieval.result import EvaluationResult, selecting_metric
 from matryoshka.retrieval.search import Hits, search
 from matryoshka.retrieval.tokenized_set import TokenizedSet
 
@@ -62,8 +62,7 @@ class Evaluator:
 
     def selected(self, dims: Sequence[int]) -> str:
         """The full name of the selecting metric, `ndcg@10/dim_768`."""
-        complete = "/" in self.select.removeprefix("merged/")
-        return self.select if complete else f"{self.select}/dim_{max(dims)}"
+        return selecting_metric(self.select, dims)
 
     def evaluate(
         self,

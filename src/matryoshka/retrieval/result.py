@@ -94,6 +94,12 @@ class EvaluationResult:
         return cls(**{**plain, **by_dim})
 
 
+def selecting_metric(select: str, dims: Sequence[int]) -> str:
+    """The full name of a selecting metric: `ndcg@10` is that of the widest dim, `ndcg@10/dim_768`."""
+    complete = "/" in select.removeprefix("merged/")
+    return select if complete else f"{select}/dim_{max(dims)}"
+
+
 def display_name(metric: str) -> str:
     """A metric's name as the field writes it: `ndcg@10` -> nDCG@10."""
     name, at, k = metric.partition("@")

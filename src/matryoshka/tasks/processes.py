@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.strategies import DDPStrategy
 
 from matryoshka import errors
-from matryoshka.distributed.launched import launched, silence
+from matryoshka.distributed.launched import devices_here, launched, silence
 from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
 from matryoshka.errors import UserError
 
@@ -57,23 +57,13 @@ class SharedBatches(DDPStrategy):
 
 def processes_to_start(trainer: Config) -> int:
     """How many processes are to be started for the configured devices: 1 where they have been started already."""
-    return 1 if launched() else devices(trainer)
-
-
-def devices(trainer: Config) -> int:
-    """How many devices of this machine are configured; auto: every GPU, or the one processor."""
-    chosen = trainer.get("devices", 1)
-    if isinstance(chosen, list):
-        return len(chosen)
-    if chosen != "auto":
-        return int(chosen)
-    return max(1, torch.cuda.device_count()) if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
+    return 1 if launched() else devices_here(trainer, torch.cuda.device_count)
 
 
 def processes_of(trainer: Config) -> int:
     """How many processes the run has, those of other machines too."""
     place = launched()
-    return place.processes if place else devices(trainer)
+    return place.processes if place else devices_here(trainer, torch.cuda.device_count)
 
 
 def start_processes(task: str, count: int, config: Config, folder: Path) -> float:
