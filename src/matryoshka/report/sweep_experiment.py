@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from matryoshka.report.sweep_verdict import verdict
-from matryoshka.sweep.result import JobResult, Sweep
+from matryoshka.sweep.result import JobResult, Sweep, value_at
 
 EXPERIMENT, SWEEP = "experiment", "sweep"  # groups whose files set values all over the configuration
 NAME = "best"
@@ -80,12 +80,7 @@ def _is_choice(key: str, text: str, config: Mapping[str, Any]) -> bool:
 
 def _value(key: str, text: str, job: JobResult) -> Any:
     """A key's value in the job's configuration, else as YAML reads its text."""
-    found: Any = job.config
-    for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
-            return yaml.safe_load(text or "null")
-        found = found[part]
-    return found
+    return value_at(job.config or {}, key, yaml.safe_load(text or "null"))
 
 
 def _place(values: dict[str, Any], parts: list[str], value: Any) -> None:

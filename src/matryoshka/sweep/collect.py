@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from matryoshka.retrieval.result import EvaluationResult
-from matryoshka.sweep.result import JobResult, Sweep
+from matryoshka.sweep.result import JobResult, Sweep, value_at
 from matryoshka.sweep.status import NAME, Status, read_status
 
 ABSENT = "default"  # shown for a setting that only other jobs have, where its value cannot be told
@@ -18,9 +20,10 @@ ABSENT = "default"  # shown for a setting that only other jobs have, where its v
 
 def collect(folder: Path, name: str) -> Sweep:
     """All jobs below the folder, best first, compared by what their tasks returned. What cannot be read is left out."""
-    found = {path.parent: status for path in sorted(folder.glob(f"*/{NAME}")) if (status := read_status(path.parent))}
+    paths = sorted(folder.glob(f"*/{NAME}"))
+    found = [_Found(path.parent, status) for path in paths if (status := read_status(path.parent))]
     keys = _varied(found)
-    jobs = [_job(job, status, keys) for job, status in found.items()]
+    jobs = [_job(job, keys) for job in found]
     jobs.sort(key=lambda job: float("inf") if job.value is None else -job.value)
     runs = [run for job in jobs if job.state == "done" and (run := _json(folder / job.name / "run.json"))]
     first = runs[0] if runs else {}
@@ -34,34 +37,44 @@ def collect(folder: Path, name: str) -> Sweep:
     )
 
 
-def _varied(found: Mapping[Path, Status]) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class _Found:
+    """A job's folder and status; its configuration is read once, where a setting is not in the status."""
+
+    folder: Path
+    status: Status
+
+    @cached_property
+    def choices(self) -> Mapping[str, Any]:
+        choices: Mapping[str, Any] = value_at(_yaml(self.folder / ".hydra/hydra.yaml"), "hydra.runtime.choices", {})
+        return choices
+
+    @cached_property
+    def composed(self) -> Mapping[str, Any]:
+        plain: Mapping[str, Any] = _yaml(self.folder / ".hydra/config.yaml")
+        return plain
+
+    def setting(self, key: str) -> Any:
+        """A setting of the job; of one that its command did not have, the value in its configuration."""
+        if key in self.status.settings:
+            return self.status.settings[key]
+        return self.choices[key] if key in self.choices else value_at(self.composed, key, ABSENT)
+
+
+def _varied(found: Sequence[_Found]) -> tuple[str, ...]:
     """The settings that are not the same in all jobs, in the order of the commands."""
-    keys = dict.fromkeys(key for status in found.values() for key in status.settings)
-    shown = {key: {json.dumps(_setting(job, status, key)) for job, status in found.items()} for key in keys}
+    keys = dict.fromkeys(key for job in found for key in job.status.settings)
+    shown = {key: {json.dumps(job.setting(key)) for job in found} for key in keys}
     return tuple(key for key, values in shown.items() if len(values) > 1)
 
 
-def _setting(job: Path, status: Status, key: str) -> Any:
-    """A setting of a job; of one that its command did not have, the value in its configuration."""
-    if key in status.settings:
-        return status.settings[key]
-    choices = _yaml(job / ".hydra/hydra.yaml").get("hydra", {}).get("runtime", {}).get("choices", {})
-    if key in choices:
-        return choices[key]
-    value: Any = _yaml(job / ".hydra/config.yaml")
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return ABSENT
-        value = value[part]
-    return value
-
-
-def _job(folder: Path, status: Status, keys: tuple[str, ...]) -> JobResult:
+def _job(found: _Found, keys: tuple[str, ...]) -> JobResult:
+    folder, status = found.folder, found.status
     done = status.state == "done"
     return JobResult(
         name=folder.name,
         state=status.state,
-        settings={key: _setting(folder, status, key) for key in keys},
+        settings={key: found.setting(key) for key in keys},
         seconds=status.seconds,
         error=status.error or _unfinished(status),
         value=status.objective if done else None,

@@ -10,6 +10,16 @@ from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.sweep.status import State
 
 
+def value_at(config: Mapping[str, Any], key: str, absent: Any) -> Any:
+    """The value under a dotted key, as in `optimizer.lr`; `absent` where there is none."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return absent
+        value = value[part]
+    return value
+
+
 @dataclass(frozen=True)
 class JobResult:
     """One job.

@@ -19,9 +19,9 @@ class Status:
     """One job.
 
     config_hash: of its whole configuration (see jobs.config_hash). settings: its overrides, key -> value, as in
-    `optimizer.lr` -> 2e-05 or `scheduler` -> cosine. objective: what the task returned; of several objectives all.
-    seconds: how long it took. error: why it failed, in a line. traceback: the whole of it, where it was no mistake of
-    the user's. `running` is also what a job leaves that was killed.
+    `optimizer.lr` -> 2e-05 or `scheduler` -> cosine. objective: what the task returned. seconds: how long it took.
+    error: why it failed, in a line. traceback: the whole of it, where it was no mistake of the user's. `running` is
+    also what a job leaves that was killed.
     """
 
     state: State
