@@ -6,11 +6,9 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 
@@ -21,6 +19,7 @@ from matryoshka.report.page_figures import page_figures
 from matryoshka.report.palette import DARK, LIGHT
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.result_table import essential
+from matryoshka.report.templates import page_style, page_template
 from matryoshka.retrieval.quantisation import PRECISIONS
 from matryoshka.retrieval.result import EvaluationResult, display_name
 
@@ -142,21 +141,13 @@ class Report:
 
 def html_report(report: Report) -> str:
     """The whole page: HTML with its style and figures in it, every text escaped, nothing loaded from anywhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"metric": display_name}
     script_hash = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    return environment.get_template("page.html.j2").render(
+    return page_template("page.html.j2", metric=display_name).render(
         report=report,
         finding=finding(report.tuned, report.metrics[0]),
         groups=_groups(report),
         config=yaml.safe_dump(dict(report.config), sort_keys=False, allow_unicode=True),
-        style=Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8")),
+        style=page_style(),
         palettes={"light": LIGHT, "dark": DARK},
         script=Markup(SCRIPT),
         script_hash=script_hash,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-import jinja2
 from markupsafe import Markup
 
 from matryoshka.durations import in_words
@@ -27,6 +25,7 @@ from matryoshka.report.sweep_verdict import (
     settings_words,
     verdict,
 )
+from matryoshka.report.templates import page_style, page_template
 from matryoshka.sweep.effects import as_level, in_order, main_effects
 from matryoshka.sweep.ranges import keys_in_ranges
 from matryoshka.sweep.result import JobResult, Sweep
@@ -37,18 +36,10 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
 
     folder: the sweep's, where the page will be; it links the reports and logs that are there, and shows the front.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"level": as_level, "duration": in_words}
     best, second = (*sweep.done[:2], None, None)[:2]
     shown = _as_typed(folder)
     effects = main_effects(sweep)
-    return environment.get_template("sweep_page.html.j2").render(
+    return page_template("sweep_page.html.j2", level=as_level, duration=in_words).render(
         sweep=sweep,
         verdict=verdict(sweep),
         closeness=closeness(sweep),
@@ -71,7 +62,7 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
         rerun=rerun_command(shown, best) if best and best.config is not None else "",
         compare=compare_command(shown, best, second) if best and second else "",
         experiment=best_experiment(sweep),
-        style=Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8")),
+        style=page_style(),
         palettes={"light": LIGHT, "dark": DARK},
     )
 
