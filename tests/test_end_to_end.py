@@ -15,6 +15,7 @@ import yaml
 
 from matryoshka import Encoder
 from matryoshka.embedded.german_help import FOLDER
+from tests.real_pairs import write_pairs
 
 PROJECT = Path(__file__).resolve().parents[1]
 DIMS = ["768", "512", "256", "128", "64"]
@@ -31,9 +32,7 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a user with a few dozen real pairs."""
     folder = tmp_path_factory.mktemp("user")
-    for name, rows in (("train", 64), ("evaluation", 40)):
-        lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+    write_pairs(folder, train=64, evaluation=40)
     return folder
 
 

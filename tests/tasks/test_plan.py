@@ -12,7 +12,6 @@ import torch
 import yaml
 
 from matryoshka import schedulers
-from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
@@ -23,6 +22,7 @@ from matryoshka.report.schedule import MakeScheduler, Schedule
 from matryoshka.tasks.plan import plan
 from matryoshka.tasks.train import train
 from tests.composing import plain
+from tests.real_pairs import write_pairs
 from tests.tiny import tiny_encoder
 
 pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through many libraries
@@ -32,9 +32,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with a tiny model and a few real pairs; nothing outside it is written."""
     SentenceTransformersFolder().save(tiny_encoder(), tmp_path / "tiny")
-    for name, rows in (("train", 30), ("evaluation", 12)):
-        lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        (tmp_path / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+    write_pairs(tmp_path, train=30, evaluation=12)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "cache"))
     return tmp_path

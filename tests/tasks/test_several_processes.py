@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from torch.optim import SGD
 
-from matryoshka.embedded.german_help import FOLDER
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.real_pairs import write_pairs
 from tests.tiny import tiny_encoder
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,9 +30,7 @@ pytestmark = pytest.mark.slow
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny encoder, a few dozen real pairs, and the run of one process in `alone`."""
     folder = tmp_path_factory.mktemp("user")
-    for name, rows in (("train", 64), ("evaluation", 40)):
-        lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+    write_pairs(folder, train=64, evaluation=40)
     SentenceTransformersFolder().save(tiny_encoder(), folder / "tiny")
     done = run(PYTHON, folder, "trainer.accelerator=cpu", "hydra.run.dir=alone")
     assert done.returncode == 0, done.stderr

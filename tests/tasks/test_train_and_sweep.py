@@ -9,8 +9,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from matryoshka import cli
-from matryoshka.embedded.german_help import FOLDER
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.real_pairs import write_pairs
 from tests.tiny import tiny_encoder
 
 pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through many libraries
@@ -23,9 +23,7 @@ WANDB_TABLES = ("hardest_queries", "lost_queries", "deployment")
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with a tiny model and a few real pairs; nothing outside it is written."""
     SentenceTransformersFolder().save(tiny_encoder(), tmp_path / "tiny")
-    for name in ("train", "evaluation"):
-        lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        (tmp_path / f"{name}.jsonl").write_text("".join(lines[:12]), encoding="utf-8")
+    write_pairs(tmp_path, train=12, evaluation=12)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "cache"))
     return tmp_path
