@@ -42,7 +42,7 @@ from matryoshka.plan import TrainingPlan
 from matryoshka.retrieval.embeddings import OnDisk, embed
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.shared_encoding import encode_together
-from matryoshka.tasks.processes import trainer_options
+from matryoshka.tasks.processes import _interrupting_once, trainer_options
 from tests.callbacks.small import LIGHTNINGS_ADVICE, fit
 from tests.processes import in_processes
 from tests.tiny import tiny_encoder
@@ -323,3 +323,10 @@ def test_each_of_two_processes_needs_the_activations_of_half_a_batch() -> None:
     whole, half, shared = estimate(64, 1), estimate(32, 1), estimate(64, 2)
     assert shared.activations == half.activations < whole.activations
     assert shared.loss == whole.loss > half.loss
+
+
+def test_ctrl_c_interrupts_a_process_once_though_it_comes_twice() -> None:
+    interrupt = _interrupting_once()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(signal.SIGINT, None)
+    interrupt(signal.SIGINT, None)  # from torch's launcher, after the terminal's, while the process ends

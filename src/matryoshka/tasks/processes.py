@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
@@ -118,12 +118,28 @@ def _signals_as_before() -> Iterator[None]:
 def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfig | None) -> float:
     place = launched()
     assert place is not None
+    signal.signal(signal.SIGINT, _interrupting_once())
     if place.rank:
         silence()
     elif logging_as_here is not None:
         configure_log(logging_as_here)
     value: float = getattr(import_module(f"matryoshka.tasks.{task}"), task)(config, folder)
     return value
+
+
+def _interrupting_once() -> Callable[[int, Any], None]:
+    """Ctrl-C comes from the terminal and from torch's launcher: the second time it would break into the process's end.
+
+    What Lightning sets and takes back in between is this handler again, so it remembers by itself.
+    """
+    seen: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        if not seen:
+            seen.append(number)
+            raise KeyboardInterrupt
+
+    return interrupt
 
 
 def _first_failure(error: Any) -> Exception:
