@@ -20,6 +20,7 @@ from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, gradient_sh
 from matryoshka.memory.peak import peak_memory
 from matryoshka.plan import TrainingPlan
 from matryoshka.shared_encoding import encode_together
+from matryoshka.since_last_row import SinceLastRow
 
 PIECE = 1 << 22  # numbers whose squares are summed at once: on a CPU torch copies them to fp64 first
 
@@ -58,7 +59,7 @@ class EmbeddingModule(pl.LightningModule):
         self.pairs_at_once = pairs_at_once
         self.updates = 0
         self.last_row: dict[str, float] = {}
-        self._rows = _SinceLastRow()
+        self._rows = SinceLastRow()
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what can be trained, and its schedule."""
@@ -112,7 +113,7 @@ class EmbeddingModule(pl.LightningModule):
         self.updates += 1
         self._rows.updates += 1
         if self.updates % self.log_every == 0:
-            row, self._rows = self._rows.close(), _SinceLastRow()
+            row, self._rows = self._rows.close(), SinceLastRow()
             row |= {"train/learning_rate": rate, "train/gradient_norm": float(norm)}
             if (memory := peak_memory(self.device)) is not None:
                 row["train/memory_gigabytes"] = memory / 1e9
@@ -148,38 +149,3 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0).float()
     torch._foreach_mul_(gradients, scale)
     return norm
-
-
-class _SinceLastRow:
-    """Sums since the last logged row. Losses stay on the device until the row is closed."""
-
-    def __init__(self) -> None:
-        self.losses: list[Tensor] = []
-        self.dim_losses: dict[int, list[Tensor]] = {}  # each with its share of an update
-        self.dim_shares: dict[int, float] = {}
-        self.gradient_shares: dict[int, Tensor] = {}
-        self.pairs = self.tokens = self.updates = 0
-        self.seconds = 0.0
-        self.clock = time.perf_counter()
-
-    def add(self, batch: PackedBatch, loss: NestedLoss, divisor: int) -> None:
-        self.losses.append(loss.total.detach() / divisor)
-        for dim, value in loss.per_dim.items():
-            self.dim_losses.setdefault(dim, []).append(value / divisor)
-            self.dim_shares[dim] = self.dim_shares.get(dim, 0.0) + 1 / divisor
-        self.pairs += batch.columns[0]
-        self.tokens += sum(batch.lengths)
-
-    def pause(self) -> None:
-        self.seconds += time.perf_counter() - self.clock
-
-    def close(self) -> dict[str, float]:
-        """The row: mean loss of an update, and of each dim where it counted."""
-        loss = torch.stack(self.losses).sum() / self.updates
-        dims = {dim: torch.stack(losses).sum() / self.dim_shares[dim] for dim, losses in self.dim_losses.items()}
-        row = {"train/loss": float(loss)} | {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
-        row |= {f"train/gradient_share/dim_{dim}": float(share) for dim, share in self.gradient_shares.items()}
-        self.pause()
-        row["train/pairs_per_second"] = self.pairs / self.seconds
-        row["train/tokens_per_second"] = self.tokens / self.seconds
-        return row

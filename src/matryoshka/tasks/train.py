@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from matryoshka.data.diagnosis import Diagnosis
-from matryoshka.distributed.together import broadcast_state, first_then_others, from_first, is_first, leave
-from matryoshka.encoder.encoder import Encoder
+from matryoshka.distributed.together import first_then_others, from_first, is_first, leave
 from matryoshka.memory.available import available
-from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.doctor import show_diagnosis
-from matryoshka.report.environment import environment
-from matryoshka.report.record import EncoderSummary, TrainingRecord
-from matryoshka.report.summary import show_training
-from matryoshka.retrieval.deployment import Deployment
-from matryoshka.retrieval.failures import find_failures
-from matryoshka.retrieval.result import EvaluationResult
-from matryoshka.tasks.baselines import Before, measure_before
+from matryoshka.tasks.baselines import measure_before
+from matryoshka.tasks.finishing import restore_best, training_record, what_to_deploy, write
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.processes import joined, processes_to_start, start_processes
@@ -99,15 +90,15 @@ def _train(config: Config, folder: Path) -> float:
         module = make_module(config, room.encoder, plan)
         fit(trainer, module, room.batches)
 
-        best = _restore(checkpoint, module)
+        best = restore_best(checkpoint, module)
         room.encoder.to(trainer.strategy.root_device)
-        tuned, deployment = measuring.measure(room.test), _deployment(room, measuring)
+        tuned, deployment = measuring.measure(room.test), what_to_deploy(room, measuring)
         if leave():  # what is left is the work of one process
-            record = _record(config, room, measuring, before, best, tuned)
+            record = training_record(config, room, measuring, before, best, tuned)
             record = replace(record, updates=plan.updates, history=tuple(log.rows))
             record = replace(record, diagnosis=diagnosis, deployment=deployment, seconds=time.perf_counter() - start)
             room.encoder.whole_vocabulary()
-            _write(folder, record, room.encoder.cpu(), trainer)
+            write(folder, record, room.encoder.cpu(), trainer)
         return best.value
 
 
@@ -120,67 +111,3 @@ def _announce(config: Config, room: Loaded, measuring: Measuring, plan: Training
     needed = memory_needed(config, room, make_loss(config), measuring.evaluator.token_budget)
     terminal.show_memory(needed, available(measuring.device, room.encoder), config)
     return diagnosis
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The update whose weights were kept, and the selecting metric's value that made them the best."""
-
-    step: int
-    value: float
-
-
-def _restore(checkpoint: ModelCheckpoint, module: EmbeddingModule) -> _Best:
-    """Load the best weights: from the first process's disk, which need not be the others'."""
-
-    def load() -> _Best:
-        best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-        module.load_state_dict(best["state_dict"])
-        assert checkpoint.best_model_score is not None
-        return _Best(int(best["global_step"]), float(checkpoint.best_model_score))
-
-    best = from_first(load)
-    broadcast_state(module)
-    return best
-
-
-def _record(
-    config: Config, room: Loaded, measuring: Measuring, before: Before, best: _Best, tuned: EvaluationResult
-) -> TrainingRecord:
-    """What came of it: the restored weights measured on the test queries, beside what was measured before."""
-    assert tuned.rankings is not None
-    return TrainingRecord(
-        name=config["name"],
-        base_model=room.encoder.name,
-        stand_in=stand_in(config),
-        encoder=EncoderSummary.of(room.encoder),
-        pairs=room.pairs,
-        batches=room.batch_summary,
-        base=before.base,
-        tuned=tuned,
-        selected=measuring.selected,
-        selected_value=best.value,
-        saved_step=best.step,
-        config=config,
-        environment=environment(),
-        split=room.split.label,
-        dev_base=before.dev_base,
-        baselines=before.baselines,
-        failures=find_failures(tuned.rankings, config["dims"]),
-    )
-
-
-def _deployment(room: Loaded, measuring: Measuring) -> Deployment:
-    """What to deploy, chosen on the dev queries where there are some, measured on the test queries."""
-    measured = measuring.deployment(room.test, room.passages)
-    return measured.chosen_by(measuring.deployment(room.dev, room.passages)) if room.dev else measured
-
-
-def _write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.Trainer) -> None:
-    exporter = instantiate(record.config["export"], _convert_="all") if record.config["export"] else None
-    written = files.write_training(folder, record, encoder, exporter)
-    shutil.rmtree(folder / "checkpoints")  # model/ has the same weights; without an export none were wanted
-    for logger in trainer.loggers:
-        if hasattr(logger, "finish_record"):
-            logger.finish_record(record, folder)
-    show_training(record, written)
