@@ -32,6 +32,10 @@ class SinceLastRow:
         self.pairs += batch.columns[0]
         self.tokens += sum(batch.lengths)
 
+    def start_clock(self) -> None:
+        """Count the time from now on."""
+        self.clock = time.perf_counter()
+
     def pause(self) -> None:
         """Count the time until now; what follows is not training."""
         self.seconds += time.perf_counter() - self.clock
