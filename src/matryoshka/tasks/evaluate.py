@@ -16,7 +16,7 @@ from matryoshka.errors import DataError, UserError
 from matryoshka.precision import choose_precision
 from matryoshka.report import files, terminal
 from matryoshka.report.ask import show_answers
-from matryoshka.report.environment import environment
+from matryoshka.report.environment import environment, write_environment
 from matryoshka.report.page import Report
 from matryoshka.report.summary import show_evaluation
 from matryoshka.retrieval.ask import answers
@@ -60,6 +60,7 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
         return _ask(config["ask"], measuring, texts)
     passages = _training_passages(source, encoder)
     files.write_config(folder, config)
+    write_environment(folder)
     result = measuring.measure(texts)
     assert result.rankings is not None
     report = Report.of_evaluation(

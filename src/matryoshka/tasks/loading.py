@@ -90,7 +90,8 @@ def load(config: Mapping[str, Any]) -> Loaded:
     columns = split.pairs.column_names
     prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in columns}
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
-    batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"), texts=split.pairs)
+    sampler = instantiate(config["sampler"], _partial_=True, _convert_="all")
+    batches = PairsModule(tokens, sampler, config.get("workers", 0), texts=split.pairs)
     return Loaded(
         encoder=encoder,
         split=split,
