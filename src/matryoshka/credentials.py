@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import traceback
+from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
 MASK = "***"
-SHORTEST = 6  # characters: what is shorter is no secret, and would be masked within ordinary words
+SHORTEST = 8  # characters: what is shorter is no secret, and would be masked within ordinary words
 VARIABLE = re.compile(
     r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|PASS|PASSPHRASE|CREDENTIALS?)$", re.IGNORECASE
 )
@@ -70,5 +72,10 @@ class MaskedRecord(logging.LogRecord):
 
 
 def keep_out_of_logs() -> None:
-    """From now on mask every log record of this process."""
+    """From now on mask every log record of this process, and the traceback that ends it."""
     logging.setLogRecordFactory(MaskedRecord)
+    sys.excepthook = _show_masked
+
+
+def _show_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))

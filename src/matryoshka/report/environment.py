@@ -26,20 +26,8 @@ DECISIVE = (
     "hydra-core",
 )
 # Variables that change which numbers come out, or on how many threads.
-PREFIXES: tuple[str, ...] = (
-    "OMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "ONEDNN_",
-    "DNNL_",
-    "KMP_",
-    "CUBLAS_",
-    "CUDA_",
-    "CUDNN_",
-    "NCCL_",
-    "NVIDIA_",
-)
-PREFIXES += ("PYTORCH_", "TORCH_", "PYTHONHASHSEED", "ATEN_CPU_CAPABILITY", "TOKENIZERS_PARALLELISM", "MATRYOSHKA_")
+PREFIXES = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "CUBLAS_", "CUDA_", "CUDNN_", "NCCL_", "NVIDIA_")
+OTHERS = ("PYTORCH_", "TORCH_", "PYTHONHASHSEED", "ATEN_CPU_CAPABILITY", "TOKENIZERS_", "MATRYOSHKA_")
 
 
 def environment() -> dict[str, str]:
@@ -72,7 +60,9 @@ def whole_environment() -> dict[str, Any]:
         "hardware": _hardware(),
         "threads": _threads(),
         "determinism": _determinism(),
-        "variables": {name: masked(os.environ[name]) for name in sorted(os.environ) if name.startswith(PREFIXES)},
+        "variables": {
+            name: masked(os.environ[name]) for name in sorted(os.environ) if name.startswith(PREFIXES + OTHERS)
+        },
         "packages": dict(sorted((found.name, found.version) for found in distributions() if found.name)),
     }
 
