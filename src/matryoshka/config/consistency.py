@@ -144,7 +144,7 @@ def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
 
     for i, name in enumerate(names):
         if name != "bm25":
-            for _, message in Pretrained(name).problems():
+            for _, message in Pretrained.named(name).problems():
                 yield f"baselines[{i}]", f"{message} (or bm25, the baseline without a model)"
 
 

@@ -125,6 +125,7 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "selected_value": record.selected_value,
         "split": record.split,
         "seconds": round(record.seconds, 1),
+        "revisions": {group: record.config.get(group, {}).get("revision") for group in ("encoder", "data")},
         "environment": dict(record.environment),
     }
     return write_json(folder / "run.json", facts)

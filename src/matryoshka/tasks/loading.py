@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Texts and token ids of all sides. dev: None where the test queries select the checkpoint."""
+    """Texts and token ids of all sides. dev: None where the test queries select the checkpoint.
+
+    data_commit: of a hub data set, the commit that was read.
+    """
 
     encoder: Encoder
     split: Split
@@ -33,6 +36,7 @@ class Loaded:
     dev: TokenizedSet | None
     test: TokenizedSet
     pairs: PairsSummary
+    data_commit: str | None = None
 
     @property
     def selecting(self) -> TokenizedSet:
@@ -99,4 +103,5 @@ def load(config: Mapping[str, Any]) -> Loaded:
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         pairs=pairs_summary(source.name, split.pairs, tokens),
+        data_commit=getattr(source, "commit", None),
     )

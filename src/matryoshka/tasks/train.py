@@ -24,6 +24,7 @@ from matryoshka.tasks.baselines import measure_before
 from matryoshka.tasks.finishing import restore_best, training_record, what_to_deploy, write
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.pinning import pinned
 from matryoshka.tasks.processes import joined, processes_to_start, start_processes
 from matryoshka.tasks.setup import (
     compact_vocabulary,
@@ -72,6 +73,7 @@ def _train(config: Config, folder: Path) -> float:
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
 
     room = first_then_others(lambda: load(config))
+    config = from_first(partial(pinned, config, room.encoder, room.data_commit))
     if is_first():
         files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
         write_environment(folder)
