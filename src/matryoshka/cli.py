@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from matryoshka import job
 from matryoshka.config.hydra_errors import hydra_message
 from matryoshka.config.secrets import words_with_secrets
-from matryoshka.credentials import masked
+from matryoshka.credentials import shown
 from matryoshka.distributed.launched import launched, silence, speaks
 from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.tasks.dashboard import dashboard
@@ -120,5 +120,5 @@ def _is_hydras(error: Exception) -> bool:
 
 def _exit(code: int, message: str) -> NoReturn:
     if speaks():
-        sys.stderr.write(f"{masked(message)}\n")
+        sys.stderr.write(f"{shown(message)}\n")
     sys.exit(code)

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from matryoshka.control_characters import visible
+
 MASK = "***"
 SHORTEST = 8  # characters: what is shorter is no secret, and would be masked within ordinary words
 VARIABLE = re.compile(
@@ -49,6 +51,11 @@ def masked(text: str) -> str:
     return SHAPES.sub(MASK, IN_AN_ADDRESS.sub(MASK, text))
 
 
+def shown(text: str) -> str:
+    """The text as a terminal may have it: masked, and nothing in it that the terminal would obey."""
+    return visible(masked(text))
+
+
 def masked_values(value: Any) -> Any:
     """Plain values with every text in them masked."""
     if isinstance(value, str):
@@ -59,16 +66,16 @@ def masked_values(value: Any) -> Any:
 
 
 class MaskedRecord(logging.LogRecord):
-    """A log record whose message and traceback are masked, whoever's handler writes it."""
+    """A log record without secrets and control characters in message and traceback, whoever's handler writes it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.exc_info and self.exc_info[0]:  # formatters take this text where it is there
-            self.exc_text = masked("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
+            self.exc_text = shown("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
 
     def getMessage(self) -> str:  # noqa: N802 - logging's own name
-        """The message without secrets."""
-        return masked(super().getMessage())
+        """The message as it may be shown."""
+        return shown(super().getMessage())
 
 
 def keep_out_of_logs() -> None:
@@ -78,4 +85,4 @@ def keep_out_of_logs() -> None:
 
 
 def _show_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
+    sys.stderr.write(shown("".join(traceback.format_exception(kind, error, trace))))

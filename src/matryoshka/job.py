@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from matryoshka.config.resolvers import register_resolvers
 from matryoshka.config.secrets import mask_written
-from matryoshka.credentials import keep_out_of_logs, masked
+from matryoshka.credentials import keep_out_of_logs, shown
 from matryoshka.distributed.launched import speaks
 from matryoshka.errors import PrunedError, UserError
 
@@ -86,7 +86,7 @@ def _alone(config: DictConfig, folder: Path) -> float:
     except Exception as error:
         log.exception("failed")
         if not speaks():  # and so without a log
-            sys.stderr.write(masked(traceback.format_exc()))
+            sys.stderr.write(shown(traceback.format_exc()))
         written = folder / f"{HydraConfig.get().job.name}.log"
         _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
 
@@ -146,5 +146,5 @@ def _remove_if_unused(folder: Path) -> None:
 
 def _exit(code: int, message: str) -> NoReturn:
     if speaks():
-        sys.stderr.write(f"{masked(message)}\n")
+        sys.stderr.write(f"{shown(message)}\n")
     sys.exit(code)
