@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,11 +18,18 @@ import pyarrow
 import pytest
 import torch
 
+from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import TokenIds
+from matryoshka.encoder.sentence_transformers import SavedSettings
+from matryoshka.errors import UserError
+from matryoshka.report.rankings import write_rankings
 from matryoshka.retrieval.bm25 import BM25
 from matryoshka.retrieval.embeddings import OnDisk
+from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.kept_search import KeptSearch
 from matryoshka.tasks.finishing import restore_best
+from matryoshka.tasks.setup import tokenized_set
+from tests.tiny import tiny_encoder
 
 SOURCE = Path(__file__).parents[1] / "src"
 UNPICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "pandas"}
@@ -182,3 +190,28 @@ def test_a_planted_pickle_does_nothing(
     with contextlib.suppress(*refused):
         read(path)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("path", ["../outside", "1_Pooling/../../outside", "/outside"])
+def test_no_module_of_a_model_leads_out_of_its_folder(tmp_path: Path, path: str) -> None:
+    modules = [{"idx": 1, "name": "1", "path": path, "type": "sentence_transformers.models.Pooling"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+
+    with pytest.raises(UserError, match=f"modules.json: the path '{path}' leads out of the model's folder"):
+        SavedSettings.read(tmp_path)
+
+
+def test_no_id_of_the_data_becomes_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids that would lead out of the folder, were they names of files."""
+    monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "outer" / "run"
+    ids = ["../../query", "/query", "..", "a/../../../b"]
+    texts = {i: f"text {n}" for n, i in enumerate(ids)}
+    encoder = tiny_encoder()
+    data = RetrievalSet("../../data", texts, texts, {i: frozenset([i]) for i in ids})
+    result = Evaluator().evaluate(encoder, tokenized_set(encoder, data), [16], progress=False)
+    assert result.rankings is not None
+    write_rankings(folder / "rankings", result.rankings)
+
+    assert {path.parent for path in (tmp_path / "outer").rglob("*") if path.is_file()} == {folder / "rankings"}
+    assert {path.name for path in tmp_path.iterdir()} == {"outer", "cache"}
