@@ -10,7 +10,7 @@ PARITY_PAGE ?= docs/parity.md
 SLOW := tests/test_end_to_end.py tests/test_docs.py tests/report/test_wandb.py tests/tasks/test_dashboard.py tests/tasks/test_train_and_sweep.py tests/embedded/test_e5_small.py tests/export/test_onnx.py tests/tasks/test_compact_vocabulary.py tests/tasks/test_sweep.py tests/tasks/test_search.py tests/sweep/test_launchers.py tests/report/test_wandb_sweep.py tests/memory/test_estimate.py tests/data/test_tokens.py tests/test_benchmarks.py tests/test_distributed.py tests/tasks/test_several_processes.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: bmf test test-gpu parity lint bench torture docs clean
+.PHONY: bmf test test-gpu parity lint audit bench torture docs clean
 
 bmf: $(VENV)/run.installed  ## train the card's recipe (or its stand-in) and show what came of it
 	$(BIN)/python train.py +experiment=bmf
@@ -29,6 +29,10 @@ lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/dev.installed  ## licences and known vulnerabilities of what a run depends on
+	$(BIN)/python -m scripts.dependency_list
+	$(BIN)/python -m scripts.audit
 
 bench: $(VENV)/dev.installed  ## speed and memory against sentence-transformers, as docs/benchmarks.md
 	$(BIN)/python benchmarks/run_all.py

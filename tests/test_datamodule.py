@@ -69,6 +69,17 @@ def test_the_loader_gives_the_samplers_batches(sampler: type[ShuffledSampler]) -
     assert len(loader) == len(orders(sampler, 1)[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reading_batches_draws_nothing_from_the_generator_of_dropout(workers: int) -> None:
+    """With workers torch draws a loader's seed at another time than without: dropout would differ with their number."""
+    before = torch.get_rng_state()
+    batches = [rows_of(batch) for batch in module(workers=workers).train_dataloader()]
+
+    assert batches == orders(NoDuplicatesSampler, 1)[0]
+    assert torch.get_rng_state().equal(before)
+
+
 class Recording(pl.LightningModule):
     """Writes down the rows of every batch that Lightning hands it."""
 

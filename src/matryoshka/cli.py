@@ -22,8 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka import job
 from matryoshka.config.hydra_errors import hydra_message
+from matryoshka.config.secrets import words_with_secrets
+from matryoshka.credentials import shown
 from matryoshka.distributed.launched import launched, silence, speaks
-from matryoshka.errors import JobsFailedError, UserError
+from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.tasks.dashboard import dashboard
 
 log = logging.getLogger("matryoshka")
@@ -64,6 +66,8 @@ def main() -> None:
 def _run(name: str) -> None:
     # argparse reads overrides only in one piece; people put -m anywhere.
     sys.argv[1:] = sorted(map(as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
+    if found := words_with_secrets(sys.argv[1:]):
+        _exit(2, str(ConfigError(found)))
     _take_place(name)
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job.run)
     try:
@@ -116,5 +120,5 @@ def _is_hydras(error: Exception) -> bool:
 
 def _exit(code: int, message: str) -> NoReturn:
     if speaks():
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{shown(message)}\n")
     sys.exit(code)

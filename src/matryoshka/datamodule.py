@@ -43,6 +43,8 @@ class PairsModule(pl.LightningDataModule):
             batch_sampler=self.sampler,
             collate_fn=self.collate,
             num_workers=self.workers,
+            # Else each epoch's loader draws from the generator of dropout, with workers at another time than without.
+            generator=torch.Generator(),
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

@@ -20,10 +20,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from matryoshka.config.resolvers import register_resolvers
+from matryoshka.config.secrets import mask_written
+from matryoshka.credentials import keep_out_of_logs, shown
 from matryoshka.distributed.launched import speaks
 from matryoshka.errors import PrunedError, UserError
 
 register_resolvers()  # here, since a launcher's own process imports only this before it resolves a configuration
+keep_out_of_logs()
 
 log = logging.getLogger("matryoshka")
 
@@ -37,6 +40,7 @@ def run(config: DictConfig) -> float:
     A job of a sweep ends nothing: what became of it stands in its folder's status.json.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    mask_written(folder)
     run_job = _in_a_sweep if HydraConfig.get().mode == RunMode.MULTIRUN else _alone
     return run_job(config, folder)
 
@@ -82,7 +86,7 @@ def _alone(config: DictConfig, folder: Path) -> float:
     except Exception as error:
         log.exception("failed")
         if not speaks():  # and so without a log
-            traceback.print_exc()
+            sys.stderr.write(shown(traceback.format_exc()))
         written = folder / f"{HydraConfig.get().job.name}.log"
         _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
 
@@ -142,5 +146,5 @@ def _remove_if_unused(folder: Path) -> None:
 
 def _exit(code: int, message: str) -> NoReturn:
     if speaks():
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{shown(message)}\n")
     sys.exit(code)

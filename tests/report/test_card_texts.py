@@ -24,6 +24,7 @@ HOSTILE = [
     "zeile\r\nzwei\u2028drei\tvier   fünf",
     "- item\n1. one\n> quote\n\n# title",
     "'single' \"double\" '''triple''' : # no comment",
+    "http://evil.example www.evil.example me@evil.example [a](javascript:alert(1)) <javascript:alert(1)> <!-- x",
     "漢字" * 900,
     "",
 ]
@@ -73,3 +74,10 @@ def test_plain_text_renders_as_itself(text: str) -> None:
 
     shown = html.unescape(page.strip().removeprefix("<p>").removesuffix("</p>"))
     assert shown == f"x {' '.join(text.split())}".strip()
+
+
+def test_an_address_does_not_become_a_link() -> None:
+    """GitHub and the hub make one of every address that stands by itself."""
+    text = plain("http://a.example, HTTPS://b.example, www.c.example and me@d.example")
+
+    assert text == r"http\://a.example, HTTPS\://b.example, www\.c.example and me\@d.example"

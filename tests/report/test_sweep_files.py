@@ -171,3 +171,16 @@ def test_of_jobs_without_a_common_dim_each_shows_its_own() -> None:
 def test_one_job_alone_is_not_called_the_best(setting: Any, wanted: str) -> None:
     alone = sweep(replace(job(), settings={"a": setting}), keys=("a",))
     assert f"One job is done, so there is nothing to compare it with: {wanted} (0.5" in shown(alone).replace("\n", " ")
+
+
+def test_no_text_of_the_csv_is_a_formula_in_a_spreadsheet() -> None:
+    texts = ["=1+1", "+1", "-cmd", "@SUM(A1)", "\t=1", "a=1"]
+    jobs = [replace(job(), settings={"a": text}) for text in texts]
+    jobs.append(without_result(job(), "failed", "=HYPERLINK(x)"))
+    rows = list(csv.DictReader(summary_csv(sweep(*jobs, keys=("a",))).splitlines()))
+
+    assert sorted(row["a"] for row in rows if row["a"]) == sorted(
+        ["'=1+1", "'+1", "'-cmd", "'@SUM(A1)", "'\t=1", "a=1"]
+    )
+    assert rows[-1]["error"] == "'=HYPERLINK(x)"
+    assert all(float(row["selected"]) > 0 for row in rows[:-1])

@@ -36,6 +36,8 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
         yield from schedule_problems(config["scheduler"])
     if "pairs_at_once" not in wrong and config.get("pairs_at_once") is not None and config["pairs_at_once"] < 1:
         yield "pairs_at_once", f"{config['pairs_at_once']} is not at least 1; use null to keep the whole micro-batch"
+    if "workers" not in wrong and config.get("workers", 0) < 0:
+        yield "workers", f"{config['workers']} is negative; use 0 to prepare batches in the training's own process"
     if "batch_size" not in wrong and config["batch_size"] == 1:
         yield "batch_size", "with 1 pair there are no in-batch negatives; use at least 2"
     if "trainer" in wrong:
@@ -142,7 +144,7 @@ def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
 
     for i, name in enumerate(names):
         if name != "bm25":
-            for _, message in Pretrained(name).problems():
+            for _, message in Pretrained.named(name).problems():
                 yield f"baselines[{i}]", f"{message} (or bm25, the baseline without a model)"
 
 

@@ -35,6 +35,7 @@ class TrainSchema:
     baselines: list[str] = field(default_factory=list)
     compact_vocabulary: bool = True
     pairs_at_once: int | None = None
+    workers: int = 0
     logger: Group | None = None
     export: Group | None = None
     dim_weights: list[float] | None = None

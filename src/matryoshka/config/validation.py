@@ -21,6 +21,7 @@ from matryoshka.config.consistency import (
 )
 from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.schema import GIVEN_BY_THE_TASK, MAY_BE_EMPTY, EvaluateSchema, TrainSchema
+from matryoshka.config.secrets import secret_problems
 from matryoshka.config.signatures import VARIADIC, Parameter, parameters_of
 from matryoshka.errors import ConfigError
 
@@ -88,7 +89,7 @@ def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, An
 
 def _in_common(config: Config, broken: set[str]) -> list[Problem]:
     """What is checked of every run. broken: the root keys whose values cannot be read as what they should be."""
-    problems: list[Problem] = []
+    problems = list(secret_problems(config))
     if "evaluator" not in broken:
         problems += selection_problems(config["evaluator"], None if "dims" in broken else config.get("dims"))
     if "pooling" not in broken:

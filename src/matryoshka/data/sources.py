@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from matryoshka.data.reading import first_row, read_rows, require_texts
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Problem = tuple[str, str]
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Source(Protocol):
@@ -94,7 +98,10 @@ class PairFiles:
 
 @dataclass(frozen=True)
 class HubPairs:
-    """Pairs of a data set on the Hugging Face hub: its train, evaluation and dev split; `revision` pins a commit."""
+    """Pairs of a data set on the Hugging Face hub: its train, evaluation and dev split; `revision` pins a commit.
+
+    Without one, all splits are of the commit that the first was read at.
+    """
 
     name: str
     dataset: str
@@ -128,14 +135,38 @@ class HubPairs:
         rows = require_texts(self._split(split), [self.anchor, self.positive], self.dataset)
         return set_of_pairs(name, rows[self.anchor], rows[self.positive])
 
+    @property
+    def commit(self) -> str | None:
+        """The commit that was read, as far as it is known; before anything was read, the revision."""
+        return self._commits[0] if self._commits else self.revision
+
+    @cached_property
+    def _commits(self) -> list[str]:
+        return []
+
     def _split(self, split: str) -> Dataset:
         from datasets import load_dataset
 
+        wanted = self.commit
         try:
-            return load_dataset(self.dataset, self.subset, split=split, revision=self.revision)
+            rows = load_dataset(self.dataset, self.subset, split=split, revision=wanted)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"data set {self.dataset!r}, split {split!r}, cannot be loaded: {reason}") from error
+        if found := _commit_of(rows):
+            if wanted and COMMIT.fullmatch(wanted) and found != wanted:  # offline, datasets takes what it has
+                raise DataError(
+                    f"data set {self.dataset!r}: the cache has commit {found}, not {wanted}, and the hub is out of "
+                    f"reach; use data.revision={found}, or run once with the hub within reach"
+                )
+            self._commits.append(found)
+        return rows
+
+
+def _commit_of(rows: Dataset) -> str | None:
+    """The commit in the address of the files in which datasets keeps rows of the hub."""
+    folders = [Path(file["filename"]).parent.name for file in rows.cache_files]
+    return next(filter(COMMIT.fullmatch, folders), None)
 
 
 def set_of_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matryoshka.encoder.pooling import Pooling
 
 EMBEDDED = "embedded:e5_small"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([\w./-]+)")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Pretrained:
     prompts: Mapping[str, str] | None = None
     gradient_checkpointing: bool = False
     trust_remote_code: bool = False
+
+    @classmethod
+    def named(cls, name: str) -> Pretrained:
+        """An encoder by one text, a hub model's revision after an @: `BAAI/bge-m3@<commit>`."""
+        found = None if Path(name).expanduser().exists() else PINNED.fullmatch(name)
+        return cls(found[1], revision=found[2]) if found else cls(name)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What is wrong with the place or the length, found without reading weights."""
@@ -89,6 +98,10 @@ class Pretrained:
         """What a sentence-transformers folder says of pooling, length and prompts; empty for a hub name not at hand."""
         return SavedSettings.read(self.folder) if self.folder is not None else SavedSettings()
 
+    def commit(self) -> str | None:
+        """The commit of a hub model's files, which are fetched first if they are not at hand; None for other models."""
+        return None if self.folder is not None else commit_of(_hub_folder(self.model, self.revision))
+
     def load(self, pooling: Pooling | None = None) -> Encoder:
         """Read the weights. Raises UserError if the files are not to be had or are not safetensors."""
         from transformers import AutoModel, AutoTokenizer
@@ -118,8 +131,13 @@ class Pretrained:
             max_seq_length=self.max_seq_length or settings.max_seq_length or longest,
             prompts=self.prompts if self.prompts is not None else settings.prompts,
             name=self.model,
-            revision=self.revision,
+            revision=self.revision if ready else commit_of(folder) or self.revision,
         )
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit that a folder of the hub's cache is a snapshot of."""
+    return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

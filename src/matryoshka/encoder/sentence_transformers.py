@@ -37,14 +37,17 @@ class SavedSettings:
 
     @classmethod
     def read(cls, folder: Path) -> SavedSettings:
-        """Read a folder of any of sentence-transformers' layouts; a plain transformers folder gives no settings."""
+        """Read a folder of any of sentence-transformers' layouts; a plain transformers folder gives no settings.
+
+        Raises UserError for a file that is not JSON, and for a module that is said to be outside the folder.
+        """
         modules = _json(folder / "modules.json", default=[])
         kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
         unsupported = [kind for kind in kinds if kind not in SUPPORTED_MODULES]
         pooling: tuple[Mode, ...] | None = None
         for module, kind in zip(modules, kinds, strict=True):
             if kind == "Pooling":
-                config = _json(folder / str(module.get("path", "")) / "config.json", default={})
+                config = _json(_within(folder, str(module.get("path", ""))) / "config.json", default={})
                 pooling = _modes(config)
                 unsupported += [flag for flag in UNSUPPORTED_FLAGS if config.get(flag)]
                 unsupported += [] if config.get("include_prompt", True) else ["a pooling without the prompt"]
@@ -72,6 +75,12 @@ def _modes(config: Mapping[str, Any]) -> tuple[Mode, ...] | None:
         names = [newer] if isinstance(newer, str) else newer
         modes = [mode for mode in POOLING_FLAGS if mode in {FLAG_OF_NEWER_NAME.get(n, n) for n in names}]
     return tuple(modes) or None
+
+
+def _within(folder: Path, path: str) -> Path:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise UserError(f"{folder / 'modules.json'}: the path {path!r} leads out of the model's folder; mend it there")
+    return folder / path
 
 
 def _json(path: Path, default: Any) -> Any:

@@ -63,6 +63,7 @@ def metadata(record: TrainingRecord) -> ModelCardData:
             task_name="Information Retrieval",
             dataset_type=f"dim_{dim}",
             dataset_name=f"dim {dim}",
+            dataset_revision=record.config.get("data", {}).get("revision"),
             metric_type=f"cosine_{name}",
             metric_name=f"Cosine {name.title()}",
             metric_value=value,

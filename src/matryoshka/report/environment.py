@@ -1,12 +1,21 @@
-"""Versions and hardware of a run."""
+"""What a run ran on, so that it can be repeated: command, code, versions, hardware, threads."""
 
 from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+import shlex
+import sys
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
 
-PACKAGES = (
+from matryoshka.atomic import write_atomically, write_json
+from matryoshka.credentials import masked
+from matryoshka.report.code_state import code_state
+
+DECISIVE = (
     "matryoshka",
     "torch",
     "pytorch-lightning",
@@ -16,18 +25,88 @@ PACKAGES = (
     "torchmetrics",
     "hydra-core",
 )
+# Variables that change which numbers come out, or on how many threads.
+PREFIXES = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "CUBLAS_", "CUDA_", "CUDNN_", "NCCL_", "NVIDIA_")
+OTHERS = ("PYTORCH_", "TORCH_", "PYTHONHASHSEED", "ATEN_CPU_CAPABILITY", "TOKENIZERS_", "MATRYOSHKA_")
 
 
 def environment() -> dict[str, str]:
-    """Name -> version of Python, the packages that decide figures, the processor and the device."""
+    """Name -> version of Python and the packages that decide figures, the code, the processor and the device."""
+    return in_short(whole_environment())
+
+
+def in_short(whole: Mapping[str, Any]) -> dict[str, str]:
+    """What a card has room for."""
+    hardware = whole["hardware"]
+    facts = {"python": whole["python"], **{name: whole["packages"].get(name, "unknown") for name in DECISIVE}}
+    if whole["commit"]:
+        facts["commit"] = whole["commit"] + (" with uncommitted changes" if whole["changed"] else "")
+    facts["processor"] = f"{hardware['processor']}, {hardware['cores']} cores, {hardware['capability']}"
+    facts["threads"] = str(whole["threads"]["torch"])
+    if hardware["gpus"]:
+        facts["gpu"] = hardware["gpus"][0]["name"]
+    return facts
+
+
+def whole_environment() -> dict[str, Any]:
+    """Everything, as plain values: see docs/reproducing.md. No secret is in it."""
+    state = code_state()
+    return {
+        "command": shlex.join(map(masked, sys.argv)),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "commit": state.commit if state else None,
+        "changed": list(state.changed) if state else [],
+        "hardware": _hardware(),
+        "threads": _threads(),
+        "determinism": _determinism(),
+        "variables": {
+            name: masked(os.environ[name]) for name in sorted(os.environ) if name.startswith(PREFIXES + OTHERS)
+        },
+        "packages": dict(sorted((found.name, found.version) for found in distributions() if found.name)),
+    }
+
+
+def write_environment(folder: Path) -> Path:
+    """environment.json; and code.diff, where the code has changes that are in no commit. Returns the first."""
+    state = code_state()
+    if state and state.diff:
+        write_atomically(folder / "code.diff", state.diff)
+    return write_json(folder / "environment.json", whole_environment())
+
+
+def _hardware() -> dict[str, Any]:
     import torch
 
-    facts = {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
-    facts["processor"] = f"{_processor()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
-    facts["threads"] = str(torch.get_num_threads())
-    if torch.cuda.is_available():
-        facts["gpu"] = torch.cuda.get_device_name()
-    return facts
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    driver = Path("/proc/driver/nvidia/version")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "memory": memory,
+        "gpus": [{"name": gpu.name, "memory": gpu.total_memory} for gpu in gpus],
+        "driver": driver.read_text(encoding="utf-8").splitlines()[0] if driver.is_file() else None,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if gpus else None,
+    }
+
+
+def _threads() -> dict[str, int]:
+    import torch
+
+    return {"torch": torch.get_num_threads(), "between_operations": torch.get_num_interop_threads()}
+
+
+def _determinism() -> dict[str, Any]:
+    import torch
+
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+    }
 
 
 def _processor() -> str:

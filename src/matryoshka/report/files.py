@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from matryoshka.atomic import write_atomically, write_json
+from matryoshka.credentials import masked_values
 from matryoshka.report.card import model_card
 from matryoshka.report.deployment_figure import metric_against_bytes
 from matryoshka.report.doctor import write_diagnosis
@@ -34,7 +35,8 @@ class Exporter(Protocol):
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
     """config.yaml: the configuration with every value resolved, `auto` precision included."""
-    return write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(masked_values(dict(config)), sort_keys=False, allow_unicode=True)
+    return write_atomically(folder / "config.yaml", text)
 
 
 def write_result(folder: Path, result: EvaluationResult, name: str = "results") -> Path:
@@ -123,6 +125,7 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "selected_value": record.selected_value,
         "split": record.split,
         "seconds": round(record.seconds, 1),
+        "revisions": {group: record.config.get(group, {}).get("revision") for group in ("encoder", "data")},
         "environment": dict(record.environment),
     }
     return write_json(folder / "run.json", facts)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-# An underscore within a word is no syntax.
-SYNTAX = re.compile(r"[\\`*{}\[\]#|~$]|(?<![^\W_])_|_(?![^\W_])")
+# An underscore within a word is no syntax; an address by itself is, for it becomes a link.
+SYNTAX = re.compile(r"[\\`*{}\[\]#|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|@", re.IGNORECASE)
 RULES = {"left": ":---", "centre": ":---:", "right": "---:"}
 
 

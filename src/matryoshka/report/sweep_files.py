@@ -20,6 +20,7 @@ from matryoshka.report.sweep_page import html_sweep
 from matryoshka.sweep.result import JobResult, Sweep
 
 FIRST, LAST = ("job", "status", "selected"), ("seconds", "error")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that is computed
 TYPES = {"job": pa.string(), "status": pa.string(), "selected": pa.float64(), "seconds": pa.float64()}
 TYPES["error"] = pa.string()
 
@@ -52,7 +53,7 @@ def _row(job: JobResult, keys: Sequence[str], metrics: Sequence[str]) -> dict[st
 
 
 def summary_csv(sweep: Sweep) -> str:
-    """The rows as CSV; lists as JSON."""
+    """The rows as CSV; lists as JSON, and an apostrophe before a text that a spreadsheet would take for a formula."""
     text = io.StringIO()
     rows = summary_rows(sweep)
     writer = csv.writer(text, lineterminator="\n")
@@ -87,4 +88,6 @@ def _array(values: list[Any], wanted: pa.DataType | None, setting: bool) -> pa.A
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
     return json.dumps(value, default=str) if isinstance(value, list | tuple | dict | bool) else value

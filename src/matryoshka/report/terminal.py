@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.segment import Segment
 from rich.text import Text
 
+from matryoshka.control_characters import visible
 from matryoshka.distributed.launched import launched
 from matryoshka.durations import in_words
 from matryoshka.report.record import PairsSummary
@@ -22,7 +24,28 @@ if TYPE_CHECKING:
     from matryoshka.plan import TrainingPlan
     from matryoshka.retrieval.tokenized_set import TokenizedSet
 
+
+class _Visible:
+    """What is printed, with a sign for each character of its texts that a terminal would obey; colours are ours."""
+
+    def __init__(self, content: ConsoleRenderable) -> None:
+        self.content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.content, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+class VisibleTexts(RenderHook):
+    """Keeps a console's texts from steering the terminal."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """What is printed instead."""
+        return [_Visible(content) for content in renderables]
+
+
 console = Console(highlight=False)
+console.push_render_hook(VisibleTexts())
 
 
 def announce(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from matryoshka.credentials import masked_values
 from matryoshka.report import wandb_names as names
 from matryoshka.report.failures import failures_rows, lost_rows
 from matryoshka.report.record import DEV, TrainingRecord
@@ -24,7 +25,7 @@ def flat_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= flat_config(value, f"{dotted}.")
         elif not (isinstance(value, str) and SECRET.fullmatch(dotted)):
-            flat[dotted] = value
+            flat[dotted] = masked_values(value)
     return flat
 
 

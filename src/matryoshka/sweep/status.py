@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matryoshka.atomic import write_json
+from matryoshka.credentials import masked_values
 
 State = Literal["running", "done", "failed", "pruned"]
 NAME = "status.json"
@@ -33,8 +34,8 @@ class Status:
     traceback: str = ""
 
     def write(self, folder: Path) -> Path:
-        """Leave it in the job's folder."""
-        return write_json(folder / NAME, asdict(self))
+        """Leave it in the job's folder, without secrets."""
+        return write_json(folder / NAME, masked_values(asdict(self)))
 
 
 def read_status(folder: Path) -> Status | None:

@@ -66,7 +66,7 @@ def measure_baselines(
             by_words = partial(measure_bm25, bm25, judgements, measuring.evaluator)
             results.append(from_first(by_words, lambda result: replace(result, rankings=None)))
             continue
-        encoder = first_then_others(partial(Pretrained(name).load, None)).to(measuring.device)
+        encoder = first_then_others(partial(Pretrained.named(name).load, None)).to(measuring.device)
         dims = [dim for dim in measuring.dims if dim <= encoder.width] or [encoder.width]
         its_own = replace(measuring, encoder=encoder, dims=dims)
         results.append(its_own.measure(tokenized_set(encoder, judgements.data), OnDisk()))

@@ -16,7 +16,7 @@ from matryoshka.errors import DataError, UserError
 from matryoshka.precision import choose_precision
 from matryoshka.report import files, terminal
 from matryoshka.report.ask import show_answers
-from matryoshka.report.environment import environment
+from matryoshka.report.environment import environment, write_environment
 from matryoshka.report.page import Report
 from matryoshka.report.summary import show_evaluation
 from matryoshka.retrieval.ask import answers
@@ -25,6 +25,7 @@ from matryoshka.retrieval.failures import find_failures
 from matryoshka.retrieval.tokenized_set import TokenizedSet
 from matryoshka.tasks.baselines import measure_baselines
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
+from matryoshka.tasks.pinning import pinned
 from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries, tokenized_set
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     if config.get("ask") is not None:
         return _ask(config["ask"], measuring, texts)
     passages = _training_passages(source, encoder)
+    config = pinned(config, encoder, getattr(source, "commit", None))
     files.write_config(folder, config)
+    write_environment(folder)
     result = measuring.measure(texts)
     assert result.rankings is not None
     report = Report.of_evaluation(

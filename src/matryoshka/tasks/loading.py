@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Texts and token ids of all sides. dev: None where the test queries select the checkpoint."""
+    """Texts and token ids of all sides. dev: None where the test queries select the checkpoint.
+
+    data_commit: of a hub data set, the commit that was read.
+    """
 
     encoder: Encoder
     split: Split
@@ -33,6 +36,7 @@ class Loaded:
     dev: TokenizedSet | None
     test: TokenizedSet
     pairs: PairsSummary
+    data_commit: str | None = None
 
     @property
     def selecting(self) -> TokenizedSet:
@@ -90,7 +94,8 @@ def load(config: Mapping[str, Any]) -> Loaded:
     columns = split.pairs.column_names
     prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in columns}
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
-    batches = PairsModule(tokens, instantiate(config["sampler"], _partial_=True, _convert_="all"), texts=split.pairs)
+    sampler = instantiate(config["sampler"], _partial_=True, _convert_="all")
+    batches = PairsModule(tokens, sampler, config.get("workers", 0), texts=split.pairs)
     return Loaded(
         encoder=encoder,
         split=split,
@@ -98,4 +103,5 @@ def load(config: Mapping[str, Any]) -> Loaded:
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         pairs=pairs_summary(source.name, split.pairs, tokens),
+        data_commit=getattr(source, "commit", None),
     )

@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.strategies import DDPStrategy
 
 from matryoshka import errors
+from matryoshka.credentials import keep_out_of_logs
 from matryoshka.distributed.launched import devices_here, launched, silence
 from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
 from matryoshka.errors import UserError
@@ -118,6 +119,7 @@ def _signals_as_before() -> Iterator[None]:
 def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfig | None) -> float:
     place = launched()
     assert place is not None
+    keep_out_of_logs()
     signal.signal(signal.SIGINT, _interrupting_once())
     if place.rank:
         silence()

@@ -19,10 +19,12 @@ from matryoshka.memory.available import available
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.doctor import show_diagnosis
+from matryoshka.report.environment import write_environment
 from matryoshka.tasks.baselines import measure_before
 from matryoshka.tasks.finishing import restore_best, training_record, what_to_deploy, write
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.pinning import pinned
 from matryoshka.tasks.processes import joined, processes_to_start, start_processes
 from matryoshka.tasks.setup import (
     compact_vocabulary,
@@ -71,8 +73,10 @@ def _train(config: Config, folder: Path) -> float:
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
 
     room = first_then_others(lambda: load(config))
+    config = from_first(partial(pinned, config, room.encoder, room.data_commit))
     if is_first():
         files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
+        write_environment(folder)
     device = device_of(config["trainer"].get("accelerator", "auto"))
     measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
     plan = training_plan(config, room.batches)

@@ -1,0 +1,30 @@
+"""Which commits of the hub a run has read: they stand in its configuration, so that it can be repeated exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.tasks.baselines import WITHOUT_A_MODEL
+
+if TYPE_CHECKING:
+    from matryoshka.encoder.encoder import Encoder
+
+
+def pinned(config: Mapping[str, Any], encoder: Encoder, data_commit: str | None) -> dict[str, Any]:
+    """The configuration with the commit of each hub model and data set as its revision; nothing else is changed.
+
+    data_commit: that of the data set, None where it is not from the hub. Baselines are fetched if they are not at hand.
+    """
+    revisions = {"encoder": encoder.revision, "data": data_commit}
+    groups = {group: {**config[group], "revision": revision} for group, revision in revisions.items() if revision}
+    return {**config, **groups, "baselines": [_pinned_name(name) for name in config["baselines"]]}
+
+
+def _pinned_name(name: str) -> str:
+    if name == WITHOUT_A_MODEL:
+        return name
+    model = Pretrained.named(name)
+    commit = model.commit()
+    return f"{model.model}@{commit}" if commit else name
