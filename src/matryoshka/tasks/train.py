@@ -23,6 +23,7 @@ from matryoshka.tasks.baselines import measure_before
 from matryoshka.tasks.finishing import restore_best, training_record, what_to_deploy, write
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.not_finite import step_kept
 from matryoshka.tasks.processes import joined, processes_to_start, start_processes
 from matryoshka.tasks.setup import (
     compact_vocabulary,
@@ -47,6 +48,8 @@ OPTIONAL: Config = {
     "reference": {},
     "baselines": [],
     "compact_vocabulary": True,
+    "not_finite": "stop",
+    "skipped_at_most": 10,
 }
 
 
@@ -88,7 +91,8 @@ def _train(config: Config, folder: Path) -> float:
         terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
         terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
         module = make_module(config, room.encoder, plan)
-        fit(trainer, module, room.batches)
+        with step_kept(config, room, folder):
+            fit(trainer, module, room.batches)
 
         best = restore_best(checkpoint, module)
         room.encoder.to(trainer.strategy.root_device)

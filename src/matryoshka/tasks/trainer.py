@@ -23,6 +23,7 @@ from matryoshka.distributed.launched import launched
 from matryoshka.distributed.together import is_first
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
+from matryoshka.finite import FiniteUpdates
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
@@ -58,6 +59,7 @@ def make_module(config: Config, encoder: Encoder, plan: TrainingPlan) -> Embeddi
         config["max_grad_norm"],
         config["trainer"].get("log_every_n_steps") or 10,
         config["pairs_at_once"],
+        FiniteUpdates(config["not_finite"], config["skipped_at_most"]),
     )
 
 
