@@ -99,7 +99,7 @@ def _train(config: Config, folder: Path) -> float:
         tuned, deployment = measuring.measure(room.test), what_to_deploy(room, measuring)
         if leave():  # what is left is the work of one process
             record = training_record(config, room, measuring, before, best, tuned)
-            record = replace(record, updates=plan.updates, history=tuple(log.rows))
+            record = replace(record, updates=plan.updates, history=tuple(log.rows), skipped=module.finite.skipped)
             record = replace(record, diagnosis=diagnosis, deployment=deployment, seconds=time.perf_counter() - start)
             room.encoder.whole_vocabulary()
             write(folder, record, room.encoder.cpu(), trainer)

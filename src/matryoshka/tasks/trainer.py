@@ -18,6 +18,7 @@ from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.callbacks.pruning import Pruning
+from matryoshka.callbacks.spikes import SpikeNotes
 from matryoshka.datamodule import PairsModule
 from matryoshka.distributed.launched import launched
 from matryoshka.distributed.together import is_first
@@ -87,7 +88,7 @@ def make_trainer(
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )
-    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint]
+    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint, SpikeNotes(log)]
     if (trial := read_trial(folder)) and not launched():  # of several processes none could tell why it ended
         callbacks.append(Pruning(trial.report, selected))
     # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
