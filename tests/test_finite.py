@@ -14,13 +14,10 @@ from torch import Tensor, nn
 
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.data.packing import PackedBatch
-from matryoshka.distributed.together import rank
 from matryoshka.finite import FiniteUpdates, NotFiniteError, Policy
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.module import EmbeddingModule
-from matryoshka.since_last_row import MicroBatch
 from tests.callbacks.small import LIGHTNINGS_ADVICE, UPDATES, fit, small_module
-from tests.processes import in_processes
 from tests.tiny import tiny_encoder
 
 pytestmark = pytest.mark.filterwarnings(*LIGHTNINGS_ADVICE)
@@ -165,17 +162,3 @@ def test_a_batch_knows_its_rows_wherever_it_goes() -> None:
     batch: PackedBatch = data.collate([5, 2])
     assert batch.to("cpu").rows == (5, 2)
     assert tiny_encoder()(batch).isfinite().all()
-
-
-def decided(policy: Policy) -> str:
-    """Of two processes the second alone finds a loss of NaN."""
-    micro = MicroBatch(torch.tensor(math.nan if rank() == 1 else 1.0), {}, 1, 4, 20, (0, 1), torch.zeros(1))
-    try:
-        return str(FiniteUpdates(policy).allows(1, 1, [micro], torch.tensor(1.0), nn.Linear(2, 2)))
-    except NotFiniteError:
-        return "stopped"
-
-
-@pytest.mark.parametrize(("policy", "decision"), [("stop", "stopped"), ("skip", "False")])
-def test_several_processes_decide_alike(tmp_path: Path, policy: Policy, decision: str) -> None:
-    assert in_processes(decided, 2, tmp_path / "run", policy) == [decision, decision]
