@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from dataclasses import asdict
 from functools import partial
@@ -34,6 +35,7 @@ from matryoshka.distributed.together import (
     rank,
 )
 from matryoshka.errors import UserError
+from matryoshka.finite import FiniteUpdates, NotFiniteError
 from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.matryoshka import NestedLoss
@@ -43,6 +45,7 @@ from matryoshka.plan import TrainingPlan
 from matryoshka.retrieval.embeddings import OnDisk, embed
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.shared_encoding import encode_together
+from matryoshka.since_last_row import MicroBatch
 from matryoshka.tasks.processes import _interrupting_once, trainer_options
 from tests.callbacks.small import LIGHTNINGS_ADVICE, fit
 from tests.processes import in_processes
@@ -331,3 +334,19 @@ def test_ctrl_c_interrupts_a_process_once_though_it_comes_twice() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(signal.SIGINT, None)
     interrupt(signal.SIGINT, None)  # from torch's launcher, after the terminal's, while the process ends
+
+
+def decisions() -> list[str]:
+    """Whether an update is made under each policy, where the second process alone has found a loss of NaN."""
+    loss = torch.tensor(math.nan if rank() == 1 else 1.0)
+    micro, made = MicroBatch(loss, {}, 1, 4, 20, (0, 1), torch.zeros(1)), list[str]()
+    for policy in FiniteUpdates("skip"), FiniteUpdates("stop"):
+        try:
+            made.append(str(policy.allows(1, 1, [micro], torch.tensor(1.0), torch.nn.Linear(2, 2))))
+        except NotFiniteError:
+            made.append("stopped")
+    return made
+
+
+def test_several_processes_decide_alike_whether_an_update_is_finite(tmp_path: Path) -> None:
+    assert in_processes(decisions, 2, tmp_path / "run") == [["False", "stopped"]] * 2

@@ -1,4 +1,4 @@
-"""Between two logged rows nothing is read from the device, and no copy to it is waited for.
+"""Between two logged rows one flag an update is read from the device, and no copy to it is waited for.
 
 The device here is torch's `meta`, which has no numbers: whatever reads one fails there, on any machine.
 """
@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from matryoshka import schedulers
+from matryoshka import finite, schedulers
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.readback import on_host
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
@@ -75,7 +75,7 @@ def batch_on_meta() -> PackedBatch:
 
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("pairs_at_once", [None, 2])
-def test_nothing_is_read_between_rows(
+def test_one_flag_an_update_is_read_between_rows(
     monkeypatch: pytest.MonkeyPatch, pairs_at_once: int | None, processes: int
 ) -> None:
     module = module_on_meta(monkeypatch, pairs_at_once, log_every=10)
@@ -84,10 +84,14 @@ def test_nothing_is_read_between_rows(
         for name, answer in answers.items():
             monkeypatch.setattr(dist, name, lambda *_, answer=answer: answer)
 
+    reads: list[Tensor] = []
+    monkeypatch.setattr(finite, "read", lambda flag: reads.append(flag))  # None: nothing is wrong
+
     with NoWaiting():
         for i in range(4):
             module.training_step(batch_on_meta(), i)
     assert module.updates == 2
+    assert [flag.is_meta and flag.numel() for flag in reads] == [1, 1]  # whether an update is finite
 
 
 def test_each_dims_share_in_the_gradient_is_not_read() -> None:
@@ -101,6 +105,7 @@ def test_each_dims_share_in_the_gradient_is_not_read() -> None:
 def test_a_logged_row_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """So the device above does refuse what must not happen there."""
     module = module_on_meta(monkeypatch, None, log_every=2)
+    monkeypatch.setattr(finite, "read", lambda flag: False)
 
     with NoWaiting(), pytest.raises(RuntimeError, match="meta"):
         for i in range(4):

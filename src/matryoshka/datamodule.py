@@ -55,7 +55,7 @@ class PairsModule(pl.LightningDataModule):
         mask_BN = None
         if self.sampler.mask_clashes:
             mask_BN = no_negatives(torch.tensor([self.sampler.texts[row] for row in rows]).T)
-        return PackedBatch.from_ids([table[column] for column in self.columns], mask_BN)
+        return PackedBatch.from_ids([table[column] for column in self.columns], mask_BN, rows)
 
     def transfer_batch_to_device(self, batch: PackedBatch, device: torch.device, dataloader_idx: int) -> PackedBatch:
         """The batch on the device, from the loader's pinned memory: Lightning by itself would wait for the copy."""

@@ -38,7 +38,7 @@ def cached_backward(
     states, embeddings = [], []
     with torch.no_grad():
         for part, _ in parts:
-            states.append(_random_state(device))
+            states.append(random_state(device))
             embeddings.append(encoder(part))
     rows_S = sent(torch.tensor([row for _, rows in parts for row in rows], dtype=torch.int64), device)
     own_RD = torch.cat(embeddings) if parts else torch.zeros(0, encoder.width, device=device)
@@ -47,7 +47,7 @@ def cached_backward(
     nested = loss_of(embeddings_SD)
     with torch.autocast(device.type, enabled=False):
         (gradient_SD,) = torch.autograd.grad(nested.total / divisor, embeddings_SD)
-    after = _random_state(device)
+    after = random_state(device)
     gradients = gradient_SD[rows_S].split([len(rows) for _, rows in parts])
     for (part, _), state, part_SD in zip(parts, states, gradients, strict=True):
         _set_random_state(device, state)
@@ -58,7 +58,8 @@ def cached_backward(
     return NestedLoss(nested.total.detach(), nested.per_dim)
 
 
-def _random_state(device: torch.device) -> Tensor:
+def random_state(device: torch.device) -> Tensor:
+    """The state of the generator that a device draws dropout from."""
     state: Tensor
     if device.type in OWN_GENERATOR:
         state = torch.get_device_module(device).get_rng_state(device)

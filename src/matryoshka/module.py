@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,12 +14,13 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from matryoshka.data.packing import PackedBatch
 from matryoshka.distributed.together import add_up_gradients, largest_share
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.gradient_cache import cached_backward
+from matryoshka.finite import FiniteUpdates
+from matryoshka.gradient_cache import cached_backward, random_state
 from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, gradient_shares
 from matryoshka.memory.peak import peak_memory
 from matryoshka.plan import TrainingPlan
 from matryoshka.shared_encoding import encode_together
-from matryoshka.since_last_row import SinceLastRow
+from matryoshka.since_last_row import MicroBatch, SinceLastRow
 
 PIECE = 1 << 22  # numbers whose squares are summed at once: on a CPU torch copies them to fp64 first
 
@@ -30,9 +31,10 @@ class EmbeddingModule(pl.LightningModule):
     optimizer: parameters -> optimizer. scheduler: (optimizer, number of updates) -> schedule, stepped each update.
     plan says what each micro-loss is divided by and after which an update follows. Every `log_every` updates the mean
     loss since the last row, each dim's own loss, its share in the gradient at the embeddings of the last micro-batch,
-    the rate used, the gradient's norm before clipping, the speed and the peak of memory go to the loggers. Nothing is
-    read back from the device between those rows. pairs_at_once: of a larger micro-batch keep the activations of so many
-    pairs at a time (see gradient_cache).
+    the rate used, the gradient's norm before clipping, the speed and the peak of memory go to the loggers. Between
+    those rows nothing is read back from the device but whether an update is finite. pairs_at_once: of a larger
+    micro-batch keep the activations of so many pairs at a time (see gradient_cache). finite: what becomes of an update
+    that is not.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class EmbeddingModule(pl.LightningModule):
         max_grad_norm: float = 1.0,
         log_every: int = 10,
         pairs_at_once: int | None = None,
+        finite: FiniteUpdates | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -56,6 +59,7 @@ class EmbeddingModule(pl.LightningModule):
         self.max_grad_norm = max_grad_norm
         self.log_every = log_every
         self.pairs_at_once = pairs_at_once
+        self.finite = finite or FiniteUpdates()
         self.updates = 0
         self.last_row: dict[str, float] = {}
         self._rows = SinceLastRow()
@@ -82,6 +86,7 @@ class EmbeddingModule(pl.LightningModule):
         at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
         cached = at_once < largest_share(batch.columns[0])
         logged = update and (self.updates + 1) % self.log_every == 0
+        state = random_state(batch.input_ids_T.device)
 
         def loss_of(embeddings_SD: Tensor) -> NestedLoss:
             anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
@@ -95,25 +100,31 @@ class EmbeddingModule(pl.LightningModule):
         else:
             nested = loss_of(encode_together(self.encoder, batch))
             self.manual_backward(nested.total / divisor)
-        self._rows.add(batch, nested, divisor)
+        self._rows.window.append(MicroBatch.of(batch, nested, divisor, state))
         if update:
             self.update()
 
     def update(self) -> None:
-        """Clip, step the optimizer and the schedule, and log where it is due."""
+        """Clip, step the optimizer and the schedule, and log where it is due. Raises NotFiniteError."""
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert isinstance(scheduler, LRScheduler)
         rate = float(scheduler.get_last_lr()[0])
         add_up_gradients(self.encoder.parameters())
-        norm = clip_gradients(self.encoder.parameters(), self.max_grad_norm)
-        optimizer.step()  # type: ignore[union-attr]
+        norm = gradient_norm([p.grad for p in self.encoder.parameters() if p.grad is not None])
+        epoch = self.current_epoch + 1
+        if self.finite.allows(self.updates + 1, epoch, self._rows.window, norm, self.encoder):
+            clip_gradients(self.encoder.parameters(), self.max_grad_norm, norm)
+            self._rows.count()
+        else:
+            optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
+            self._rows.leave_out()
+        optimizer.step()  # type: ignore[union-attr]  # without gradients it changes nothing but Lightning's count
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
         scheduler.step()
         self.updates += 1
-        self._rows.updates += 1
         if self.updates % self.log_every == 0:
             row, self._rows = self._rows.close(), SinceLastRow()
-            row |= {"train/learning_rate": rate, "train/gradient_norm": float(norm)}
+            row |= {"train/learning_rate": rate, **self.finite.row(norm)}
             if (memory := peak_memory(self.device)) is not None:
                 row["train/memory_gigabytes"] = memory / 1e9
             self.record(row)
@@ -135,16 +146,20 @@ class EmbeddingModule(pl.LightningModule):
             logger.log_metrics(self.last_row, step=self.updates)
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale all gradients so that their norm together is at most max_norm; returns the norm before.
+def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of all gradients together.
 
-    As torch's clip_grad_norm_, but squares are summed in fp64: then rows of zeros, set aside or not, change no digit.
+    As clip_grad_norm_ returns it, but squares are summed in fp64: then rows of zeros, set aside or not, change nothing.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
     wide = torch.float32 if gradients[0].device.type == "mps" else torch.float64  # MPS has no fp64
     pieces = [piece for gradient in gradients for piece in gradient.flatten().split(PIECE)]
     norms = [torch.linalg.vector_norm(piece, dtype=wide) for piece in pieces]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0).float()
-    torch._foreach_mul_(gradients, scale)
     return norm
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float, norm: Tensor | None = None) -> None:
+    """Scale all gradients so that their norm together is at most max_norm. norm: what it is, if that is known."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = gradient_norm(gradients) if norm is None else norm
+    torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0).float())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,10 +12,37 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.losses.matryoshka import NestedLoss
 
 
+@dataclass(frozen=True)
+class MicroBatch:
+    """One of an update's micro-batches: what the log counts of it, and what it takes to compute it again.
+
+    total, per_dim: its loss, on the device. divisor: what the loss is divided by. rows: its pairs' numbers in the
+    training set. random_state: that of the device's generator before it.
+    """
+
+    total: Tensor
+    per_dim: dict[int, Tensor]
+    divisor: int
+    pairs: int
+    tokens: int
+    rows: tuple[int, ...]
+    random_state: Tensor
+
+    @classmethod
+    def of(cls, batch: PackedBatch, loss: NestedLoss, divisor: int, random_state: Tensor) -> MicroBatch:
+        """Of a batch and its loss, without the graph and without the tokens."""
+        pairs, tokens = batch.columns[0], sum(batch.lengths)
+        return cls(loss.total.detach(), loss.per_dim, divisor, pairs, tokens, batch.rows, random_state)
+
+
 class SinceLastRow:
-    """Sums since the last logged row. Losses stay on the device until the row is closed."""
+    """Sums since the last logged row. Losses stay on the device until the row is closed.
+
+    window: the micro-batches of the update that is not made yet; they count once it is.
+    """
 
     def __init__(self) -> None:
+        self.window: list[MicroBatch] = []
         self.losses: list[Tensor] = []
         self.dim_losses: dict[int, list[Tensor]] = {}  # each with its share of an update
         self.dim_shares: dict[int, float] = {}
@@ -23,14 +51,21 @@ class SinceLastRow:
         self.seconds = 0.0
         self.clock = time.perf_counter()
 
-    def add(self, batch: PackedBatch, loss: NestedLoss, divisor: int) -> None:
-        """Count one micro-batch, its losses as shares of an update."""
-        self.losses.append(loss.total.detach() / divisor)
-        for dim, value in loss.per_dim.items():
-            self.dim_losses.setdefault(dim, []).append(value / divisor)
-            self.dim_shares[dim] = self.dim_shares.get(dim, 0.0) + 1 / divisor
-        self.pairs += batch.columns[0]
-        self.tokens += sum(batch.lengths)
+    def count(self) -> None:
+        """The update was made: count its micro-batches, their losses as shares of an update."""
+        for micro in self.window:
+            self.losses.append(micro.total / micro.divisor)
+            for dim, value in micro.per_dim.items():
+                self.dim_losses.setdefault(dim, []).append(value / micro.divisor)
+                self.dim_shares[dim] = self.dim_shares.get(dim, 0.0) + 1 / micro.divisor
+            self.pairs += micro.pairs
+            self.tokens += micro.tokens
+        self.updates += 1
+        self.window = []
+
+    def leave_out(self) -> None:
+        """The update was not made: nothing of it counts."""
+        self.window, self.gradient_shares = [], {}
 
     def start_clock(self) -> None:
         """Count the time from now on."""
@@ -41,10 +76,10 @@ class SinceLastRow:
         self.seconds += time.perf_counter() - self.clock
 
     def close(self) -> dict[str, float]:
-        """The row: mean loss of an update, and of each dim where it counted."""
-        loss = torch.stack(self.losses).sum() / self.updates
+        """The row: mean loss of an update, and of each dim where it counted; of no update made there is none."""
+        row = {"train/loss": float(torch.stack(self.losses).sum() / self.updates)} if self.losses else {}
         dims = {dim: torch.stack(losses).sum() / self.dim_shares[dim] for dim, losses in self.dim_losses.items()}
-        row = {"train/loss": float(loss)} | {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
+        row |= {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
         row |= {f"train/gradient_share/dim_{dim}": float(share) for dim, share in self.gradient_shares.items()}
         self.pause()
         row["train/pairs_per_second"] = self.pairs / self.seconds

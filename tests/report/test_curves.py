@@ -61,3 +61,12 @@ def test_long_curves_are_thinned_out_and_what_is_not_finite_is_left_out() -> Non
     assert 0.5 * DRAWN < len(steps) <= DRAWN
     assert values == [1 / (step + 1) for step in steps]
     assert np.ptp(np.diff(steps)) <= 1
+
+
+def test_a_loss_spike_has_a_ring_around_its_value() -> None:
+    losses = [1.0] * 20 + [7.0] + [1.0] * 5
+    rows = [{"step": 10 * (i + 1), "train/loss": loss, "train/learning_rate": 1e-5} for i, loss in enumerate(losses)]
+    shown = lines(training_curves(rows, [], saved_step=None))
+
+    assert shown["training loss"]["spikes"] == ([210], [7.0])
+    assert "spikes" not in shown["learning rate"]

@@ -32,6 +32,11 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
     for key in ("batch_size", "accumulation"):
         if key not in wrong and config[key] < 1:
             yield key, f"{config[key]} is not at least 1"
+    if "skipped_at_most" not in wrong and config.get("skipped_at_most", 0) < 0:
+        yield (
+            "skipped_at_most",
+            f"{config['skipped_at_most']} is below 0; use not_finite=stop to skip none",
+        )
     if not any(key.startswith("scheduler") for key in wrong):
         yield from schedule_problems(config["scheduler"])
     if "pairs_at_once" not in wrong and config.get("pairs_at_once") is not None and config["pairs_at_once"] < 1:

@@ -40,6 +40,8 @@ class TrainSchema:
     export: Group | None = None
     dim_weights: list[float] | None = None
     dims_per_step: int | None = None
+    not_finite: Literal["stop", "skip"] = "stop"
+    skipped_at_most: int = 10
     reference: Group = field(default_factory=dict)
 
 

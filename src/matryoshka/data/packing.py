@@ -17,7 +17,7 @@ class PackedBatch:
     input_ids_T: the sequences one after another. cu_seqlens_Z: where each sequence starts, and the end of the last
     (Z = S + 1, int32). lengths: tokens of each sequence (on the host: no device sync). columns: how many of the
     sequences belong to each column (anchors first, then positives, then negatives). mask_BN: candidates that are no
-    negatives of a row, if there are any (see clashes.no_negatives).
+    negatives of a row, if there are any (see clashes.no_negatives). rows: the pairs' numbers in the training set.
     """
 
     input_ids_T: Tensor
@@ -25,14 +25,17 @@ class PackedBatch:
     lengths: tuple[int, ...]
     columns: tuple[int, ...]
     mask_BN: Tensor | None = None
+    rows: tuple[int, ...] = ()
 
     @classmethod
-    def from_ids(cls, columns: Sequence[Sequence[Sequence[int]]], mask_BN: Tensor | None = None) -> PackedBatch:
+    def from_ids(
+        cls, columns: Sequence[Sequence[Sequence[int]]], mask_BN: Tensor | None = None, rows: Sequence[int] = ()
+    ) -> PackedBatch:
         """Pack the sequences of every column, in order."""
         sequences = [ids for column in columns for ids in column]
         flat = torch.tensor([i for ids in sequences for i in ids], dtype=torch.int64)
         lengths = tuple(map(len, sequences))
-        return cls(flat, _cu_seqlens_Z(lengths), lengths, tuple(map(len, columns)), mask_BN)
+        return cls(flat, _cu_seqlens_Z(lengths), lengths, tuple(map(len, columns)), mask_BN, tuple(rows))
 
     @property
     def lengths_S(self) -> Tensor:

@@ -23,13 +23,19 @@ class Split:
     """The three sides of an experiment.
 
     pairs: to train on. dev: what the checkpoint is selected on; None: on the test queries. test: what is reported.
-    label: a sentence that says so, for whoever reads a figure.
+    label: a sentence that says so, for whoever reads a figure. rows: the numbers that the pairs have among all training
+    pairs of the source; None: all of them are there.
     """
 
     pairs: Dataset
     dev: RetrievalSet | None
     test: RetrievalSet
     label: str
+    rows: Sequence[int] | None = None
+
+    def source_row(self, row: int) -> int:
+        """The number, from 1, that one of the pairs has in the source."""
+        return 1 + (row if self.rows is None else self.rows[row])
 
 
 class DevOfTrain:
@@ -66,9 +72,9 @@ class DevOfTrain:
         dev_rows = self._drawn(_groups(pairs), source.name)
         held_out = set(dev_rows)
         dev = _dev_set(f"{source.name} (dev)", dev_rows, pairs.select(dev_rows), test)
-        kept = pairs.select([row for row in range(len(pairs)) if row not in held_out])
+        rows = [row for row in range(len(pairs)) if row not in held_out]
         selected = f"checkpoint selected on {len(dev.queries)} dev queries that share no text with the training pairs"
-        return Split(kept, dev, test, f"{selected}, {reported}")
+        return Split(pairs.select(rows), dev, test, f"{selected}, {reported}", rows)
 
     def _drawn(self, groups: Sequence[Sequence[int]], name: str) -> list[int]:
         """The rows of whole groups, drawn by the seed, in their order."""

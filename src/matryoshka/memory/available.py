@@ -20,9 +20,14 @@ def available(device: torch.device, encoder: Encoder) -> float | None:
     facts, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
     if device.type != "cpu" or not facts.is_file():
         return None
+    import resource  # which Windows has not
+
     free = 1024 * int(next(line for line in facts.read_text().splitlines() if "MemAvailable" in line).split()[1])
     limit = (group / "memory.max").read_text().strip() if (group / "memory.max").is_file() else "max"
     if limit != "max":  # of a container; what it holds of files is given back when needed
         used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         free = min(free, int(limit) - int(used["anon"]))
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY:  # ulimit -v
+        free = min(free, space - resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0]))
     return float(free + held)

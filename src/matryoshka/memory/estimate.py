@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,14 +33,79 @@ class MemoryEstimate:
     loss_alone: bool  # without activations, between two encodings of the parts
 
     @property
+    def in_evaluation(self) -> float:
+        """The most that an evaluation needs at once."""
+        return self.held + self.evaluation
+
+    @property
     def peak(self) -> float:
         """The most that is needed at once."""
         waiting = self.gradients if self.gradients_wait else 0.0
         encoded = max(self.activations, self.loss) if self.loss_alone else self.activations + self.loss
-        return self.held + max(waiting + encoded, self.gradients + self.arriving, self.evaluation)
+        in_training = self.held + max(waiting + encoded, self.gradients + self.arriving)
+        return max(in_training, self.in_evaluation)
 
 
-def estimate_memory(
+@dataclass(frozen=True)
+class MemorySettings:
+    """What a run's memory goes by and a user can lower. None: as the batches are."""
+
+    pairs_at_once: int | None = None
+    batch_size: int | None = None
+    max_seq_length: int | None = None
+    token_budget: int = 4096
+
+
+@dataclass(frozen=True)
+class RunMemory:
+    """What was measured of a run's encoder and optimizer, which gives an estimate for any settings in no time.
+
+    batches: of every micro-batch the lengths of each column's sequences. texts: queries and documents of an evaluation.
+    weights, largest, aside: bytes of all parameters that are trained, of the largest, and of the whole word-embedding
+    table where only some of its rows are. state, update: what the optimizer keeps and takes, as shares of the weights.
+    """
+
+    encoder: Encoder
+    loss: MatryoshkaLoss
+    measured: EncoderMemory
+    batches: Sequence[Sequence[Sequence[int]]]
+    texts: int
+    device: torch.device
+    accumulation: int
+    masked: bool
+    processes: int
+    weights: int
+    largest: int
+    aside: float
+    state: float
+    update: float
+
+    def estimate(self, settings: MemorySettings) -> MemoryEstimate:
+        """The peak of the run with these settings."""
+        batches = list(_cut(self.batches, settings.batch_size, settings.max_seq_length))
+        rows, columns, width = max(len(batch[0]) for batch in batches), len(batches[0]), self.encoder.width
+        share, at_once = -(-rows // self.processes), settings.pairs_at_once
+        cached = at_once is not None and at_once < share
+        parts = [part for batch in batches for part in _parts(batch, min(at_once or share, share))]
+        embeddings, longest = 4 * rows * columns * width, settings.max_seq_length or self.encoder.max_seq_length
+        on_cpu, accumulates = self.device.type == "cpu", cached or self.accumulation > 1
+        encoded = min(settings.token_budget, self.texts * longest)
+        activations = max(self.measured.training(self.encoder, part) for part in parts)
+        return MemoryEstimate(
+            held=self.weights * (1 + self.state) + (self.aside if on_cpu else 0.0),
+            gradients=self.weights,
+            activations=activations + (2 * embeddings if cached else 0),
+            loss=loss_bytes(self.loss, rows, columns - 1, width, self.masked, cached) + (embeddings if cached else 0),
+            arriving=max(
+                self.largest if accumulates else 0.0, self.update * (self.largest if on_cpu else self.weights)
+            ),
+            evaluation=self.measured.evaluation.at(encoded, encoded * longest) + 4 * self.texts * width,
+            gradients_wait=accumulates,
+            loss_alone=cached,
+        )
+
+
+def measure_memory(
     encoder: Encoder,
     loss: MatryoshkaLoss,
     make_optimizer: MakeOptimizer,
@@ -49,46 +115,54 @@ def estimate_memory(
     device: torch.device,
     bf16: bool = False,
     accumulation: int = 1,
-    pairs_at_once: int | None = None,
     rows_trained: int | None = None,
     masked: bool = False,
-    token_budget: int = 4096,
     processes: int = 1,
-) -> MemoryEstimate:
-    """The peak of a run, beside what Python and its libraries take; of several processes that of each.
+) -> RunMemory:
+    """Measure what a run needs beside what Python and its libraries take; of several processes what each needs.
 
-    batches: of every micro-batch the lengths of each column's sequences. texts: queries and documents of an evaluation.
-    device: that of the training. rows_trained: of the word-embedding table, if the others are set aside (compact
-    vocabulary). token_budget: tokens encoded at once in an evaluation. Takes about a second for a small encoder.
+    batches, texts: see RunMemory. device: that of the training. rows_trained: of the word-embedding table, if the
+    others are set aside (compact vocabulary). Takes about a second for a small encoder.
     """
-    rows = max(len(batch[0]) for batch in batches)
-    columns = len(batches[0])
-    share = -(-rows // processes)
-    cached = pairs_at_once is not None and pairs_at_once < share
-    measured = EncoderMemory.measured(encoder, bf16, fused_attention=device.type != "cpu")
-    parts = [part for batch in batches for part in _parts(batch, min(pairs_at_once or share, share))]
-    embeddings = 4 * rows * columns * encoder.width
     table = encoder.backbone.get_input_embeddings().weight
     assert isinstance(table, nn.Parameter)
     sizes = {p: p.numel() * p.element_size() for p in encoder.parameters()}
     aside = 0.0
     if rows_trained is not None:
         sizes[table], aside = sizes[table] * rows_trained // len(table), float(sizes[table])
+    measured = EncoderMemory.measured(encoder, bf16, fused_attention=device.type != "cpu")
     weights, largest = sum(sizes.values()), max(sizes.values())
-    state, update = optimizer_bytes(make_optimizer)
-    on_cpu, accumulates = device.type == "cpu", cached or accumulation > 1
-    longest = encoder.max_seq_length
-    encoded = min(token_budget, texts * longest)
-    return MemoryEstimate(
-        held=weights * (1 + state) + (aside if on_cpu else 0.0),
-        gradients=weights,
-        activations=max(measured.training(encoder, part) for part in parts) + (2 * embeddings if cached else 0),
-        loss=loss_bytes(loss, rows, columns - 1, encoder.width, masked, cached) + (embeddings if cached else 0),
-        arriving=max(largest if accumulates else 0.0, update * (largest if on_cpu else weights)),
-        evaluation=measured.evaluation.at(encoded, encoded * longest) + 4 * texts * encoder.width,
-        gradients_wait=accumulates,
-        loss_alone=cached,
-    )
+    shares = optimizer_bytes(make_optimizer)
+    of_run = (batches, texts, device, accumulation, masked, processes)
+    return RunMemory(encoder, loss, measured, *of_run, weights, largest, aside, *shares)
+
+
+def estimate_memory(
+    encoder: Encoder,
+    loss: MatryoshkaLoss,
+    make_optimizer: MakeOptimizer,
+    batches: Sequence[Sequence[Sequence[int]]],
+    *,
+    pairs_at_once: int | None = None,
+    token_budget: int = 4096,
+    **measured: Any,
+) -> MemoryEstimate:
+    """The peak of a run whose settings stay as they are. measured: the rest of what measure_memory takes."""
+    memory = measure_memory(encoder, loss, make_optimizer, batches, **measured)
+    return memory.estimate(MemorySettings(pairs_at_once, token_budget=token_budget))
+
+
+def _cut(
+    batches: Sequence[Sequence[Sequence[int]]], rows: int | None, tokens: int | None
+) -> Iterator[Sequence[Sequence[int]]]:
+    """The batches with at most so many rows and so many tokens a sequence."""
+    if rows is None and tokens is None:
+        yield from batches
+        return
+    for batch in batches:
+        size = rows or len(batch[0])
+        for start in range(0, len(batch[0]), size):
+            yield [[min(length, tokens or length) for length in column[start : start + size]] for column in batch]
 
 
 def _parts(batch: Sequence[Sequence[int]], pairs: int) -> list[list[int]]:

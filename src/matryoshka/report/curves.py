@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matryoshka.report.figure import frame, spread
 from matryoshka.report.palette import DARK, LIGHT, Palette
 from matryoshka.retrieval.result import display_name
+from matryoshka.spikes import LOSS, Spike, loss_spikes
 
 History = Sequence[Mapping[str, float]]
 Curve = tuple[list[float], list[float]]  # updates, values
-LOSS = "train/loss"
 LOGGED = {
     LOSS: "training loss",
     "train/learning_rate": "learning rate",
@@ -48,6 +48,8 @@ def training_curves(history: History, metrics: Sequence[str], saved_step: int | 
         axes.set_xlim(0, max(last, 1))
         frame(axes, title, palette)
         _draw(axes, curves, palette)
+        if title == LOGGED[LOSS]:
+            _mark(axes, loss_spikes(history), palette)
         if saved_step is not None:
             axes.axvline(saved_step, color=palette.warning, linewidth=1.4, linestyle=(0, (1, 1.5)), label="saved")
         if i >= len(panels) - 2:
@@ -80,6 +82,14 @@ def by_dim(history: History, name: str) -> dict[str, Curve]:
     matches = [match for match in matches if match["dev"]] or matches
     matches.sort(key=lambda match: -int(match["dim"]))
     return {match["dim"]: curve(history, match[0]) for match in matches}
+
+
+def _mark(axes: Axes, spikes: Sequence[Spike], palette: Palette) -> None:
+    """A ring around the first row of each spike."""
+    if spikes:
+        steps, losses = [spike.step for spike in spikes], [spike.loss for spike in spikes]
+        rings = axes.plot(steps, losses, "o", markersize=8, label="spikes", clip_on=False)
+        rings[0].set(markerfacecolor="none", markeredgecolor=palette.warning, markeredgewidth=1.4)
 
 
 def _draw(axes: Axes, curves: Mapping[str, Curve], palette: Palette) -> None:

@@ -19,6 +19,7 @@ from matryoshka.report.page import Report, write_report
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
 from matryoshka.retrieval.result import EvaluationResult, lexical
+from matryoshka.spikes import loss_spikes
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
@@ -120,6 +121,8 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "training_pairs": record.pairs.rows,
         "batches": asdict(record.batches),
         "updates": record.updates,
+        "skipped_updates": record.skipped,
+        "loss_spikes": [asdict(spike) for spike in loss_spikes(record.history)],
         "saved_step": record.saved_step,
         "selected": record.selected,
         "selected_value": record.selected_value,

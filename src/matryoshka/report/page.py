@@ -76,6 +76,7 @@ class Report:
             "Base model": f"{record.base_model}; {pooling}",
             "Trained on": f"{record.pairs.rows:,} pairs of {record.pairs.name}",
             "Updates": f"{record.updates:,}, each of {_pairs(config)}",
+            **({"Troubles": "; ".join(record.troubles)} if record.troubles else {}),
             "Kept": f"the weights of update {record.saved_step:,}, the best by {record.selection}",
             **_measured(record.tuned, record.environment),
             "Duration": in_words(record.seconds),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.spikes import loss_spikes
 
 if TYPE_CHECKING:
     from matryoshka.data.diagnosis import Diagnosis
@@ -75,7 +76,8 @@ class TrainingRecord:
     base, tuned and the baselines (BM25, other models) are measured on the same test queries. split: a sentence on which
     queries chose the checkpoint and which are reported. dev_base: the base on the queries that chose, None where these
     are the test queries; the history has the later ones as `dev/...`. diagnosis: what the data doctor found.
-    deployment: what shorter or rounded vectors cost. failures: what the tuned model does not find.
+    deployment: what shorter or rounded vectors cost. failures: what the tuned model does not find. skipped: updates
+    not made, since they were not finite.
     """
 
     name: str
@@ -100,6 +102,19 @@ class TrainingRecord:
     diagnosis: Diagnosis | None = None
     deployment: Deployment | None = None
     failures: Failures | None = None
+    skipped: int = 0
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """A sentence on updates that were skipped and one on loss spikes, if there were any."""
+        spikes, said = loss_spikes(self.history), []
+        if self.skipped:
+            were = "1 update was" if self.skipped == 1 else f"{self.skipped:,} updates were"
+            said.append(f"{were} skipped, for a loss or gradient that was not finite")
+        if spikes:
+            count = "1 loss spike" if len(spikes) == 1 else f"{len(spikes):,} loss spikes, the first"
+            said.append(f"{count} at {spikes[0]}")
+        return tuple(said)
 
     @property
     def selection(self) -> str:

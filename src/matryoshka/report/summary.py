@@ -19,6 +19,8 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
     saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
     show_result(record.tuned, record.base, f"base -> tuned ({saved}, evaluated again)", record.baselines)
     terminal.say("split", record.split)
+    for trouble in record.troubles:
+        terminal.say("training", trouble)
     show_protocols(record.tuned)
     if record.deployment:
         show_deployment(record.deployment)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, Literal
 
 from torch import Tensor
 
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.distributed.together import from_first, is_first
+from matryoshka.distributed.together import from_first, is_first, processes
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import token_progress
 from matryoshka.retrieval.embeddings import Store, embed
+from matryoshka.retrieval.mapped_rows import MappedRows, embed_to_file
 from matryoshka.retrieval.measurement import asked_for, measure
 from matryoshka.retrieval.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
 from matryoshka.retrieval.metrics import Precision as PrecisionAt
 from matryoshka.retrieval.protocols import Copies
 from matryoshka.retrieval.result import EvaluationResult, selecting_metric
-from matryoshka.retrieval.search import Hits, search
+from matryoshka.retrieval.search import Documents, Hits, search
 from matryoshka.retrieval.tokenized_set import TokenizedSet
 
 
@@ -27,7 +29,8 @@ class Evaluator:
 
     select: `metric@k/dim_d` as it is logged, `metric@k` for the widest dim, or over all dims `metric@k/mean`,
     `/worst` or `/retention` (see EvaluationResult.value); `merged/` in front counts copies as one.
-    token_budget: tokens encoded at once.
+    token_budget: tokens encoded at once. on_disk: whether the documents' embeddings go to a file instead of memory,
+    with the same result; auto: where a task finds that they would take more than a third of the free memory.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Evaluator:
         map_at: Sequence[int] = (100,),
         select: str = "ndcg@10",
         token_budget: int = 4096,
+        on_disk: bool | Literal["auto"] = "auto",
     ) -> None:
         wanted: list[tuple[str, Callable[..., RankedMetric], Sequence[int]]] = [
             ("accuracy", Accuracy, accuracy_at),
@@ -54,6 +58,7 @@ class Evaluator:
         self.metrics = {f"{name}@{k}": make(k, **alone) for name, make, ranks in wanted for k in ranks}
         self.select = select
         self.token_budget = token_budget
+        self.on_disk = on_disk
 
     @property
     def metric(self) -> str:
@@ -73,10 +78,12 @@ class Evaluator:
         precision: Precision = "fp32",
         progress: bool = False,
         store: Store | None = None,
+        on_disk: bool | None = None,
     ) -> EvaluationResult:
         """Encode, search, measure. Documents of equal similarity rank by id, ascending.
 
-        data: tokenized where it is measured more than once. store: where embeddings of equal weights are found again.
+        data: tokenized where it is measured more than once. store: where embeddings of equal weights are found again;
+        not used with on_disk, whose default is the evaluator's (one process only; auto is False).
         Several processes encode together; the first searches and measures, and the others get the result without its
         rankings.
         """
@@ -84,14 +91,15 @@ class Evaluator:
         data = texts.data
         shown = progress and is_first()
         with token_progress(f"evaluating {len(data.queries):,} queries", texts.tokens, shown) as advance:
-            (documents_UD, queries_ND), seconds = embed(
-                encoder,
-                [texts.documents, texts.queries],
-                token_budget=self.token_budget,
-                precision=precision,
-                advance=advance,
-                store=store,
-            )
+            options: Any = {"token_budget": self.token_budget, "precision": precision, "advance": advance}
+            documents_UD: Documents
+            if (self.on_disk is True if on_disk is None else on_disk) and processes() == 1:
+                documents_UD, seconds = embed_to_file(encoder, texts.documents, **options)
+                (queries_ND,), more = embed(encoder, [texts.queries], **options)
+                seconds += more
+            else:
+                both = [texts.documents, texts.queries]
+                (documents_UD, queries_ND), seconds = embed(encoder, both, store=store, **options)
 
         def measured() -> EvaluationResult:
             start = time.perf_counter()
@@ -99,10 +107,14 @@ class Evaluator:
             took = seconds + time.perf_counter() - start
             return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
 
-        return from_first(measured, lambda result: replace(result, rankings=None))
+        try:
+            return from_first(measured, lambda result: replace(result, rankings=None))
+        finally:
+            if isinstance(documents_UD, MappedRows):
+                documents_UD.close()
 
     def _measure(
-        self, model: str, texts: TokenizedSet, queries_ND: Tensor, documents_UD: Tensor, dims: Sequence[int]
+        self, model: str, texts: TokenizedSet, queries_ND: Tensor, documents_UD: Documents, dims: Sequence[int]
     ) -> EvaluationResult:
         copies = Copies(texts.judgements, texts.documents_N)
         queries_QD = queries_ND[texts.queries_Q]

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from matryoshka.losses.matryoshka import nested_similarities
+from matryoshka.retrieval.mapped_rows import MappedRows
 from matryoshka.retrieval.top import RunningTop
 
-Documents = Tensor | np.ndarray[Any, np.dtype[Any]]
+Documents = Tensor | np.ndarray[Any, np.dtype[Any]] | MappedRows
 MANY = 1 / 512  # share of pairs from which on a product in fp64 costs less than looking at so many in fp64
 LARGEST = 1e15  # squares of larger numbers would not add up in fp32
 

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import DataError, UserError
+from matryoshka.memory.estimate import MemorySettings
 from matryoshka.precision import choose_precision
 from matryoshka.report import files, terminal
 from matryoshka.report.ask import show_answers
@@ -27,6 +28,7 @@ from matryoshka.tasks.baselines import measure_baselines
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.pinning import pinned
 from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries, tokenized_set
+from matryoshka.tasks.shortage import MemoryLimits, shortage_explained
 
 if TYPE_CHECKING:
     from matryoshka.data.sources import Source
@@ -57,8 +59,16 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, dims):
         raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {dims}")
     texts = tokenized_set(encoder, held_out)
-    if config.get("ask") is not None:
-        return _ask(config["ask"], measuring, texts)
+    with shortage_explained(MemoryLimits(MemorySettings(token_budget=measuring.evaluator.token_budget), device)):
+        if config.get("ask") is not None:
+            return _ask(config["ask"], measuring, texts)
+        return _measure(config, folder, source, texts, measuring, start)
+
+
+def _measure(
+    config: Mapping[str, Any], folder: Path, source: Source, texts: TokenizedSet, measuring: Measuring, start: float
+) -> float:
+    encoder = measuring.encoder
     passages = _training_passages(source, encoder)
     config = pinned(config, encoder, getattr(source, "commit", None))
     files.write_config(folder, config)
@@ -69,7 +79,7 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
         result,
         baselines=measure_baselines(config, texts.judgements, measuring),
         deployment=measuring.deployment(texts, passages) if passages else None,
-        failures=find_failures(result.rankings, dims),
+        failures=find_failures(result.rankings, measuring.dims),
         config=config,
         environment=environment(),
         seconds=time.perf_counter() - start,

@@ -79,10 +79,11 @@ def training_record(
     )
 
 
-def what_to_deploy(room: Loaded, measuring: Measuring) -> Deployment:
-    """What to deploy, chosen on the dev queries where there are some, measured on the test queries."""
+def what_to_deploy(room: Loaded, measuring: Measuring) -> Deployment | None:
+    """What to deploy, chosen on the dev queries where there are some, measured on the test queries; None: not told."""
     measured = measuring.deployment(room.test, room.passages)
-    return measured.chosen_by(measuring.deployment(room.dev, room.passages)) if room.dev else measured
+    chosen = measuring.deployment(room.dev, room.passages) if room.dev and measured else None
+    return measured.chosen_by(chosen) if measured and chosen else measured
 
 
 def write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.Trainer) -> None:

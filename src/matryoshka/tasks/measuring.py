@@ -10,15 +10,19 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
+from matryoshka.cache import cache_folder
 from matryoshka.data.tokens import TokenIds
 from matryoshka.distributed.together import from_first
 from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.memory.available import available
+from matryoshka.report import terminal
 from matryoshka.retrieval.deployment import Deployment, drawn, measure_deployment
 from matryoshka.retrieval.embeddings import InMemory, Store, embed
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.retrieval.result import EvaluationResult
 from matryoshka.retrieval.tokenized_set import TokenizedSet
 
+OF_MEMORY = 1 / 3  # of what is free: a larger share for embeddings sends them to the disk
 CALIBRATED_ON = 256  # training passages, from which int8 takes its ranges; sentence-transformers asks for 100 or more
 
 
@@ -55,14 +59,37 @@ class Measuring:
     def measure(self, texts: TokenizedSet, store: Store | None = None) -> EvaluationResult:
         """The encoder as it is now, on this set."""
         return self.evaluator.evaluate(
-            self.encoder, texts, self.dims, precision=self.precision, progress=True, store=store or self.store
+            self.encoder,
+            texts,
+            self.dims,
+            precision=self.precision,
+            progress=True,
+            store=store or self.store,
+            on_disk=self._on_disk(texts),
         )
 
-    def deployment(self, texts: TokenizedSet, passages: TokenIds) -> Deployment:
+    def _on_disk(self, texts: TokenizedSet) -> bool:
+        """Whether the documents' embeddings go to a file, as configured; where they do, a line says how large it is."""
+        size, asked = 4 * len(texts.documents) * self.encoder.width, self.evaluator.on_disk
+        if asked == "auto":
+            free = available(torch.device("cpu"), self.encoder)
+            asked = free is not None and size > free * OF_MEMORY
+        if asked:
+            documents = f"{len(texts.documents):,} documents"
+            terminal.say(
+                "disk", f"the embeddings of {documents} take {size / 1e9:.1f} GB in {cache_folder()} meanwhile"
+            )
+        return asked
+
+    def deployment(self, texts: TokenizedSet, passages: TokenIds) -> Deployment | None:
         """What cutting and rounding the vectors costs in the selecting metric, copies merged.
 
         passages: those of the training set, from which int8 takes its ranges. The set's own embeddings are found again.
+        None where they do not stay in memory: each way of rounding would be another copy of them.
         """
+        if self._on_disk(texts):
+            terminal.say("deploy", "left out: it needs the documents' embeddings in memory, evaluator.on_disk=false")
+            return None
         (documents_UD, queries_UD, calibration_MD), _ = embed(
             self.encoder,
             [texts.documents, texts.queries, passages],

@@ -10,13 +10,14 @@ from hydra.utils import instantiate
 
 from matryoshka import schedulers
 from matryoshka.memory.available import available
+from matryoshka.memory.estimate import MemorySettings
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.run_plan import Measured, RunPlan, show_plan, write_plan
 from matryoshka.report.schedule import Schedule
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
-from matryoshka.tasks.setup import device_of, memory_needed, nested_dims, quiet_libraries, stand_in, with_precision
+from matryoshka.tasks.setup import device_of, nested_dims, quiet_libraries, run_memory, stand_in, with_precision
 from matryoshka.tasks.train import OPTIONAL
 from matryoshka.tasks.trainer import make_loss, training_plan
 
@@ -55,7 +56,9 @@ def run_plan(config: Config, room: Loaded, training: TrainingPlan) -> RunPlan:
         selected=measuring.selected,
         after_epochs=Measured.of(room.selecting),
         at_ends=Measured.of(room.test),
-        memory=memory_needed(config, room, make_loss(config), measuring.evaluator.token_budget),
+        memory=run_memory(config, room, make_loss(config)).estimate(
+            MemorySettings(config["pairs_at_once"], token_budget=measuring.evaluator.token_budget)
+        ),
         available=available(device, room.encoder),
         weights=sum(p.numel() * p.element_size() for p in room.encoder.parameters()),
         saved=bool(config["export"]),

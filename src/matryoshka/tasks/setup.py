@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts
 from matryoshka.encoder.compact_vocabulary import is_exact_with
-from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
+from matryoshka.memory.estimate import RunMemory, measure_memory
 from matryoshka.precision import choose_precision
 from matryoshka.report.record import PairsSummary
 from matryoshka.retrieval.tokenized_set import TokenizedSet
@@ -73,13 +73,13 @@ def compact_vocabulary(config: Config, encoder: Encoder, used: set[int]) -> str:
     )
 
 
-def memory_needed(config: Config, room: Loaded, loss: MatryoshkaLoss, token_budget: int) -> MemoryEstimate:
-    """The peak of the run, by the largest micro-batch of its first epoch; token_budget: of its evaluations."""
+def run_memory(config: Config, room: Loaded, loss: MatryoshkaLoss) -> RunMemory:
+    """What the run's memory goes by, with the micro-batches of its first epoch."""
     encoder, batches = room.encoder, room.batches
     make_optimizer = instantiate(config["optimizer"], _convert_="all")
     compact = config["compact_vocabulary"] and encoder.packed and is_exact_with(make_optimizer)
     counts = list(token_counts(batches.pairs).values())
-    return estimate_memory(
+    return measure_memory(
         encoder,
         loss,
         make_optimizer,
@@ -88,10 +88,8 @@ def memory_needed(config: Config, room: Loaded, loss: MatryoshkaLoss, token_budg
         device=device_of(config["trainer"].get("accelerator", "auto")),
         bf16="bf16" in config["trainer"]["precision"],
         accumulation=config["accumulation"],
-        pairs_at_once=config["pairs_at_once"],
         rows_trained=len(room.used_tokens) if compact else None,
         masked=batches.sampler.mask_clashes,
-        token_budget=token_budget,
         processes=processes_of(config["trainer"]),
     )
 

@@ -16,6 +16,8 @@ from hydra.utils import instantiate
 from matryoshka.data.diagnosis import Diagnosis
 from matryoshka.distributed.together import first_then_others, from_first, is_first, leave
 from matryoshka.memory.available import available
+from matryoshka.memory.estimate import MemorySettings
+from matryoshka.memory.peak import peak_memory
 from matryoshka.plan import TrainingPlan
 from matryoshka.report import files, terminal
 from matryoshka.report.doctor import show_diagnosis
@@ -24,17 +26,19 @@ from matryoshka.tasks.baselines import measure_before
 from matryoshka.tasks.finishing import restore_best, training_record, what_to_deploy, write
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.not_finite import step_kept
 from matryoshka.tasks.pinning import pinned
 from matryoshka.tasks.processes import joined, processes_to_start, start_processes
 from matryoshka.tasks.setup import (
     compact_vocabulary,
     device_of,
-    memory_needed,
     nested_dims,
     quiet_libraries,
+    run_memory,
     stand_in,
     with_precision,
 )
+from matryoshka.tasks.shortage import MemoryLimits, shortage_explained
 from matryoshka.tasks.trainer import closed_if_failed, fit, make_loss, make_module, make_trainer, training_plan
 
 Config = Mapping[str, Any]
@@ -49,6 +53,8 @@ OPTIONAL: Config = {
     "reference": {},
     "baselines": [],
     "compact_vocabulary": True,
+    "not_finite": "stop",
+    "skipped_at_most": 10,
 }
 
 
@@ -80,11 +86,12 @@ def _train(config: Config, folder: Path) -> float:
     device = device_of(config["trainer"].get("accelerator", "auto"))
     measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
     plan = training_plan(config, room.batches)
-    diagnosis = from_first(lambda: _announce(config, room, measuring, plan, reason))
+    limits = _memory(config, room, measuring)
+    diagnosis = from_first(lambda: _announce(config, room, limits, plan, reason))
     measure = partial(measuring.measure, room.selecting)
     trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix)
 
-    with closed_if_failed(trainer.loggers):
+    with closed_if_failed(trainer.loggers), shortage_explained(limits):
         room.encoder.to(trainer.strategy.root_device)
         before = measure_before(config, room, measuring)
         for logger in trainer.loggers:
@@ -92,26 +99,34 @@ def _train(config: Config, folder: Path) -> float:
         terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
         terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
         module = make_module(config, room.encoder, plan)
-        fit(trainer, module, room.batches)
+        with step_kept(config, room, folder):
+            fit(trainer, module, room.batches)
 
         best = restore_best(checkpoint, module)
         room.encoder.to(trainer.strategy.root_device)
         tuned, deployment = measuring.measure(room.test), what_to_deploy(room, measuring)
         if leave():  # what is left is the work of one process
             record = training_record(config, room, measuring, before, best, tuned)
-            record = replace(record, updates=plan.updates, history=tuple(log.rows))
+            record = replace(record, updates=plan.updates, history=tuple(log.rows), skipped=module.finite.skipped)
             record = replace(record, diagnosis=diagnosis, deployment=deployment, seconds=time.perf_counter() - start)
             room.encoder.whole_vocabulary()
             write(folder, record, room.encoder.cpu(), trainer)
         return best.value
 
 
-def _announce(config: Config, room: Loaded, measuring: Measuring, plan: TrainingPlan, reason: str) -> Diagnosis:
+def _memory(config: Config, room: Loaded, measuring: Measuring) -> MemoryLimits:
+    """What the run needs, and what there is before it starts."""
+    budget, longest = measuring.evaluator.token_budget, room.encoder.max_seq_length
+    settings = MemorySettings(config["pairs_at_once"], config["batch_size"], longest, budget)
+    memory, device = run_memory(config, room, make_loss(config)), measuring.device
+    return MemoryLimits(settings, device, memory, available(device, room.encoder), peak_memory(device))
+
+
+def _announce(config: Config, room: Loaded, limits: MemoryLimits, plan: TrainingPlan, reason: str) -> Diagnosis:
     """The first lines: what will run, what is wrong with the data, what it needs; returns what the doctor found."""
     diagnosis = room.examine(instantiate(config["doctor"], _convert_="all"))
     terminal.announce(config, room.encoder, room.pairs, room.split, plan, reason, stand_in(config))
     show_diagnosis(diagnosis, brief=True)
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
-    needed = memory_needed(config, room, make_loss(config), measuring.evaluator.token_budget)
-    terminal.show_memory(needed, available(measuring.device, room.encoder), config)
+    terminal.show_memory(limits.needed(), limits.available, config)
     return diagnosis

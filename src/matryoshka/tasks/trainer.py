@@ -18,11 +18,13 @@ from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.callbacks.pruning import Pruning
+from matryoshka.callbacks.spikes import SpikeNotes
 from matryoshka.datamodule import PairsModule
 from matryoshka.distributed.launched import launched
 from matryoshka.distributed.together import is_first
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
+from matryoshka.finite import FiniteUpdates
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
@@ -58,6 +60,7 @@ def make_module(config: Config, encoder: Encoder, plan: TrainingPlan) -> Embeddi
         config["max_grad_norm"],
         config["trainer"].get("log_every_n_steps") or 10,
         config["pairs_at_once"],
+        FiniteUpdates(config["not_finite"], config["skipped_at_most"]),
     )
 
 
@@ -85,7 +88,7 @@ def make_trainer(
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )
-    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint]
+    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint, SpikeNotes(log)]
     if (trial := read_trial(folder)) and not launched():  # of several processes none could tell why it ended
         callbacks.append(Pruning(trial.report, selected))
     # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.

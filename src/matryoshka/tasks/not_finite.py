@@ -1,0 +1,52 @@
+"""A run that ends at an update which cannot be made leaves that step for study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matryoshka.distributed.together import is_first
+from matryoshka.finite import Evidence, NotFiniteError
+from matryoshka.report.markdown import shortened
+from matryoshka.report.not_finite import Row, write_step
+from matryoshka.tasks.loading import Loaded
+
+SHOWN = 5  # rows in the message
+SNIPPET = 60  # characters of a text in it
+
+
+@contextmanager
+def step_kept(config: Mapping[str, Any], room: Loaded, folder: Path) -> Iterator[None]:
+    """Where a NotFiniteError ends what is done inside, write <folder>/not_finite/ and add rows and remedies to it."""
+    try:
+        yield
+    except NotFiniteError as error:
+        if not is_first():
+            raise
+        batches = [[_row(room, row) for row in micro.rows] for micro in error.evidence.window]
+        kept = write_step(folder / "not_finite", error.evidence, batches, room.encoder)
+        message = f"{error}. {_rows(error.evidence, batches)} {_remedies(config)} The step is kept in {kept}"
+        raise NotFiniteError(message, error.evidence) from error
+
+
+def _row(room: Loaded, row: int) -> Row:
+    return {"row": room.split.source_row(row), **room.split.pairs[row]}
+
+
+def _rows(evidence: Evidence, batches: list[list[Row]]) -> str:
+    rows = [row for i in (evidence.bad or range(len(batches))) for row in batches[i]]
+    shown = ", ".join(f"{row['row']} ({shortened(str(row['anchor']), SNIPPET)!r})" for row in rows[:SHOWN])
+    more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
+    return f"Its rows of the training data: {shown}{more}."
+
+
+def _remedies(config: Mapping[str, Any]) -> str:
+    lower = [f"a lower optimizer.lr (it is {config['optimizer'].get('lr')})"]
+    if config["trainer"]["precision"] != "32-true":
+        lower.insert(0, f"trainer.precision=32-true (it is {config['trainer']['precision']})")
+    if "warmup" in config["scheduler"]:
+        lower.append(f"a longer scheduler.warmup (it is {config['scheduler']['warmup']})")
+    lower.append(f"a lower max_grad_norm (it is {config['max_grad_norm']})")
+    return f"What helps: {', '.join(lower)}; not_finite=skip leaves such updates out."
