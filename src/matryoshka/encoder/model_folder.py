@@ -26,7 +26,7 @@ def require_loadable(folder: Path, *, trust_remote_code: bool = False) -> None:
 
     Only names, links, JSON files and the headers of safetensors are looked at: no weights are read.
     """
-    _require_inside(folder)
+    require_inside(folder)
     config = read_json(folder / "config.json")
     require_config(config, folder / "config.json")
     settings = {name: read_json(folder / name) for name in SETTINGS if (folder / name).is_file()}
@@ -84,8 +84,8 @@ def inside(folder: Path, name: object, said_by: Path) -> Path:
     return folder / name
 
 
-def _require_inside(folder: Path) -> None:
-    """No link leads out of the folder; those of the hub's cache lead to its blobs, beside the snapshots."""
+def require_inside(folder: Path) -> None:
+    """Raises UserError if a link leads out of the folder; the hub's cache links to its blobs, beside the snapshots."""
     root = folder.resolve()
     if root.parent.name == "snapshots":
         root = root.parent.parent

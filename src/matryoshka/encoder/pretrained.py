@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
-from matryoshka.encoder.model_folder import read_json, require_config, require_loadable, require_no_code
+from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_no_code
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
 
@@ -69,6 +69,7 @@ class Pretrained:
         if self.model == EMBEDDED:
             return {"hidden_size": e5_small.WIDTH, "max_position_embeddings": 514, "model_type": "xlm-roberta"}
         if (folder := self.folder) is not None:
+            require_inside(folder)
             return read_json(folder / "config.json")
         return _hub_config(self.model, self.revision)
 
