@@ -197,7 +197,7 @@ def test_no_module_of_a_model_leads_out_of_its_folder(tmp_path: Path, path: str)
     modules = [{"idx": 1, "name": "1", "path": path, "type": "sentence_transformers.models.Pooling"}]
     (tmp_path / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
 
-    with pytest.raises(UserError, match=f"modules.json: the path '{path}' leads out of the model's folder"):
+    with pytest.raises(UserError, match=f"modules.json names '{path}', which is not inside the model's folder"):
         SavedSettings.read(tmp_path)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
@@ -64,3 +67,12 @@ def with_checkpointing(encoder: Encoder) -> Encoder:
     backbone = encoder.backbone
     getattr(backbone, "activation_checkpointing_enable", backbone.gradient_checkpointing_enable)()
     return encoder
+
+
+def folder_without_weights(folder: Path, config: Mapping[str, Any]) -> Path:
+    """A model's folder that the check of a configuration lets pass, with a number where its weights would be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "tiny", **config}), encoding="utf-8")
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    save_file({"number": torch.zeros(1)}, folder / "model.safetensors")
+    return folder

@@ -19,6 +19,7 @@ from matryoshka.config.validation import checked
 from matryoshka.errors import ConfigError
 from matryoshka.sweep.space import texts_to_check
 from tests.composing import BGE_M3, CHECKS, Primary, composed, plain, problems
+from tests.tiny import folder_without_weights
 
 CONF = configuration_folder()
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -46,8 +47,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         text = "query-id\tcorpus-id\tscore\n1\t1\t1\n"
         (beir / "qrels" / f"{split}.tsv").write_text(text, encoding="utf-8")
     model = tmp_path / "model"
-    model.mkdir()
-    (model / "config.json").write_text(json.dumps(BGE_M3), encoding="utf-8")
+    folder_without_weights(model, BGE_M3)
     monkeypatch.setenv("MATRYOSHKA_BMF", str(tmp_path))  # where train.jsonl and evaluation.jsonl are
     return {
         "data.train": str(tmp_path / "train.jsonl"),

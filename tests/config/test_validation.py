@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from matryoshka.config.validation import check_evaluation, check_training
 from matryoshka.errors import ConfigError
 from tests.composing import plain, problems
+from tests.tiny import folder_without_weights
 
 Words = str | Sequence[str]
 
@@ -32,8 +33,7 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("beir/qrels").mkdir(parents=True)
     Path("beir/corpus.jsonl").touch()
     for name, config in (("tiny", {"hidden_size": 16}), ("unsized", {"dim": 16})):
-        Path(name).mkdir()
-        Path(name, "config.json").write_text(json.dumps(config | {"max_position_embeddings": 32}), encoding="utf-8")
+        folder_without_weights(Path(name), config | {"max_position_embeddings": 32})
     Path("bare").mkdir()
     Path("odd").mkdir()
     Path("odd/config.json").write_text('{"hidden_size": 16}', encoding="utf-8")
@@ -151,7 +151,7 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ((*PAIRS, *COLUMNS, "data.train=pears.jsonl"), "data.train", "pears.jsonl does not exist; . has"),
     ((*PAIRS, *COLUMNS, "data.train=notes.docx"), "data.train", "use .jsonl, .json, .csv"),
     ((*PAIRS, *COLUMNS, "data.train=empty.jsonl"), "data.train", "has no rows"),
-    ((*PAIRS, *COLUMNS, "data.train=broken.jsonl"), "data.train", "broken.jsonl cannot be read"),
+    ((*PAIRS, *COLUMNS, "data.train=broken.jsonl"), "data.train", "broken.jsonl, line 1: not a JSON object"),
     ((*PAIRS, *COLUMNS, "data.train=folder.jsonl"), "data.train", "is a folder"),
     ((*PAIRS, *COLUMNS, "data.documents=[pairs.csv,no.csv]"), "data.documents[1]", "no.csv does not exist"),
     ((*PAIRS, "data.anchor=question"), ["data.train", "data.evaluation"], "no column 'positive'; it has 'question'"),

@@ -32,6 +32,9 @@ ROWS = [
 ]
 
 
+ENDINGS = ".jsonl, .json, .csv, .tsv, .parquet (all but the last also with .gz)"
+
+
 def write(path: Path, rows: Sequence[Row]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
@@ -188,7 +191,7 @@ def test_all_problems_are_told_at_once_with_the_argument_they_belong_to(tmp_path
         ("train", f"{folder}/missing.jsonl does not exist; {folder} has d.csv, empty.jsonl"),
         ("evaluation", f"{empty_cell}: column 'anchor' of the first row is empty; every row needs a text"),
         ("evaluation", f"{empty_cell} has no column 'nr'; it has 'anchor', 'positive'"),
-        ("documents[0]", f"{folder}/x.docx: unknown ending '.docx'; use .jsonl, .json, .csv, .tsv, .parquet"),
+        ("documents[0]", f"{folder}/x.docx: unknown ending '.docx'; use {ENDINGS}"),
         ("documents[1]", f"{folder}/d.csv has no column 'positive'; it has 'text', 'title'"),
     ]
 

@@ -132,8 +132,10 @@ def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
         except (InstantiationException, OmegaConfBaseException) as error:
             yield group, f"cannot be created: {error.__cause__ or error}"
             continue
-        for key, message in rooms[group].problems() if hasattr(rooms[group], "problems") else ():
-            yield f"{group}.{key}", message
+        found = list(rooms[group].problems()) if hasattr(rooms[group], "problems") else []
+        yield from ((f"{group}.{key}", message) for key, message in found)
+        if group == "encoder" and any(key == "model" for key, _ in found):
+            del rooms[group]  # the width it tells is no better
     if "baselines" not in broken:
         yield from baseline_problems(config.get("baselines") or [])
     pooling = config.get("pooling") or {}

@@ -4,75 +4,88 @@ from __future__ import annotations
 
 import csv
 import glob
-import json
+import io
+import logging
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.data.files import ending, opened, require_readable, unpacked
+from matryoshka.data.unreadable import SEPARATORS, json_array, json_object, require_cells, unreadable
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BUILDERS = {
-    ".jsonl": ("json", {}),
-    ".json": ("json", {}),
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
-    ".parquet": ("parquet", {}),
-}
+BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+LONGEST_TEXT = 1_000_000  # characters, some 300 pages: more is a file that lost its line ends or quotes
+OTHER_SEPARATORS = (";", "\t", "|", ",")
 
 
 def read_rows(path: str) -> Dataset:
     """All rows of a JSON lines, CSV, TSV or Parquet file. Raises DataError naming the file and, where known, the line.
 
     Every cell of a CSV or TSV file is a text: `007` keeps its zeros and `NA` is no missing value.
+    All but Parquet may be packed with gzip.
     """
     from datasets import Dataset, Features, Value
-    from datasets.exceptions import DatasetGenerationError
-    from datasets.utils.logging import disable_progress_bar
+    from datasets.utils.logging import disable_progress_bar, set_verbosity
 
     columns = list(first_row(path))
-    kind, separator = BUILDERS[Path(path).suffix]
-    options: dict[str, Any] = dict(separator)
+    file, kind = Path(path), BUILDERS[ending(path)]
+    options: dict[str, Any] = {}
     if kind == "csv":
+        require_cells(file)  # pandas would take an open quote for a text that goes on to the next one
         # pandas names a column without a name by its place
         names = [column or f"Unnamed: {i}" for i, column in enumerate(columns)]
-        options |= {"features": Features({name: Value("string") for name in names}), "keep_default_na": False}
+        options = {"sep": SEPARATORS[ending(path)], "keep_default_na": False}
+        options["features"] = Features({name: Value("string") for name in names})
     disable_progress_bar()  # a thousand rows a second need none, and it would break our own display
+    set_verbosity(logging.CRITICAL)  # what fails is said by us
     read = getattr(Dataset, f"from_{kind}")  # load_dataset would tell a server of every file it reads
+    content = unpacked(file)
     try:
-        rows: Dataset = read(glob.escape(path), **options)
-    except (DatasetGenerationError, ValueError, OSError) as error:
-        raise DataError(_why_unreadable(path, error)) from error
+        rows: Dataset = read(glob.escape(str(content)), **options)
+    except Exception as error:  # the readers' own errors are of many kinds, and all of them are of this file
+        raise unreadable(file, error) from error
     return rows
 
 
 def first_row(path: str) -> dict[str, Any]:
     """The first row, read without the rest of the file. Raises DataError if there is none."""
-    file = _existing(path)
+    file = require_readable(path)
     try:
-        if file.suffix == ".parquet":
-            import pyarrow.parquet
-
-            batch = next(pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1), None)
-            row: Any = batch.to_pylist()[0] if batch is not None and len(batch) else None
-        else:
-            with file.open(encoding="utf-8-sig", newline="") as lines:
-                if file.suffix in (".jsonl", ".json"):
-                    line = next((line for line in lines if line.strip()), "")
-                    array = file.suffix == ".json" and line.lstrip().startswith("[")
-                    row = next(iter(json.loads(line + lines.read())), None) if array else json.loads(line or "null")
-                else:
-                    row = next(csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ","), None)
-    except (ValueError, OSError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        row = _first_of_parquet(file) if ending(path) == ".parquet" else _first_of_text(file)
+    except DataError:
+        raise
+    except Exception as error:  # as above
+        raise unreadable(file, error) from error
+    if row is None:
+        raise DataError(f"{path} has no rows; give a file with at least one")
     if not isinstance(row, dict):
-        raise DataError(f"{path} has no rows" if row is None else f"{path}, line 1: not a JSON object")
+        raise DataError(f"{path}, line 1: not a JSON object; a row is an object of texts")
     if None in row:
         raise DataError(f"{path}, line 2: more cells than the header names; put texts with a separator in quotes")
     return row
+
+
+def _first_of_parquet(file: Path) -> Any:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(file) as content:
+        batch = next(content.iter_batches(batch_size=1), None)
+        return batch.to_pylist()[0] if batch is not None and len(batch) else None
+
+
+def _first_of_text(file: Path) -> Any:
+    with opened(file) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as lines:
+        if ending(file.name) in SEPARATORS:
+            return next(csv.DictReader(lines, delimiter=SEPARATORS[ending(file.name)], strict=True), None)
+        line = next((line for line in lines if line.strip()), "")
+        if ending(file.name) == ".json" and line.lstrip().startswith("["):
+            return next(iter(json_array(line + lines.read())), None)
+        return json_object(line) if line else None
 
 
 def require_texts(rows: Dataset, columns: Sequence[str], origin: str, *, blank: bool = False) -> Dataset:
@@ -80,52 +93,64 @@ def require_texts(rows: Dataset, columns: Sequence[str], origin: str, *, blank: 
 
     blank: let texts without a visible character pass.
     """
-    import pyarrow
-    import pyarrow.compute as compute
-
     for column in columns:
         if column not in rows.column_names:
-            have = ", ".join(map(repr, rows.column_names))
-            raise DataError(f"{origin} has no column {column!r}; it has {have}")
+            raise DataError(f"{origin} {missing_column(column, rows.column_names)}")
         values = rows.with_format("arrow")[column]
         chunks = values.combine_chunks() if hasattr(values, "combine_chunks") else values[:].combine_chunks()
-        if str(chunks.type) == "string_view":  # polars' own; the functions below don't know it
-            chunks = chunks.cast(pyarrow.large_string())
-        if str(chunks.type) not in ("string", "large_string"):
-            first, value = next((i, v) for i, v in enumerate(rows[column]) if not isinstance(v, str))
-            raise DataError(f"{origin}, row {first + 1}: {column!r} is {reprlib.repr(value)}, not a text")
-        try:
-            unusable = compute.equal(compute.utf8_trim_whitespace(chunks), "")
-        except pyarrow.ArrowInvalid as error:
-            raise DataError(f"{origin}: column {column!r} is not UTF-8; save the file in that encoding") from error
-        unusable = compute.is_null(chunks) if blank else compute.fill_null(unusable, True)
-        first = compute.index(unusable, True).as_py()
-        if first >= 0:
-            raise DataError(f"{origin}, row {first + 1}: {column!r} is empty; remove the row or give it a text")
+        first, what = _not_a_text(chunks, rows[column], blank)
+        if what:
+            raise DataError(f"{origin}, row {first + 1}: {column!r} {what}")
     return rows
 
 
-def _existing(path: str) -> Path:
-    file = Path(path)
-    if file.suffix not in BUILDERS:
-        raise DataError(f"{path}: unknown ending {file.suffix!r}; use {', '.join(BUILDERS)}")
-    if not file.exists():
-        near = file.parent if file.parent.is_dir() else None
-        files = sorted(f.name for f in near.iterdir() if f.suffix in BUILDERS)[:5] if near else []
-        raise DataError(f"{path} does not exist" + (f"; {near} has {', '.join(files)}" if files else ""))
-    if not file.is_file():
-        raise DataError(f"{path} is a folder, not a file")
-    return file
+def missing_column(column: str, columns: Sequence[str]) -> str:
+    """`has no column ...`, those that there are, and the separator where it is another than the ending says."""
+    text = f"has no column {column!r}; it has {', '.join(map(repr, columns)) or 'none'}"
+    for separator in OTHER_SEPARATORS:
+        if any(column in name.split(separator) for name in columns if separator in name):
+            return f"{text}: the cells stand apart by {separator!r}; save it with commas as .csv, with tabs as .tsv"
+    return text
 
 
-def _why_unreadable(path: str, error: Exception) -> str:
-    if Path(path).suffix == ".jsonl":
-        with Path(path).open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    if line.strip() and not isinstance(json.loads(line), dict):
-                        return f"{path}, line {number}: not a JSON object"
-                except ValueError as wrong:
-                    return f"{path}, line {number}: not a JSON object ({wrong})"
-    cause = error.__cause__ or error
-    return f"{path} cannot be read: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"
+def _not_a_text(chunks: Any, values: Iterable[Any], blank: bool) -> tuple[int, str]:
+    """The first row of a column whose cell cannot be used, from 0, and why with the remedy; empty if there is none.
+
+    chunks: the column as Arrow has it. values: the same as Python has it.
+    """
+    import pyarrow
+    import pyarrow.compute as compute
+
+    if str(chunks.type) == "string_view":  # polars' own; the functions below don't know it
+        chunks = chunks.cast(pyarrow.large_string())
+    if str(chunks.type) not in ("string", "large_string"):
+        first, value = next(((i, v) for i, v in enumerate(values) if not isinstance(v, str)), (0, str(chunks.type)))
+        return first, f"is {reprlib.repr(value)}, not a text; put it in quotes"
+    for row, error in _not_utf_8(chunks):
+        return row, f"is not UTF-8 ({error}); save the file in that encoding"
+    empty = compute.is_null(chunks)
+    if not blank:
+        empty = compute.fill_null(compute.equal(compute.utf8_trim_whitespace(chunks), ""), True)
+    long = compute.greater(compute.utf8_length(chunks), LONGEST_TEXT)
+    wrong = {
+        "is empty; remove the row or give it a text": empty,
+        f"has more than {LONGEST_TEXT:,} characters; cut it into passages": long,
+        "has a NUL character (\\u0000); remove it, or save the file in UTF-8": compute.match_substring(chunks, "\0"),
+    }
+    for what, rows in wrong.items():
+        if (first := compute.index(rows, True).as_py()) >= 0:
+            return first, what
+    return 0, ""
+
+
+def _not_utf_8(chunks: Any) -> Iterator[tuple[int, str]]:
+    import pyarrow
+
+    try:
+        chunks.validate(full=True)
+    except pyarrow.ArrowInvalid:
+        for row, value in enumerate(chunks.cast(pyarrow.large_binary()).to_pylist()):
+            try:
+                (value or b"").decode()
+            except UnicodeDecodeError as error:
+                yield row, error.reason

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from matryoshka.data.reading import first_row, read_rows, require_texts
+from matryoshka.data.reading import first_row, missing_column, read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
 
@@ -202,7 +202,7 @@ def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Prob
         return
     for column in columns:
         if column not in row:
-            yield key, f"{path} has no column {column!r}; it has {', '.join(map(repr, row))}"
+            yield key, f"{path} {missing_column(column, list(row))}"
         elif row[column] in (None, ""):
             yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
 

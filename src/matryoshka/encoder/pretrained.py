@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
+from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_no_code
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
 
@@ -50,6 +50,12 @@ class Pretrained:
         try:
             config = self.config
             self.settings.require_supported()
+            if self.folder is None:
+                require_config(config, self.model)
+                if not self.trust_remote_code:
+                    require_no_code(config, self.model)
+            elif self.model != EMBEDDED:  # which is ours, and perhaps yet to be made
+                require_loadable(self.folder, trust_remote_code=self.trust_remote_code)
         except UserError as error:
             yield "model", str(error)
             return
@@ -72,7 +78,8 @@ class Pretrained:
         if self.model == EMBEDDED:
             return {"hidden_size": e5_small.WIDTH, "max_position_embeddings": 514, "model_type": "xlm-roberta"}
         if (folder := self.folder) is not None:
-            return _read_json(folder / "config.json")
+            require_inside(folder)
+            return read_json(folder / "config.json")
         return _hub_config(self.model, self.revision)
 
     @property
@@ -100,25 +107,24 @@ class Pretrained:
 
     def commit(self) -> str | None:
         """The commit of a hub model's files, which are fetched first if they are not at hand; None for other models."""
-        return None if self.folder is not None else commit_of(_hub_folder(self.model, self.revision))
+        return (
+            None
+            if self.folder is not None
+            else commit_of(_hub_folder(self.model, self.revision, code=self.trust_remote_code))
+        )
 
     def load(self, pooling: Pooling | None = None) -> Encoder:
-        """Read the weights. Raises UserError if the files are not to be had or are not safetensors."""
-        from transformers import AutoModel, AutoTokenizer
-
+        """Read the weights. Raises UserError if the files are not to be had or not to be trusted."""
         from matryoshka.encoder.encoder import Encoder
+        from matryoshka.encoder.loading import read_model
         from matryoshka.encoder.pooling import Pooling
 
         ready = e5_small.prepare() if self.model == EMBEDDED else self.folder
-        folder = ready or _hub_folder(self.model, self.revision)
+        folder = ready or _hub_folder(self.model, self.revision, code=self.trust_remote_code)
+        require_loadable(folder, trust_remote_code=self.trust_remote_code)
         settings = SavedSettings.read(folder)
         settings.require_supported()
-        options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code, "local_files_only": True}
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            backbone = AutoModel.from_pretrained(folder, use_safetensors=True, **options).float()
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.model} cannot be loaded: {str(error).splitlines()[0]}") from error
+        backbone, tokenizer = read_model(folder, self.model, trust_remote_code=self.trust_remote_code)
         if self.gradient_checkpointing:
             # transformers 5.23 has a new name for it and warns of the old one
             enable = "activation_checkpointing_enable"
@@ -140,16 +146,6 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return content
-
-
 def _unreachable(model: str) -> UserError:
     return UserError(
         f"{model!r} is no folder here, is not in the hub's cache, and the hub cannot be reached; "
@@ -166,7 +162,7 @@ def _hub_config(model: str, revision: str | None) -> dict[str, Any]:
     except ValueError as error:  # a name that no hub model can have
         raise UserError(f"{model!r} is neither a folder here nor a hub name like BAAI/bge-m3") from error
     if isinstance(cached, str):
-        return _read_json(Path(cached))
+        return read_json(Path(cached))
     if hub.constants.HF_HUB_OFFLINE:
         raise _unreachable(model)
     try:
@@ -177,14 +173,19 @@ def _hub_config(model: str, revision: str | None) -> dict[str, Any]:
         raise _unreachable(model) from error
     if answer.status_code != 200:
         raise UserError(f"the hub answers {answer.status_code} for {model!r} at revision {revision or 'main'!r}")
-    config: dict[str, Any] = answer.json()
+    try:
+        config = answer.json()
+    except ValueError as error:
+        raise UserError(f"the hub's config.json of {model!r} is no JSON ({error}); use another revision") from error
+    if not isinstance(config, dict):
+        raise UserError(f"the hub's config.json of {model!r} is not a JSON object; use another revision")
     return config
 
 
-def _hub_folder(model: str, revision: str | None) -> Path:
+def _hub_folder(model: str, revision: str | None, *, code: bool) -> Path:
     import huggingface_hub as hub
 
-    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*"]
+    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*", *(["*.py"] if code else [])]
     try:
         return Path(hub.snapshot_download(model, revision=revision, allow_patterns=wanted))
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.encoder.model_folder import inside
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,27 +38,24 @@ class SavedSettings:
 
     @classmethod
     def read(cls, folder: Path) -> SavedSettings:
-        """Read a folder of any of sentence-transformers' layouts; a plain transformers folder gives no settings.
-
-        Raises UserError for a file that is not JSON, and for a module that is said to be outside the folder.
-        """
-        modules = _json(folder / "modules.json", default=[])
+        """Read a folder of any of sentence-transformers' layouts; a plain transformers folder gives no settings."""
+        modules = _modules(folder / "modules.json")
         kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
         unsupported = [kind for kind in kinds if kind not in SUPPORTED_MODULES]
         pooling: tuple[Mode, ...] | None = None
         for module, kind in zip(modules, kinds, strict=True):
+            place = inside(folder, module.get("path", ""), folder / "modules.json")
             if kind == "Pooling":
-                config = _json(_within(folder, str(module.get("path", ""))) / "config.json", default={})
+                config = _settings(place / "config.json")
                 pooling = _modes(config)
                 unsupported += [flag for flag in UNSUPPORTED_FLAGS if config.get(flag)]
                 unsupported += [] if config.get("include_prompt", True) else ["a pooling without the prompt"]
-        prompts = _json(folder / "config_sentence_transformers.json", default={}).get("prompts") or {}
-        transformer = _json(folder / "sentence_bert_config.json", default={})
+        transformer = _settings(folder / "sentence_bert_config.json")
         unsupported += ["do_lower_case"] if transformer.get("do_lower_case") else []
         return cls(
             pooling=pooling,
-            max_seq_length=transformer.get("max_seq_length"),
-            prompts={key: prompts[key] for key in ("query", "document") if key in prompts},
+            max_seq_length=_length(transformer, folder / "sentence_bert_config.json"),
+            prompts=_prompts(folder / "config_sentence_transformers.json"),
             unsupported=tuple(unsupported),
             folder=str(folder),
         )
@@ -73,14 +71,41 @@ def _modes(config: Mapping[str, Any]) -> tuple[Mode, ...] | None:
     modes: list[Mode] = [mode for mode, flag in POOLING_FLAGS.items() if config.get(flag)]
     if not modes and (newer := config.get("pooling_mode")):  # sentence-transformers 6 writes names
         names = [newer] if isinstance(newer, str) else newer
-        modes = [mode for mode in POOLING_FLAGS if mode in {FLAG_OF_NEWER_NAME.get(n, n) for n in names}]
+        known = [FLAG_OF_NEWER_NAME.get(str(name), name) for name in names] if isinstance(names, list) else []
+        modes = [mode for mode in POOLING_FLAGS if mode in known]
     return tuple(modes) or None
 
 
-def _within(folder: Path, path: str) -> Path:
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise UserError(f"{folder / 'modules.json'}: the path {path!r} leads out of the model's folder; mend it there")
-    return folder / path
+def _modules(path: Path) -> list[dict[str, Any]]:
+    modules = _json(path, default=[])
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise UserError(f"{path} is not a list of modules; copy the complete file again")
+    return modules
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    settings = _json(path, default={})
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} is not a JSON object; copy the complete file again")
+    return settings
+
+
+def _length(settings: Mapping[str, Any], path: Path) -> int | None:
+    length = settings.get("max_seq_length")
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 3):
+        raise UserError(f"{path}: max_seq_length is {length!r}, not a number from 3; mend it, or remove the key")
+    return length
+
+
+def _prompts(path: Path) -> dict[str, str]:
+    prompts = _settings(path).get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise UserError(f"{path}: prompts is {prompts!r}, not an object of texts; mend it, or remove the key")
+    kept = {key: prompts[key] for key in ("query", "document") if key in prompts}
+    for key, prompt in kept.items():
+        if not isinstance(prompt, str):
+            raise UserError(f"{path}: prompts.{key} is {prompt!r}, not a text; mend it, or remove the key")
+    return kept
 
 
 def _json(path: Path, default: Any) -> Any:
@@ -88,5 +113,5 @@ def _json(path: Path, default: Any) -> Any:
         return default
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}; copy the complete file again") from error

@@ -1,0 +1,48 @@
+"""A model's folder through transformers, with everything that does not fit as one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+
+from matryoshka.errors import UserError
+
+UNUSED = "pooler."  # a layer of BERT's behind the hidden states, which poolings here do not use
+OF_ONE_MODEL = "copy all files of one model into the folder"
+
+
+def read_model(folder: Path, name: str, *, trust_remote_code: bool) -> tuple[PreTrainedModel, Any]:
+    """The transformer in fp32 and its tokenizer. name: of the model, for errors.
+
+    Raises UserError if the files cannot be read, weights are missing or not finite, or the tokenizer has more tokens
+    than the model.
+    """
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        backbone, told = AutoModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **options)
+    except MemoryError:
+        raise
+    except Exception as error:  # the errors of transformers, tokenizers and safetensors are of every kind
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise UserError(f"{name} cannot be loaded: {lines[0].strip()}; {OF_ONE_MODEL}") from error
+    _require_whole(backbone, set(told["missing_keys"]), name)
+    rows, tokens = backbone.get_input_embeddings().num_embeddings, len(tokenizer)
+    if tokens > rows:
+        raise UserError(
+            f"{name}: its tokenizer has {tokens:,} tokens, its model {rows:,} rows for them; {OF_ONE_MODEL}"
+        )
+    return backbone.float(), tokenizer
+
+
+def _require_whole(backbone: PreTrainedModel, missing: set[str], name: str) -> None:
+    for parameter, values in backbone.named_parameters():
+        if parameter.startswith(UNUSED):
+            continue
+        if parameter in missing:  # transformers would fill it with random numbers
+            raise UserError(f"{name} has no weights for {parameter}, {len(missing)} are missing; {OF_ONE_MODEL}")
+        if not bool(torch.isfinite(values).all()):
+            raise UserError(f"{name}: the weights of {parameter} are not all finite; take the model from its source")

@@ -1,0 +1,153 @@
+"""A model's folder before anything of it is loaded: what is in it, in which format, and whose code it would run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from matryoshka.encoder.tensor_file import require_tensors
+from matryoshka.errors import UserError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+OTHER_WEIGHTS = (".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".mlmodel")
+TOKENIZERS = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt", "vocab.json")
+SETTINGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+COUNTS = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+TABLE = "word_embeddings.weight"  # of most encoders the name of the tensor with a row a token
+MOST_FILES = 10_000
+
+
+def require_loadable(folder: Path, *, trust_remote_code: bool = False) -> None:
+    """Raises UserError if loading could fail, would unpickle, or would run or read what is not to be trusted.
+
+    Only names, links, JSON files and the headers of safetensors are looked at: no weights are read.
+    """
+    require_inside(folder)
+    config = read_json(folder / "config.json")
+    require_config(config, folder / "config.json")
+    settings = {name: read_json(folder / name) for name in SETTINGS if (folder / name).is_file()}
+    if not trust_remote_code:
+        for name, content in {"config.json": config, **settings}.items():
+            require_no_code(content, folder / name)
+    _require_width(_tensors(folder), config, folder)
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise UserError(f"{folder} has no tokenizer: {TOKENIZERS[0]} is missing; copy it from the model's source")
+
+
+def require_config(config: Mapping[str, Any], path: Path | str) -> None:
+    """Raises UserError if config.json does not say what kind of model it is, or says impossible numbers."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or not kind:
+        raise UserError(f"{path}: model_type is {kind!r}, no name of an architecture; copy the model's own config.json")
+    for key in COUNTS:
+        value = config.get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"{path}: {key} is {value!r}, not a number from 1; copy the model's own config.json")
+    padding = config.get("pad_token_id")
+    if padding is not None and (not isinstance(padding, int) or isinstance(padding, bool)):
+        raise UserError(f"{path}: pad_token_id is {padding!r}, no number of a token; copy the model's own config.json")
+
+
+def require_no_code(config: Mapping[str, Any], path: Path | str) -> None:
+    """Raises UserError if a model says that it is to be run by Python code that it brings along."""
+    if config.get("auto_map"):
+        raise UserError(
+            f"{path} names Python code of the model's own (auto_map), which is not run; read that code, and if you "
+            "trust it, use encoder.trust_remote_code=true with this model"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's object. Raises UserError if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; copy it from the model's source") from None
+    except RecursionError:
+        raise UserError(f"{path} cannot be read: nested too deeply; copy the complete file again") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}; copy the complete file again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a JSON object; copy the complete file again")
+    return content
+
+
+def inside(folder: Path, name: object, said_by: Path) -> Path:
+    """The file of a name that a model's own file says. Raises UserError if that leads out of the folder."""
+    pure = PurePosixPath(str(name))
+    if not isinstance(name, str) or pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
+        raise UserError(f"{said_by} names {name!r}, which is not inside the model's folder; give a plain relative name")
+    return folder / name
+
+
+def require_inside(folder: Path) -> None:
+    """Raises UserError if a link leads out of the folder; the hub's cache links to its blobs, beside the snapshots."""
+    root = folder.resolve()
+    if root.parent.name == "snapshots":
+        root = root.parent.parent
+    for number, path in enumerate(folder.rglob("*")):
+        if number > MOST_FILES:
+            raise UserError(f"{folder} has more than {MOST_FILES:,} files and is no model; give the model's own folder")
+        if path.is_symlink():
+            try:
+                target = path.resolve(strict=True)
+            except (OSError, RuntimeError):
+                raise UserError(f"{path} is a link to nothing; put the file itself there") from None
+            if not target.is_relative_to(root):
+                raise UserError(f"{path} is a link out of the model's folder, to {target}; put the file itself there")
+
+
+def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor by its name."""
+    if (folder / WEIGHTS).is_file():
+        return require_tensors(folder / WEIGHTS)
+    index = folder / INDEX
+    if not index.is_file():
+        raise _no_weights(folder)
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, dict) or not files:
+        raise UserError(f"{index} has no weight_map; copy the complete file again")
+    shards = {name: inside(folder, name, index) for name in files.values() if isinstance(name, str)}
+    found: dict[str, tuple[int, ...]] = {}
+    for tensor, name in files.items():
+        if name not in shards:
+            raise UserError(f"{index}: the file of {tensor!r} is {name!r}, no name; copy the complete file again")
+    for path in shards.values():
+        if not path.is_file():
+            raise UserError(f"{path}, which {INDEX} names, does not exist; copy all files of the model")
+        found |= require_tensors(path)
+    if missing := files.keys() - found.keys():
+        raise UserError(f"{index} names {min(missing)!r}, which no file has; copy all files of the model again")
+    return found
+
+
+def _no_weights(folder: Path) -> UserError:
+    names = sorted(path.name for path in folder.iterdir())
+    if pickles := [name for name in names if name.endswith(PICKLES)]:
+        convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
+        return UserError(
+            f"{folder / pickles[0]} is a pickle, which can run code when it is read, and is not read; if you trust it, "
+            f'convert it: python -c "from transformers import AutoModel; {convert}"'
+        )
+    if others := [name for name in names if name.endswith(OTHER_WEIGHTS)]:
+        return UserError(f"{folder / others[0]} is of another library; save the model as {WEIGHTS} with transformers")
+    return UserError(f"{folder} has no weights: {WEIGHTS} does not exist; copy all files of the model")
+
+
+def _require_width(tensors: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], folder: Path) -> None:
+    """The word-embedding table is as large as config.json says; other shapes are told when the model is loaded."""
+    for name, shape in _tables(tensors):
+        said = (config.get("vocab_size"), config.get("embedding_size", config.get("hidden_size")))
+        if None not in said and shape != said:
+            raise UserError(
+                f"{folder / 'config.json'} says {said[0]} tokens of width {said[1]}, but {name} is "
+                f"{' x '.join(map(str, shape))}; the two are of different models, copy all files of one"
+            )
+
+
+def _tables(tensors: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield from ((name, shape) for name, shape in tensors.items() if name.endswith(TABLE))
