@@ -45,6 +45,7 @@ class PairsModule(pl.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else each pass draws from the generator that dropout draws from
         )
 
     def collate(self, rows: Sequence[int]) -> PackedBatch:

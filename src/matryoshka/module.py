@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -58,8 +57,10 @@ class EmbeddingModule(pl.LightningModule):
         self.log_every = log_every
         self.pairs_at_once = pairs_at_once
         self.updates = 0
+        self.first_batch = 0  # of the present epoch: the one where a run goes on
+        self.selecting: list[float] = []  # the selecting metric after each epoch
         self.last_row: dict[str, float] = {}
-        self._rows = SinceLastRow()
+        self.since_last_row = SinceLastRow()
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what can be trained, and its schedule."""
@@ -73,13 +74,14 @@ class EmbeddingModule(pl.LightningModule):
         assert loop._combined_loader is not None
         if self.current_epoch == 0 and loop.max_batches != count:
             raise ValueError(f"the plan has {count} micro-batches in the first epoch, the Trainer {loop.max_batches}")
+        count -= self.first_batch
         loop.max_batches = count
         loop._combined_loader.limits = [count]
-        self._rows.clock = time.perf_counter()
+        self.since_last_row.go_on()
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
         """Forward and backward of one micro-batch; the update where its window is full."""
-        divisor, update = self.plan.window(self.current_epoch, batch_index)
+        divisor, update = self.plan.window(self.current_epoch, self.first_batch + batch_index)
         at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
         cached = at_once < largest_share(batch.columns[0])
         logged = update and (self.updates + 1) % self.log_every == 0
@@ -88,7 +90,7 @@ class EmbeddingModule(pl.LightningModule):
             anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
             nested: NestedLoss = self.loss(anchors_BD, candidates_ND, batch.mask_BN, one_dim_at_a_time=cached)
             if logged:
-                self._rows.gradient_shares = gradient_shares(nested, embeddings_SD)
+                self.since_last_row.gradient_shares = gradient_shares(nested, embeddings_SD)
             return nested
 
         if cached:
@@ -96,7 +98,7 @@ class EmbeddingModule(pl.LightningModule):
         else:
             nested = loss_of(encode_together(self.encoder, batch))
             self.manual_backward(nested.total / divisor)
-        self._rows.add(batch, nested, divisor)
+        self.since_last_row.add(batch, nested, divisor)
         if update:
             self.update()
 
@@ -111,23 +113,24 @@ class EmbeddingModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
         scheduler.step()
         self.updates += 1
-        self._rows.updates += 1
+        self.since_last_row.updates += 1
         if self.updates % self.log_every == 0:
-            row, self._rows = self._rows.close(), SinceLastRow()
+            row, self.since_last_row = self.since_last_row.close(), SinceLastRow()
             row |= {"train/learning_rate": rate, "train/gradient_norm": float(norm)}
             if (memory := peak_memory(self.device)) is not None:
                 row["train/memory_gigabytes"] = memory / 1e9
             self.record(row)
 
     def evaluated(self, value: float) -> None:
-        """The selecting metric's value, for a schedule that goes by it."""
+        """The selecting metric's value, for a schedule that goes by it and to know which weights are the best."""
+        self.selecting.append(value)
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(value)
 
     def pause_clock(self) -> None:
         """What follows until the next epoch is not training."""
-        self._rows.pause()
+        self.since_last_row.pause()
 
     def record(self, row: dict[str, float]) -> None:
         """Give one row to every logger, with the epoch as transformers counts it."""

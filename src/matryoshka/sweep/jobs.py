@@ -21,7 +21,7 @@ from matryoshka.sweep.trial import NAME as TRIAL
 
 SUPERSEDED = "superseded"  # results whose configuration or data have changed since
 LOCK = ".lock"
-NOT_COMPARED = ("logger", "export")  # they change nothing of what is measured
+NOT_COMPARED = ("logger", "export", "checkpoint", "resume")  # they change nothing of what is measured
 
 
 @dataclass(frozen=True)
