@@ -60,7 +60,7 @@ class EmbeddingModule(pl.LightningModule):
         self.first_batch = 0  # of the present epoch: the one where a run goes on
         self.selecting: list[float] = []  # the selecting metric after each epoch
         self.last_row: dict[str, float] = {}
-        self.since_last_row = SinceLastRow()
+        self._rows = SinceLastRow()
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what can be trained, and its schedule."""
@@ -77,7 +77,7 @@ class EmbeddingModule(pl.LightningModule):
         count -= self.first_batch
         loop.max_batches = count
         loop._combined_loader.limits = [count]
-        self.since_last_row.go_on()
+        self._rows.go_on()
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
         """Forward and backward of one micro-batch; the update where its window is full."""
@@ -90,7 +90,7 @@ class EmbeddingModule(pl.LightningModule):
             anchors_BD, candidates_ND = embeddings_SD.tensor_split([batch.columns[0]])
             nested: NestedLoss = self.loss(anchors_BD, candidates_ND, batch.mask_BN, one_dim_at_a_time=cached)
             if logged:
-                self.since_last_row.gradient_shares = gradient_shares(nested, embeddings_SD)
+                self._rows.gradient_shares = gradient_shares(nested, embeddings_SD)
             return nested
 
         if cached:
@@ -98,7 +98,7 @@ class EmbeddingModule(pl.LightningModule):
         else:
             nested = loss_of(encode_together(self.encoder, batch))
             self.manual_backward(nested.total / divisor)
-        self.since_last_row.add(batch, nested, divisor)
+        self._rows.add(batch, nested, divisor)
         if update:
             self.update()
 
@@ -113,9 +113,9 @@ class EmbeddingModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
         scheduler.step()
         self.updates += 1
-        self.since_last_row.updates += 1
+        self._rows.updates += 1
         if self.updates % self.log_every == 0:
-            row, self.since_last_row = self.since_last_row.close(), SinceLastRow()
+            row, self._rows = self._rows.close(), SinceLastRow()
             row |= {"train/learning_rate": rate, "train/gradient_norm": float(norm)}
             if (memory := peak_memory(self.device)) is not None:
                 row["train/memory_gigabytes"] = memory / 1e9
@@ -128,9 +128,14 @@ class EmbeddingModule(pl.LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(value)
 
+    @property
+    def since_last_row(self) -> SinceLastRow:
+        """What the next row of the log will sum up."""
+        return self._rows
+
     def pause_clock(self) -> None:
         """What follows until the next epoch is not training."""
-        self.since_last_row.pause()
+        self._rows.pause()
 
     def record(self, row: dict[str, float]) -> None:
         """Give one row to every logger, with the epoch as transformers counts it."""

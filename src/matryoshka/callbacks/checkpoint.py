@@ -13,14 +13,16 @@ from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.checkpoints.kept import Best, KeptCheckpoints
 from matryoshka.checkpoints.random_states import random_states, restore_random_states
 from matryoshka.data.packing import PackedBatch
-from matryoshka.distributed.together import add_up, from_all, from_first, is_first, rank
+from matryoshka.distributed.launched import launched
+from matryoshka.distributed.together import add_up, from_all, from_first, is_first, processes, rank
 from matryoshka.module import EmbeddingModule
+from matryoshka.stopping import SignalsInTraining
 
 State = dict[str, Any]
 
 
 class Checkpoints(pl.Callback):
-    """Saves the state as of the last update after every evaluation, and after updates: every `minutes`.
+    """Saves the state as of the last update after every evaluation, every `minutes`, and when a signal asks to stop.
 
     Of an accumulation window that is open only its beginning is saved: it is computed anew. Stands behind
     EpochEvaluation. state: what to go on from, as saved before; the encoder has the weights already.
@@ -36,10 +38,12 @@ class Checkpoints(pl.Callback):
         self.best = Best(**state["best"]) if state and state["best"] else None
         self.at_update: State = {}
         self.saved_at = time.monotonic()
+        self.signals = SignalsInTraining(once=launched() is not None)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin in the epoch and with the micro-batch that follow the last update."""
         assert isinstance(pl_module, EmbeddingModule)
+        self.signals.note_handlers()
         if self.state is None:
             self.at_update = _at_update(pl_module, 0, 0)
             return
@@ -74,18 +78,34 @@ class Checkpoints(pl.Callback):
         progress.total.ready = progress.total.completed = pl_module.updates
         if self.state is None or trainer.current_epoch != _epoch_to_begin(self.state, pl_module):
             pl_module.first_batch = 0
+        plan = pl_module.plan
+        if pl_module.first_batch < plan.micro_batches[trainer.current_epoch] and pl_module.updates < plan.updates:
+            self.signals.wait()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: PackedBatch, batch_idx: int
     ) -> None:
-        """After an update note the state, and save it where it is time."""
+        """After an update note the state; save it where it is time; stop where any process was asked to."""
         assert isinstance(pl_module, EmbeddingModule)
-        if pl_module.updates == self.at_update["update"]:
-            return
-        self.at_update = _at_update(pl_module, trainer.current_epoch, pl_module.first_batch + batch_idx + 1)
+        last = trainer.is_last_batch or pl_module.updates == pl_module.plan.updates
+        if pl_module.updates > self.at_update["update"]:
+            self.at_update = _at_update(pl_module, trainer.current_epoch, pl_module.first_batch + batch_idx + 1)
+            self._save_or_stop(trainer, pl_module)
+        elif last:
+            self._save_or_stop(trainer, pl_module)
+        if last:  # what follows is an evaluation, of which nothing need be finished
+            self.signals.restore()
+
+    def _save_or_stop(self, trainer: pl.Trainer, module: EmbeddingModule) -> None:
+        asked = torch.zeros(processes(), dtype=torch.int64)
+        asked[rank()] = self.signals.received or 0
         due = self.minutes is not None and time.monotonic() > self.saved_at + 60 * self.minutes
-        if add_up(torch.tensor(float(due and is_first()))):  # on the host, where all processes meet after an update
-            self.save(trainer, pl_module)
+        # One message, on the host: all processes save and stop after the same update.
+        *signals, save = add_up(torch.cat([asked, torch.tensor([due and is_first()])])).tolist()
+        if save or any(signals):
+            self.save(trainer, module)
+        if any(signals):
+            self.signals.act(max(signals))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After the evaluation: note whether these weights are the best, and save."""
@@ -97,6 +117,14 @@ class Checkpoints(pl.Callback):
         if self.best is None or value > self.best.value:
             self.best = Best(pl_module.updates, value)
         self.save(trainer, pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Signals do again what they did."""
+        self.signals.restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Signals do again what they did."""
+        self.signals.restore()
 
     def save(self, trainer: pl.Trainer, module: EmbeddingModule) -> None:
         """Write the state as of the last update; every process takes part."""
