@@ -36,7 +36,7 @@ def use_folder(folder: Path) -> None:
     """Let Hydra's log and whoever asks Hydra for the run's folder use this one."""
     config = cast(DictConfig, HydraConfig.instance().cfg)
     before = Path(config.hydra.runtime.output_dir)
-    with read_write(config), open_dict(config):
+    with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.runtime.output_dir = str(folder.absolute())
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, logging.FileHandler)]:

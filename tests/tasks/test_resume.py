@@ -145,7 +145,7 @@ def test_resume_goes_on_with_the_newest_unfinished_run_and_refuses_another_confi
     assert [path.name for path in (workplace / "outputs/train").iterdir()] == [folder.name]
     assert (folder / "results.json").is_file() and not (folder / "checkpoints").exists()
     assert "goes on after" in capsys.readouterr().out
-    assert (folder / "train.log").read_text(encoding="utf-8").count("results go to") == 2
+    assert (folder / "train.log").read_text(encoding="utf-8").count("results go to") == 3  # each attempt
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
@@ -153,8 +153,9 @@ def test_a_signal_saves_after_the_update_and_says_how_to_go_on(
     workplace: Path, number: signal.Signals, code: int
 ) -> None:
     words = [*CARRY[:-1], "trainer.log_every_n_steps=1", "trainer.max_epochs=400", "baselines=[]"]
-    command = shlex.join(["python", str(PROJECT / "train.py"), *WORDS.split(), *words])
-    said = stopped_at_update_2(command.split(), workplace, number, code)
+    words.append("trainer.enable_progress_bar=true")
+    command = ["python", str(PROJECT / "train.py"), *WORDS.split(), *words]
+    said = stopped_at_update_2(command, workplace, number, code)
     last = said.splitlines()[-1]
     assert f"stopped by {number.name}; saved after update " in last
     folder = Path(last.rpartition("resume=")[2])
