@@ -25,7 +25,7 @@ from matryoshka.config.hydra_errors import hydra_message
 from matryoshka.config.secrets import words_with_secrets
 from matryoshka.credentials import shown
 from matryoshka.distributed.launched import launched, silence, speaks
-from matryoshka.errors import ConfigError, JobsFailedError, UserError
+from matryoshka.errors import ConfigError, JobsFailedError, StoppedError, UserError
 from matryoshka.tasks.dashboard import dashboard
 
 log = logging.getLogger("matryoshka")
@@ -80,6 +80,8 @@ def _run(name: str) -> None:
         _exit(2, hydra_message(error, configuration_folder(), name, sys.argv[1:]))
     except KeyboardInterrupt:
         _exit(130, "interrupted")
+    except StoppedError as stop:  # in a sweep
+        _exit(128 + stop.number, f"{stop}; the same command goes on")
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -1,5 +1,10 @@
 """What a user can mend: such an error is shown as a message, without a traceback, and ends with exit code 2."""
 
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something the user can mend; the message names the file, line or key and the remedy."""
@@ -34,3 +39,20 @@ class PrunedError(Exception):
     def __init__(self, value: float, epoch: int) -> None:
         self.value = value
         super().__init__(f"given up after epoch {epoch} at {value:.4f}, behind the trials before")
+
+
+class DiskFullError(Exception):
+    """A file that found no room on its disk. needed: bytes of it, where they are known; free: bytes there are."""
+
+    def __init__(self, path: Path, needed: int | None, free: int) -> None:
+        self.path, self.needed, self.free = path, needed, free
+        wanted = "" if needed is None else f" {needed / 1e6:,.1f} MB were to be written and"
+        super().__init__(f"{path}: the disk is full;{wanted} {free / 1e6:,.1f} MB are free")
+
+
+class StoppedError(BaseException):
+    """A signal that ended the work. As KeyboardInterrupt, it is no failure that anything should go on after."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"stopped by {signal.Signals(number).name}")

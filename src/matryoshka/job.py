@@ -23,7 +23,9 @@ from matryoshka.config.resolvers import register_resolvers
 from matryoshka.config.secrets import mask_written
 from matryoshka.credentials import keep_out_of_logs, shown
 from matryoshka.distributed.launched import speaks
-from matryoshka.errors import PrunedError, UserError
+from matryoshka.errors import DiskFullError, PrunedError, StoppedError, UserError
+from matryoshka.resuming import going_on, run_to_resume, use_folder
+from matryoshka.stopping import stopped_by_signals
 
 register_resolvers()  # here, since a launcher's own process imports only this before it resolves a configuration
 keep_out_of_logs()
@@ -75,14 +77,20 @@ def _program() -> str:
 
 def _alone(config: DictConfig, folder: Path) -> float:
     try:
-        value = _start(plain_values(config, _program()), folder)
+        with stopped_by_signals():
+            plain = plain_values(config, _program())
+            folder = _run_folder(plain, folder)
+            value = _start(plain, folder)
         _remove_if_unused(folder)  # as after a question, whose answer is only shown
         return value
-    except KeyboardInterrupt:
-        _exit(130, f"interrupted; what was written until then is in {folder}")
+    except StoppedError as stop:
+        _exit(128 + stop.number, f"{stop}; {going_on(folder)}")
     except UserError as error:
         _remove_if_unused(folder)
         _exit(2, str(error))
+    except DiskFullError as error:
+        log.debug("disk full", exc_info=True)
+        _exit(1, f"{error}; make room on that disk. Nothing that was there before is lost: {going_on(folder)}")
     except Exception as error:
         log.exception("failed")
         if not speaks():  # and so without a log
@@ -91,8 +99,21 @@ def _alone(config: DictConfig, folder: Path) -> float:
         _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
 
 
+def _run_folder(config: Mapping[str, Any], folder: Path) -> Path:
+    """Hydra's folder, or that of the run that resume=... goes on with, which Hydra's log then goes to as well."""
+    given = any(word.startswith("hydra.run.dir=") for word in HydraConfig.get().overrides.hydra)
+    if not config.get("resume") or config.get("task", "train") != "train" or not speaks():
+        return folder
+    if given and config["resume"] is True:
+        return folder
+    other = run_to_resume(config["resume"], folder)
+    use_folder(other)
+    _remove_if_unused(folder)
+    return other
+
+
 def _in_a_sweep(config: DictConfig, folder: Path) -> float:
-    from matryoshka.sweep.jobs import config_hash, forget_attempt, running
+    from matryoshka.sweep.jobs import config_hash, forget_attempt, goes_on, running
     from matryoshka.sweep.progress import progress
     from matryoshka.sweep.status import Status, read_status
 
@@ -106,10 +127,11 @@ def _in_a_sweep(config: DictConfig, folder: Path) -> float:
             if before and before.state == "done" and before.config_hash == status.config_hash:
                 log.info("done before, by another process")
                 return float("nan") if before.objective is None else before.objective
-            if before:
+            if before and not goes_on(folder, status.config_hash):
                 forget_attempt(folder)
             status.write(folder)
-            value = _start(plain, folder)
+            with stopped_by_signals():
+                value = _start(plain, folder)
             status = replace(status, state="done", objective=value if math.isfinite(value) else None)
         except PrunedError as error:
             log.info("%s", error)

@@ -61,6 +61,8 @@ class EmbeddingModule(pl.LightningModule):
         self.pairs_at_once = pairs_at_once
         self.finite = finite or FiniteUpdates()
         self.updates = 0
+        self.first_batch = 0  # of the present epoch: the one where a run goes on
+        self.selecting: list[float] = []  # the selecting metric after each epoch
         self.last_row: dict[str, float] = {}
         self._rows = SinceLastRow()
 
@@ -76,13 +78,14 @@ class EmbeddingModule(pl.LightningModule):
         assert loop._combined_loader is not None
         if self.current_epoch == 0 and loop.max_batches != count:
             raise ValueError(f"the plan has {count} micro-batches in the first epoch, the Trainer {loop.max_batches}")
+        count -= self.first_batch
         loop.max_batches = count
         loop._combined_loader.limits = [count]
         self._rows.start_clock()
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
         """Forward and backward of one micro-batch; the update where its window is full."""
-        divisor, update = self.plan.window(self.current_epoch, batch_index)
+        divisor, update = self.plan.window(self.current_epoch, self.first_batch + batch_index)
         at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
         cached = at_once < largest_share(batch.columns[0])
         logged = update and (self.updates + 1) % self.log_every == 0
@@ -130,10 +133,16 @@ class EmbeddingModule(pl.LightningModule):
             self.record(row)
 
     def evaluated(self, value: float) -> None:
-        """The selecting metric's value, for a schedule that goes by it."""
+        """The selecting metric's value, for a schedule that goes by it and to know which weights are the best."""
+        self.selecting.append(value)
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(value)
+
+    @property
+    def since_last_row(self) -> SinceLastRow:
+        """What the next row of the log will sum up."""
+        return self._rows
 
     def pause_clock(self) -> None:
         """What follows until the next epoch is not training."""

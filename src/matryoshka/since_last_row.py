@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,26 @@ class SinceLastRow:
     def start_clock(self) -> None:
         """Count the time from now on."""
         self.clock = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """All sums as they are now, without what is only time."""
+        return {
+            "losses": list(self.losses),
+            "dim_losses": {dim: list(losses) for dim, losses in self.dim_losses.items()},
+            "dim_shares": dict(self.dim_shares),
+            "pairs": self.pairs,
+            "tokens": self.tokens,
+            "updates": self.updates,
+            "seconds": self.seconds + time.perf_counter() - self.clock,
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on with sums as `state` gave them."""
+        self.losses = [loss.to(device) for loss in state["losses"]]
+        self.dim_losses = {dim: [loss.to(device) for loss in losses] for dim, losses in state["dim_losses"].items()}
+        self.dim_shares = dict(state["dim_shares"])
+        self.pairs, self.tokens, self.updates = state["pairs"], state["tokens"], state["updates"]
+        self.seconds = state["seconds"]
 
     def pause(self) -> None:
         """Count the time until now; what follows is not training."""

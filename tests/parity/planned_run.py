@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import torch
 from datasets import Dataset
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -104,7 +103,7 @@ def planned_run(sizes: Sizes, across_epochs: AcrossEpochs, folder: Path, measure
     module.make_optimizer = noted
     fit(trainer, module, data)
     run.rows = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
-    run.saved_step = torch.load(checkpoint.best_model_path, weights_only=True)["global_step"]
+    run.saved_step = checkpoint.best.step if checkpoint.best else 0
     return run
 
 

@@ -33,6 +33,8 @@ class EpochEvaluation(pl.Callback):
         """Evaluate, log to every logger, and let the checkpoint callback see the selecting metric."""
         assert isinstance(pl_module, EmbeddingModule)
         pl_module.pause_clock()
+        if trainer.current_epoch < len(pl_module.selecting):  # known since before the run was cut off
+            return
         result = self.measure()
         pl_module.record({f"{self.prefix}{name}": value for name, value in result.flat().items()})
         pl_module.log(self.selected, result.value(self.selected), logger=False)

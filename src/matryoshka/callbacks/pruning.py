@@ -23,6 +23,8 @@ class Pruning(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Raises PrunedError where the trial should be given up; after the last update nothing is left to spare."""
         assert isinstance(pl_module, EmbeddingModule)
+        if self.selected not in trainer.callback_metrics:  # reported before the run was cut off
+            return
         value, epoch = float(trainer.callback_metrics[self.selected]), trainer.current_epoch + 1
         if self.report(value, epoch) and pl_module.updates < pl_module.plan.updates:
             for logger in trainer.loggers:

@@ -20,6 +20,10 @@ class SpikeNotes(pl.Callback):
         self.metrics = metrics
         self.seen = 0
 
+    def on_train_start(self, *args: Any, **kwargs: Any) -> None:
+        """Rows from before a run went on have been looked at."""
+        self.seen = len(self.metrics.rows)
+
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Say where a spike begins."""
         rows = self.metrics.rows

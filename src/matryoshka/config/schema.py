@@ -31,7 +31,9 @@ class TrainSchema:
     split: Group
     doctor: Group
     bm25: Group
+    checkpoint: Group
     task: Literal["train", "doctor", "plan"] = "train"
+    resume: bool | str = False
     baselines: list[str] = field(default_factory=list)
     compact_vocabulary: bool = True
     pairs_at_once: int | None = None
@@ -78,6 +80,7 @@ GIVEN_BY_THE_TASK: dict[str, set[str]] = {
     "evaluator": set(),
     "split": set(),
     "doctor": set(),
+    "checkpoint": {"kept", "log", "state"},
     "bm25": set(),
     "trainer": {
         "callbacks",
@@ -86,6 +89,7 @@ GIVEN_BY_THE_TASK: dict[str, set[str]] = {
         "num_sanity_val_steps",
         "use_distributed_sampler",
         "default_root_dir",
+        "enable_checkpointing",
     },
     "logger": {"save_dir"},
     "export": set(),

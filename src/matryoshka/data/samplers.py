@@ -43,7 +43,7 @@ class ShuffledSampler:
         self.epoch = 0
         self._shared = shared_texts(texts)
         self._full = -(-len(texts) // batch_size)  # batches if none is smaller, but for the last
-        self._first = 0
+        self._first = (0, 0)  # of which epoch, with which batch a pass begins
         self._made: tuple[int, list[list[int]]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
@@ -51,8 +51,8 @@ class ShuffledSampler:
         self.epoch = epoch
 
     def start_at(self, batch: int) -> None:
-        """Let the next pass begin with this batch of its epoch: a run goes on where it was cut off."""
-        self._first = batch
+        """Let passes over the present epoch begin with this batch: a run goes on where it was cut off."""
+        self._first = (self.epoch, batch)
 
     def permutation(self) -> list[int]:
         """The rows in this epoch's order."""
@@ -82,8 +82,8 @@ class ShuffledSampler:
         )
 
     def __iter__(self) -> Iterator[list[int]]:
-        first, self._first = self._first, 0
-        return iter(self.batches()[first:])
+        epoch, first = self._first
+        return iter(self.batches()[first if epoch == self.epoch else 0 :])
 
     def __len__(self) -> int:
         return len(self.batches())

@@ -83,6 +83,15 @@ def first_then_others(make: Callable[[], Result]) -> Result:
         raise RuntimeError(f"process {rank()}, not the first: {error}") from error
 
 
+def from_all(mine: Result) -> list[Result]:
+    """What every process has, in the order of their numbers."""
+    if processes() == 1:
+        return [mine]
+    everyones: list[Any] = [None] * processes()
+    dist.all_gather_object(everyones, mine)
+    return everyones
+
+
 def own_rows(rows: int) -> range:
     """The rows of a batch that this process encodes: shares differ by one row at most."""
     return range(rows * rank() // processes(), rows * (rank() + 1) // processes())

@@ -47,6 +47,11 @@ class CompactVocabulary(nn.Module):
         return len(self._rows), len(self._whole)
 
     @property
+    def kept_rows(self) -> Tensor:
+        """The rows of the whole table that are trained, in their order."""
+        return self._rows
+
+    @property
     def bytes_saved(self) -> int:
         """Memory that a gradient and AdamW's two averages of the other rows would take."""
         kept, whole = self.rows

@@ -21,7 +21,7 @@ from matryoshka.sweep.trial import NAME as TRIAL
 
 SUPERSEDED = "superseded"  # results whose configuration or data have changed since
 LOCK = ".lock"
-NOT_COMPARED = ("logger", "export", "workers")  # they change nothing of what is measured
+NOT_COMPARED = ("logger", "export", "workers", "checkpoint", "resume")  # they change nothing of what is measured
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def left_to_run(folder: Path, jobs: Sequence[Job], again: bool = False) -> list[
     """Those of the jobs that have no result yet, or all of them again, with their folders cleared.
 
     A result of another configuration or other data is moved into superseded/, and comes back with the command that it
-    belongs to; what a failed or killed job left is removed. Raises UserError for a job that another process is running.
+    belongs to; what a failed or killed job left is removed, unless it goes on from a checkpoint. Raises UserError for a
+    job that another process is running.
     """
     for job in jobs:
         if is_running(folder / job.name):
@@ -102,9 +103,16 @@ def left_to_run(folder: Path, jobs: Sequence[Job], again: bool = False) -> list[
             if _has_result(_superseded(folder, job.name, job.config_hash), job):
                 _superseded(folder, job.name, job.config_hash).rename(folder / job.name)
         if not _has_result(folder / job.name, job):
-            shutil.rmtree(folder / job.name, ignore_errors=True)
+            if not goes_on(folder / job.name, job.config_hash):
+                shutil.rmtree(folder / job.name, ignore_errors=True)
             left.append(job)
     return left
+
+
+def goes_on(folder: Path, config_hash: str) -> bool:
+    """Whether a job of this configuration was cut off here and has a checkpoint."""
+    status = read_status(folder)
+    return status is not None and status.config_hash == config_hash and any(folder.glob("checkpoints/last-*"))
 
 
 def _has_result(folder: Path, job: Job) -> bool:

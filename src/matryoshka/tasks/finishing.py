@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import ModelCheckpoint
 
+from matryoshka.callbacks.checkpoint import Checkpoints
+from matryoshka.checkpoints.kept import Best, KeptCheckpoints
 from matryoshka.distributed.together import broadcast_state, from_first
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.module import EmbeddingModule
 from matryoshka.report import files
 from matryoshka.report.environment import environment
 from matryoshka.report.record import EncoderSummary, TrainingRecord
@@ -31,25 +28,12 @@ from matryoshka.tasks.setup import stand_in
 Config = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Best:
-    """The update whose weights were kept, and the selecting metric's value that made them the best."""
-
-    step: int
-    value: float
-
-
-def restore_best(checkpoint: ModelCheckpoint, module: EmbeddingModule) -> Best:
+def restore_best(checkpoint: Checkpoints, encoder: Encoder) -> Best:
     """Load the best weights: from the first process's disk, which need not be the others'."""
-
-    def load() -> Best:
-        best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-        module.load_state_dict(best["state_dict"])
-        assert checkpoint.best_model_score is not None
-        return Best(int(best["global_step"]), float(checkpoint.best_model_score))
-
-    best = from_first(load)
-    broadcast_state(module)
+    best = checkpoint.best
+    assert best is not None
+    from_first(lambda: checkpoint.kept.best(best.step).load_weights(encoder))
+    broadcast_state(encoder)
     return best
 
 
@@ -90,8 +74,8 @@ def write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.Tr
     """Every file of the run, the trackers' last words, and the table at its end."""
     exporter = instantiate(record.config["export"], _convert_="all") if record.config["export"] else None
     written = files.write_training(folder, record, encoder, exporter)
-    shutil.rmtree(folder / "checkpoints")  # model/ has the same weights; without an export none were wanted
     for logger in trainer.loggers:
         if hasattr(logger, "finish_record"):
             logger.finish_record(record, folder)
+    KeptCheckpoints(folder).remove()  # at last: until then an end that was cut off can be done again
     show_training(record, written)

@@ -28,7 +28,7 @@ from matryoshka import errors
 from matryoshka.credentials import keep_out_of_logs
 from matryoshka.distributed.launched import devices_here, launched, silence
 from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
-from matryoshka.errors import UserError
+from matryoshka.errors import StoppedError, UserError
 
 Config = Mapping[str, Any]
 PATIENCE = timedelta(days=1)  # the others wait while the first measures; one that dies is noticed at once
@@ -107,9 +107,7 @@ def _signals_as_before() -> Iterator[None]:
     try:
         yield
     except SignalException as error:
-        if error.sigval == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        sys.exit(128 + error.sigval)
+        raise StoppedError(error.sigval) from None
     finally:
         if threading.current_thread() is threading.main_thread():  # elsewhere the launcher leaves signals alone
             for number, handler in before.items():
@@ -120,28 +118,32 @@ def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfi
     place = launched()
     assert place is not None
     keep_out_of_logs()
-    signal.signal(signal.SIGINT, _interrupting_once())
+    for number in ENDING:
+        signal.signal(number, _stopping_once())
     if place.rank:
         silence()
     elif logging_as_here is not None:
         configure_log(logging_as_here)
-    value: float = getattr(import_module(f"matryoshka.tasks.{task}"), task)(config, folder)
+    try:
+        value: float = getattr(import_module(f"matryoshka.tasks.{task}"), task)(config, folder)
+    except StoppedError as stop:
+        sys.exit(128 + stop.number)  # the process that started this one says what there is to say
     return value
 
 
-def _interrupting_once() -> Callable[[int, Any], None]:
+def _stopping_once() -> Callable[[int, Any], None]:
     """Ctrl-C comes from the terminal and from torch's launcher: the second time it would break into the process's end.
 
     What Lightning sets and takes back in between is this handler again, so it remembers by itself.
     """
     seen: list[int] = []
 
-    def interrupt(number: int, frame: Any) -> None:
+    def stop(number: int, frame: Any) -> None:
         if not seen:
             seen.append(number)
-            raise KeyboardInterrupt
+            raise StoppedError(number)
 
-    return interrupt
+    return stop
 
 
 def _first_failure(error: Any) -> Exception:

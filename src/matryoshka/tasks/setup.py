@@ -103,11 +103,13 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cpu")
 
 
-def with_precision(config: Config) -> tuple[dict[str, Any], str]:
-    """The configuration with `auto` precision decided, and why it was decided so."""
+def with_precision(config: Config, before: str | None = None) -> tuple[dict[str, Any], str]:
+    """The configuration with `auto` precision decided, and why it was decided so. before: of a run that goes on."""
     trainer = dict(config["trainer"])
     reason = "as configured"
-    if trainer.get("precision") == "auto":
+    if trainer.get("precision") == "auto" and before is not None:
+        trainer["precision"], reason = before, "as this run began"
+    elif trainer.get("precision") == "auto":
         choice = choose_precision(device_of(trainer.get("accelerator", "auto")))
         trainer["precision"], reason = choice.precision, choice.reason
     return {**config, "trainer": trainer}, reason

@@ -23,6 +23,7 @@ from matryoshka.report import files, terminal
 from matryoshka.report.doctor import show_diagnosis
 from matryoshka.report.environment import write_environment
 from matryoshka.tasks.baselines import measure_before
+from matryoshka.tasks.beginning import Beginning
 from matryoshka.tasks.finishing import restore_best, training_record, what_to_deploy, write
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
@@ -73,7 +74,11 @@ def _train(config: Config, folder: Path) -> float:
     start = time.perf_counter()
     quiet_libraries()
     # One process decides, since it measures.
-    config, reason = from_first(lambda: with_precision({**OPTIONAL, **config, **nested_dims(config)}))
+    config = {**OPTIONAL, **config, **nested_dims(config)}
+    begun = from_first(lambda: Beginning.of(config, folder))
+    if begun.finished is not None:
+        return begun.finished
+    config, reason = from_first(lambda: with_precision(config, begun.precision))
     pl.seed_everything(config["seed"], verbose=False)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
@@ -89,20 +94,23 @@ def _train(config: Config, folder: Path) -> float:
     limits = _memory(config, room, measuring)
     diagnosis = from_first(lambda: _announce(config, room, limits, plan, reason))
     measure = partial(measuring.measure, room.selecting)
-    trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix)
+    begun = from_first(lambda: begun.at_checkpoint(config))
+    trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix, begun)
 
     with closed_if_failed(trainer.loggers), shortage_explained(limits):
         room.encoder.to(trainer.strategy.root_device)
         before = measure_before(config, room, measuring)
-        for logger in trainer.loggers:
+        for logger in trainer.loggers if begun.state is None else ():
             logger.log_metrics(before.logged, step=0)
         terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
         terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
         module = make_module(config, room.encoder, plan)
-        with step_kept(config, room, folder):
-            fit(trainer, module, room.batches)
+        begun.restore(module, trainer.loggers)
+        if not begun.is_trained(plan):
+            with step_kept(config, room, folder):
+                fit(trainer, module, room.batches)
 
-        best = restore_best(checkpoint, module)
+        best = restore_best(checkpoint, module.encoder)
         room.encoder.to(trainer.strategy.root_device)
         tuned, deployment = measuring.measure(room.test), what_to_deploy(room, measuring)
         if leave():  # what is left is the work of one process

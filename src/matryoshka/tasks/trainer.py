@@ -11,14 +11,15 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
+from matryoshka.callbacks.checkpoint import Checkpoints
 from matryoshka.callbacks.evaluation import EpochEvaluation
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.callbacks.progress import TrainingProgress
 from matryoshka.callbacks.pruning import Pruning
 from matryoshka.callbacks.spikes import SpikeNotes
+from matryoshka.checkpoints.kept import KeptCheckpoints
 from matryoshka.datamodule import PairsModule
 from matryoshka.distributed.launched import launched
 from matryoshka.distributed.together import is_first
@@ -30,6 +31,7 @@ from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report.result_table import show_epoch
 from matryoshka.sweep.trial import read_trial
+from matryoshka.tasks.beginning import Beginning
 from matryoshka.tasks.processes import trainer_options
 from matryoshka.tasks.setup import stand_in
 
@@ -65,12 +67,18 @@ def make_module(config: Config, encoder: Encoder, plan: TrainingPlan) -> Embeddi
 
 
 def make_trainer(
-    config: Config, folder: Path, plan: TrainingPlan, selected: str, measure: Any, prefix: str = ""
-) -> tuple[pl.Trainer, MetricsFile, ModelCheckpoint]:
-    """The configured Trainer, the file of all its rows, and the callback that keeps the best weights.
+    config: Config,
+    folder: Path,
+    plan: TrainingPlan,
+    selected: str,
+    measure: Any,
+    prefix: str = "",
+    begun: Beginning | None = None,
+) -> tuple[pl.Trainer, MetricsFile, Checkpoints]:
+    """The configured Trainer, the file of all its rows, and the callback that keeps the training on disk.
 
-    selected: the metric that decides which are best. measure: makes an EvaluationResult of the weights as they are;
-    prefix: in front of its metrics in the log.
+    selected: the metric that decides which weights are best. measure: makes an EvaluationResult of the weights as they
+    are; prefix: in front of its metrics in the log. begun: what to go on from.
     Raises UserError for a device that is not there.
     """
     log = MetricsFile(folder / "metrics.jsonl")
@@ -78,16 +86,9 @@ def make_trainer(
     if config["logger"] and is_first():
         loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
         loggers[-1].log_hyperparams({**config, "stand_in": list(stand_in(config))})
-    checkpoint = ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor=selected,
-        mode="max",
-        save_weights_only=True,
-        save_on_train_epoch_end=True,
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
+    begun = begun or Beginning(KeptCheckpoints(folder))
+    make_checkpoints = instantiate(config["checkpoint"], _partial_=True, _convert_="all")
+    checkpoint: Checkpoints = make_checkpoints(begun.kept, log, state=begun.state)
     callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint, SpikeNotes(log)]
     if (trial := read_trial(folder)) and not launched():  # of several processes none could tell why it ended
         callbacks.append(Pruning(trial.report, selected))
@@ -95,7 +96,7 @@ def make_trainer(
     ours = ("enable_progress_bar", "log_every_n_steps")
     options = {key: value for key, value in config["trainer"].items() if key not in ours} | trainer_options()
     if config["trainer"].get("enable_progress_bar", True):
-        callbacks.append(TrainingProgress())
+        callbacks.insert(0, TrainingProgress())  # so that its bar is gone when the evaluation shows its own
     make = partial(
         instantiate,
         options,
@@ -106,6 +107,7 @@ def make_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
+        enable_checkpointing=False,
         log_every_n_steps=1,
         default_root_dir=str(folder),
     )

@@ -1,0 +1,147 @@
+"""Where a run begins: anew, at a checkpoint of its own, or not at all since it is finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pytorch_lightning.loggers import Logger
+
+from matryoshka.atomic import remove_unfinished
+from matryoshka.callbacks.checkpoint import rows_trained
+from matryoshka.callbacks.metrics_file import MetricsFile
+from matryoshka.checkpoints.folder import BrokenCheckpointError, Checkpoint
+from matryoshka.checkpoints.kept import FOLDER, KeptCheckpoints
+from matryoshka.distributed.together import from_first, processes
+from matryoshka.errors import UserError
+from matryoshka.module import EmbeddingModule
+from matryoshka.plan import TrainingPlan
+from matryoshka.report.terminal import say
+from matryoshka.sweep.jobs import NOT_COMPARED, config_hash
+
+Config = Mapping[str, Any]
+TRACKERS = ("wandb", "csv", "tensorboard")  # their folders of an attempt that was cut off
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run begins. kept: its checkpoints. precision: the one it began with, where `auto` is asked for now.
+
+    finished: the selecting metric's value of a run that needs nothing more. checkpoint, state: what to go on from.
+    """
+
+    kept: KeptCheckpoints
+    precision: str | None = None
+    finished: float | None = None
+    checkpoint: Checkpoint | None = None
+    state: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, config: Config, folder: Path) -> Beginning:
+        """What the folder of the run holds already. config: as a run writes it, but for `auto` precision.
+
+        Raises UserError where it holds a run of another configuration.
+        """
+        remove_unfinished(folder)
+        kept = KeptCheckpoints(folder)
+        finished = (folder / "results.json").is_file() and not (folder / FOLDER).exists()
+        if not finished and not kept.lasts():  # nothing, or what was cut off before its first checkpoint
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
+            return cls(kept)
+        before = _saved_config(folder)
+        if differing := list(different_keys(before, config)):
+            lines = [f"  {key}: {one} there, {other} now" for key, one, other in differing]
+            remedy = "give the same values to go on with it, or another hydra.run.dir=... to begin a new one"
+            raise UserError("\n".join([f"{folder}: holds a run of another configuration; {remedy}:", *lines]))
+        if finished:
+            value = float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["selected_value"])
+            say("done", f"this run is finished: {folder}")
+            return cls(kept, finished=value)
+        return cls(kept, precision=before["trainer"].get("precision"))
+
+    def at_checkpoint(self, config: Config) -> Beginning:
+        """With the newest intact checkpoint, if there is one. Raises UserError for one of other data or files."""
+        kept = KeptCheckpoints(self.kept.folder.parent, run_hash(config))
+        if (found := kept.newest()) is None:
+            return replace(self, kept=kept)
+        checkpoint, state = found
+        if checkpoint.run != kept.run:
+            what = "the data's or the model's files, or the version of matryoshka, are others than when it was saved"
+            raise UserError(f"{checkpoint.folder}: {what}; bring them back, or begin a new run")
+        if (count := len(state["random"])) != processes():
+            raise UserError(f"{checkpoint.folder}: saved by {count} processes, and here are {processes()}")
+        say("resume", f"goes on after update {checkpoint.update}, from {checkpoint.folder}")
+        for name in TRACKERS:  # they get all rows again
+            shutil.rmtree(kept.folder.parent / name, ignore_errors=True)
+        return replace(self, kept=kept, checkpoint=checkpoint, state=state)
+
+    def restore(self, module: EmbeddingModule, loggers: Sequence[Logger]) -> None:
+        """Give the encoder the saved weights and every logger the rows until then.
+
+        Raises UserError where these are the weights of another model.
+        """
+        checkpoint, state = self.checkpoint, self.state
+        if checkpoint is None or state is None:
+            return
+        rows, saved = rows_trained(module), state["vocabulary"]
+        if (rows is None) != (saved is None) or (rows is not None and not torch.equal(rows, saved)):
+            raise UserError(f"{checkpoint.folder}: saved with other rows of the word-embedding table")
+        try:
+            from_first(lambda: checkpoint.load_weights(module.encoder))
+        except BrokenCheckpointError as error:
+            raise UserError(str(error)) from error
+        for logger in loggers:
+            if isinstance(logger, MetricsFile):
+                logger.restore(state["rows"])
+                continue
+            for row in state["rows"]:
+                values = {name: value for name, value in row.items() if name != "step"}
+                logger.log_metrics(values, step=int(row["step"]))
+
+    def is_trained(self, plan: TrainingPlan) -> bool:
+        """Whether nothing is left of the training."""
+        return self.state is not None and len(self.state["selecting"]) == len(plan.epoch_ends)
+
+
+def run_hash(config: Config) -> str:
+    """Equal for two configurations that train alike."""
+    return config_hash(_compared(config))
+
+
+def different_keys(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
+    """(key, value before, value now) of what could change the result; `auto` precision is what it was before."""
+    one, other = _flat(_compared(before)), _flat(_compared(now))
+    if other.get("trainer.precision") == "auto":
+        other["trainer.precision"] = one.get("trainer.precision")
+    for key in dict.fromkeys([*one, *other]):
+        if one.get(key) != other.get(key):
+            yield key, one.get(key), other.get(key)
+
+
+def _compared(config: Config) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "enable_progress_bar"}
+    return kept
+
+
+def _flat(values: Config, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def _saved_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        raise UserError(
+            f"{path}: cannot be read, so it is not known what run this is; begin in another folder"
+        ) from None
