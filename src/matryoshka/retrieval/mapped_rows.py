@@ -23,7 +23,7 @@ BYTES = 4  # of a number in fp32
 
 
 class MappedRows:
-    """A matrix (N, D) in fp32 of zeros, in a file without a name: it is gone with these rows, however their process ends.
+    """A matrix (N, D) in fp32 of zeros, in a file without a name: it is gone with the rows, however their process ends.
 
     Rows are set by their numbers and read by slices; a slice is a mapping of its rows alone, so that nothing else of
     the file is in memory. folder: where the file lies; the cache folder by default, for /tmp may be memory itself.
