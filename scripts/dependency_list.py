@@ -23,7 +23,7 @@ FREE = re.compile(
 )
 # Incompatible with Apache-2.0 in one program, or not for every use.
 DENIED = re.compile(
-    r"\b(?:a|s)?gpl|\bgnu (?:affero )?general|sspl|server side public|business source|\bbusl|commons clause|"
+    r"\ba?gpl|\bgnu (?:affero )?general|sspl|server side public|business source|\bbusl|commons clause|"
     r"non-?commercial|cc-by-nc|proprietary",
     re.IGNORECASE,
 )

@@ -44,6 +44,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pairs(folder, train=24, evaluation=20)
     SentenceTransformersFolder().save(tiny_encoder(), folder / "tiny")
     (folder / "telling.py").write_text(TELLING, encoding="utf-8")
+    (folder / "notes.txt").write_text("nothing yet\n", encoding="utf-8")
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "notes.txt"], [*author, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+    (folder / "notes.txt").write_text(
+        f"changed: {SECRETS['HF_TOKEN']}\n", encoding="utf-8"
+    )  # a tracker may take a diff
     return folder
 
 
