@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from matryoshka.distributed.together import add_up
 from matryoshka.since_last_row import MicroBatch
+
+log = logging.getLogger("matryoshka")
 
 Policy = Literal["stop", "skip"]
 
@@ -93,13 +96,13 @@ class FiniteUpdates:
         broken = torch.stack([~torch.isfinite(x) for x in (norm, *(micro.total for micro in window))]).any()
         if not read(add_up(broken.float())):
             return True
-        if self.policy == "skip":
-            self.skipped += 1
-            if self.skipped <= self.skipped_at_most:
-                return False
         evidence = Evidence(update, epoch, window, _gradient_norms(encoder), _broken_weights(encoder))
         message = f"update {update} in epoch {epoch} was not made: {'; '.join(evidence.sentences())}"
         if self.policy == "skip":
+            self.skipped += 1
+            if self.skipped <= self.skipped_at_most:
+                log.warning("%s (skipped so far: %d)", message, self.skipped)
+                return False
             message += f"; it is the last of {self.skipped} such updates, where skipped_at_most={self.skipped_at_most}"
         raise NotFiniteError(message, evidence)
 

@@ -50,11 +50,11 @@ def cached_backward(
     after = random_state(device)
     gradients = gradient_SD[rows_S].split([len(rows) for _, rows in parts])
     for (part, _), state, part_SD in zip(parts, states, gradients, strict=True):
-        _set_random_state(device, state)
+        set_random_state(device, state)
         encoded = encoder(part)
         with torch.autocast(device.type, enabled=False):
             encoded.backward(part_SD)
-    _set_random_state(device, after)
+    set_random_state(device, after)
     return NestedLoss(nested.total.detach(), nested.per_dim)
 
 
@@ -68,7 +68,8 @@ def random_state(device: torch.device) -> Tensor:
     return state
 
 
-def _set_random_state(device: torch.device, state: Tensor) -> None:
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Let a device draw dropout as it did from this state on."""
     if device.type in OWN_GENERATOR:
         torch.get_device_module(device).set_rng_state(state, device)
     else:

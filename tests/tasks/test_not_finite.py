@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from matryoshka import finite
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from matryoshka.tasks.repeat import repeat
 from tests.tasks.test_train_and_sweep import run, workplace
+from tests.tiny import tiny_encoder
 
 __all__ = ["workplace"]
 pytestmark = pytest.mark.filterwarnings("default")
+REPEATED = Path("run/not_finite")
 BROKEN = ("optimizer.lr=1e38", "scheduler.warmup=0", "logger=none", "hydra.run.dir=run")  # so the first update breaks
 
 
@@ -33,12 +38,18 @@ def test_a_run_that_breaks_says_where_and_keeps_the_step(
     assert f"{rows[0]['row']} ('{rows[0]['anchor'][:20]}" in told
     assert set(json.loads((kept / "gradient_norms.json").read_text()).values()) >= {"nan"}
     assert list(load_file(kept / "random_states.safetensors")) == ["micro_batch_0"]
-    assert (kept / "model/model.safetensors").is_file()
+    (again,) = repeat(kept)
+    assert again.first_module and {dim: str(loss) for dim, loss in again.per_dim.items()} == {"32": "nan", "16": "nan"}
     assert not (workplace / "run/results.json").exists()
 
 
-def test_a_run_that_skips_too_often_ends_as_well(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, *BROKEN, "not_finite=skip", "skipped_at_most=1", "trainer.max_epochs=3") == 1
-    assert "skipped_at_most=1" in capsys.readouterr().err
+def test_a_kept_step_can_be_computed_again_to_the_bit(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two micro-batches with dropout, which are held to be broken."""
+    SentenceTransformersFolder().save(tiny_encoder(dropout=0.3), workplace / "tiny")
+    monkeypatch.setattr(finite, "read", lambda flag: True)
+    assert run(monkeypatch, "accumulation=2", "logger=none", "hydra.run.dir=run") == 1
+
+    was = json.loads((REPEATED / "step.json").read_text())["micro_batches"]
+    now = repeat(REPEATED)
+    assert [micro["loss_by_dim"] for micro in was] == [dict(micro.per_dim) for micro in now]
+    assert len(now) == 2 and [micro.first_module for micro in now] == [None, None]

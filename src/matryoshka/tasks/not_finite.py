@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from matryoshka.distributed.together import is_first
+from matryoshka.distributed.together import from_first
 from matryoshka.finite import Evidence, NotFiniteError
 from matryoshka.report.markdown import shortened
 from matryoshka.report.not_finite import Row, write_step
@@ -23,12 +23,12 @@ def step_kept(config: Mapping[str, Any], room: Loaded, folder: Path) -> Iterator
     try:
         yield
     except NotFiniteError as error:
-        if not is_first():
-            raise
-        batches = [[_row(room, row) for row in micro.rows] for micro in error.evidence.window]
-        kept = write_step(folder / "not_finite", error.evidence, batches, room.encoder)
-        message = f"{error}. {_rows(error.evidence, batches)} {_remedies(config)} The step is kept in {kept}"
-        raise NotFiniteError(message, error.evidence) from error
+        evidence = error.evidence
+        batches = [[_row(room, row) for row in micro.rows] for micro in evidence.window]
+        # The others wait: where one process of several has ended, the first would be stopped while it writes.
+        kept = from_first(lambda: write_step(folder / "not_finite", evidence, batches, room.encoder))
+        message = f"{error}. {_rows(evidence, batches)} {_remedies(config)} The step is kept in {kept}"
+        raise NotFiniteError(message, evidence) from error
 
 
 def _row(room: Loaded, row: int) -> Row:

@@ -13,6 +13,8 @@ from matryoshka.memory.estimate import MemoryEstimate, MemorySettings, RunMemory
 from matryoshka.memory.peak import peak_memory
 from matryoshka.memory.shortage import MemoryShortageError, Stage, is_shortage, levers
 
+ON_DISK = "; or give evaluator.on_disk=true (the documents' embeddings in a file, the same result)"
+
 
 @dataclass(frozen=True)
 class MemoryLimits:
@@ -67,7 +69,7 @@ def _message(limits: MemoryLimits, stage: Stage, error: BaseException) -> str:
     said = f"out of memory on the {device} in {'training' if stage == 'training' else 'an evaluation'}"
     if limits.memory is None:
         lower = f"evaluator.token_budget={max(1, limits.settings.token_budget // 2)} (the same result; it is "
-        return f"{said}; lower {lower}{limits.settings.token_budget}), or give evaluator.on_disk=true"
+        return f"{said}. Lower one of these: {lower}{limits.settings.token_budget}){ON_DISK}"
     peak, needed = peak_memory(limits.device), limits.needed()
     need = needed.peak if stage == "training" else needed.in_evaluation
     facts = [f"it was estimated to need {_gigabytes(need)}"]
@@ -77,7 +79,8 @@ def _message(limits: MemoryLimits, stage: Stage, error: BaseException) -> str:
         facts.append(f"it had taken {_gigabytes(peak)} at most")
     found = levers(limits.memory.estimate, limits.settings, limits.at_hand(), stage)
     helping = [lever for lever in found if lever.largest is not None] or found
-    return f"{said}: {', '.join(facts)}. Lower one of these: {'; or '.join(map(str, helping))}"
+    lower = "; or ".join(map(str, helping))
+    return f"{said}: {', '.join(facts)}. Lower one of these: {lower}{ON_DISK if stage == 'evaluation' else ''}"
 
 
 def _gigabytes(size: float) -> str:
