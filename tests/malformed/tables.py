@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.malformed import cells, json_lines, model_folders, parquet
+from tests.malformed import cells, configs, json_lines, model_folders, parquet
 from tests.malformed.case import Case
 
 TABLES: dict[str, list[Case]] = {
     "JSON lines and arrays": json_lines.CASES,
     "CSV and TSV": cells.CASES,
     "Parquet": parquet.CASES,
+    "configurations": configs.CASES,
     "model folders": model_folders.CASES,
 }
 CASES = [case for cases in TABLES.values() for case in cases]
