@@ -76,8 +76,8 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ("+trainer.accumulate_grad_batches=4", "trainer.accumulate_grad_batches", "use accumulation="),
     ("+trainer.gradient_clip_val=0.5", "trainer.gradient_clip_val", "use max_grad_norm="),
     # Wrong types.
-    ("seed=1.5", ["seed", "sampler.seed"], "1.5 is not a valid integer"),
-    ("batch_size=viele", ["batch_size", "sampler.batch_size"], '"viele" is not a valid integer'),
+    ("seed=1.5", "seed", "1.5 is not a valid integer"),
+    ("batch_size=viele", "batch_size", '"viele" is not a valid integer'),
     ("accumulation_across_epochs=keep", "accumulation_across_epochs", "'carry' or 'flush'"),
     ("max_grad_norm=null", "max_grad_norm", "null is not a valid number"),
     ("loss.scale='20'", "loss.scale", '"20" is not a valid number'),

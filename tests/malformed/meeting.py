@@ -75,7 +75,8 @@ def _read_right(case: Case, folder: Path, model: Path) -> list[str]:
     outcome = run(_words(case, model), folder, case.program, load_model=case.model)
     if outcome.code or outcome.err:
         return [f"exit code {outcome.code}: {outcome.err}"]
-    return [] if case.model else _read_wrongly(folder, next(iter(case.files)))
+    file = next(iter(case.files))
+    return _read_wrongly(folder, file) if file.startswith("train.") else []
 
 
 def _read_wrongly(folder: Path, file: str) -> list[str]:

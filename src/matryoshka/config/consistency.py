@@ -24,19 +24,14 @@ OURS = {
     "gradient_clip_val": "max_grad_norm=...",
     "overfit_batches": "+trainer.limit_train_batches=...",
     "fast_dev_run": "experiment=debug",
+    "barebones": "experiment=debug",
+    "enable_checkpointing": "export=none",
+    "gradient_clip_algorithm": "max_grad_norm=...",
 }
 
 
 def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
     """Batches, epochs and precision that cannot be trained with; nothing of the keys known to be wrong."""
-    for key in ("batch_size", "accumulation"):
-        if key not in wrong and config[key] < 1:
-            yield key, f"{config[key]} is not at least 1"
-    if "skipped_at_most" not in wrong and config.get("skipped_at_most", 0) < 0:
-        yield (
-            "skipped_at_most",
-            f"{config['skipped_at_most']} is below 0; use not_finite=stop to skip none",
-        )
     if not any(key.startswith("scheduler") for key in wrong):
         yield from schedule_problems(config["scheduler"])
     if "pairs_at_once" not in wrong and config.get("pairs_at_once") is not None and config["pairs_at_once"] < 1:

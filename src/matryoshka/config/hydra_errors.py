@@ -31,8 +31,10 @@ def hydra_message(error: Exception, folder: Path, config_name: str, words: Seque
         details = [line for line in lines if not line.startswith(("See http", "Error parsing"))]
         remedy = "a value with =, a comma, a bracket or a quote of its own stands in quotes: \"key='value'\""
         return f"{error.override}: not of the form key=value ({'; '.join(details)}); {remedy}"
-    if match := re.match(r"Could not override '([^']+)'", lines[0]):
+    if match := re.match(r"Could not override '([^']*)'", lines[0]):
         return _unknown_key(match[1], folder, config_name, words)
+    if match := re.match(r"Error merging override ([^=]+)=", lines[0]):
+        return f"{match[1].strip()}: takes a value of another kind; --help shows each key with what is set now"
     if match := re.match(r"(\S+) appears more than once in the final defaults list", lines[0]):
         return f"+{match[1]}=...: {match[1]} has a choice already; write {match[1]}=... without +"
     if "override must be a string or a list" in lines[0]:

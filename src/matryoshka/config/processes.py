@@ -34,7 +34,7 @@ def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iter
         remedy = f"use trainer.devices={gpus}, or trainer.accelerator=cpu"
         yield "trainer.devices", f"{here} processes need a GPU each, and {gpus} can be seen here; {remedy}"
     processes = place.processes if place else count
-    if processes > 1 and trainer.get("strategy", "auto") not in STRATEGIES:
+    if trainer.get("strategy", "auto") not in STRATEGIES:
         yield "trainer.strategy", f"{trainer['strategy']} does not share a batch's rows; use ddp"
     if batch_size is not None and 2 <= batch_size < processes:
         message = f"{batch_size} pairs cannot be shared by {processes} processes; use at least {processes}"

@@ -16,6 +16,7 @@ from typing import Any
 
 from omegaconf import ListConfig, OmegaConf
 
+from matryoshka.config.limits import name_problems
 from matryoshka.config.sweep_names import sweep_choices, sweep_group
 
 CARD_ENCODER = "BAAI/bge-m3"
@@ -32,6 +33,7 @@ def register_resolvers() -> None:
         "bmf_folder": bmf_folder,
         "german_help": german_help,
         "folder_name": folder_name,
+        "run_name": run_name,
         "sweep_group": sweep_group,
         "sweep_choices": lambda: ListConfig(sweep_choices()),  # --cfg job --resolve takes no plain list
         "jobs_at_once": jobs_at_once,
@@ -92,6 +94,11 @@ def folder_name(text: Any) -> str:
     if len(encoded) <= 200:
         return name
     return f"{encoded[:150].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+
+
+def run_name(name: Any) -> str:
+    """The name itself if a folder of results can have it; else `none`: Hydra makes the folder before any check."""
+    return "none" if not isinstance(name, str) or any(name_problems(name)) else name
 
 
 def jobs_at_once() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
@@ -20,6 +21,7 @@ from matryoshka.config.consistency import (
     selection_problems,
 )
 from matryoshka.config.definitions import UnknownTargetError
+from matryoshka.config.limits import limit_problems
 from matryoshka.config.schema import GIVEN_BY_THE_TASK, MAY_BE_EMPTY, EvaluateSchema, TrainSchema
 from matryoshka.config.secrets import secret_problems
 from matryoshka.config.signatures import VARIADIC, Parameter, parameters_of
@@ -37,7 +39,8 @@ def check_training(config: Config) -> None:
     problems = list(structure)
     if not broken & {"dims", "dim_weights", "dims_per_step"}:
         problems += dims_problems(config["dims"], config.get("dim_weights"), config.get("dims_per_step"))
-    problems += count_problems(config, {key for key, _ in structure})
+    wrong = {key for key, _ in structure}
+    problems += [*count_problems(config, wrong), *limit_problems(config, wrong)]
     _raise(problems + _in_common(config, broken))
 
 
@@ -47,6 +50,7 @@ def check_evaluation(config: Config) -> None:
     broken = _broken(problems)
     if config.get("dims") is not None and "dims" not in broken:
         problems += dims_problems(config["dims"], None)
+    problems += limit_problems(config, {key for key, _ in problems})
     _raise(problems + _in_common(config, broken))
 
 
@@ -66,6 +70,7 @@ def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, An
     What follows a missing value (`${model}`) is missing itself, but only the value to give is reported.
     """
     config = config.copy()
+    raw: Any = OmegaConf.to_container(config, resolve=False)
     unresolved: dict[str, list[Problem]] = {}
     while True:
         try:
@@ -83,8 +88,18 @@ def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, An
         check(plain)
     except ConfigError as error:
         problems += [problem for problem in error.problems if problem[0] not in unresolved]
-    _raise(problems)
+    told = {key for key, _ in problems}
+    _raise([problem for problem in problems if _followed(raw, problem[0]) not in told])
     return dict(plain)
+
+
+def _followed(raw: Any, key: str) -> str | None:
+    """The key that a key's value is taken from, as in `${batch_size}`; of the two only that one is to be mended."""
+    value = raw
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return match[1] if match and match[1] != key else None
 
 
 def _in_common(config: Config, broken: set[str]) -> list[Problem]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.reading import read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
@@ -14,6 +15,9 @@ from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+QRELS = ("query-id", "corpus-id", "score")
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,15 @@ class BeirFolder:
 
     def problems(self) -> Iterator[Problem]:
         """Files of the layout that are not there."""
-        splits = [split for split in (self.train_split, self.evaluation_split, self.dev_split) if split is not None]
-        for file in (*self._files, *(f"qrels/{split}.tsv" for split in splits)):
+        splits = {"train_split": self.train_split, "evaluation_split": self.evaluation_split}
+        splits |= {"dev_split": self.dev_split} if self.dev_split is not None else {}
+        files = list(self._files)
+        for key, split in splits.items():
+            if "/" in split or "\\" in split or split in ("", ".", ".."):
+                yield key, f"{split!r} is no name of a split; use for example train"
+            else:
+                files.append(f"qrels/{split}.tsv")
+        for file in files:
             if not (Path(self.folder) / file).is_file():
                 layout = f"BEIR's layout has {', '.join(self._files)}, qrels/"
                 yield "folder", f"{Path(self.folder) / file} does not exist; {layout}"
@@ -44,12 +55,11 @@ class BeirFolder:
         """One row a judgement of the train split."""
         from datasets import Dataset
 
-        queries, corpus, judgements = self._texts("queries"), self._texts("corpus"), self._qrels(self.train_split)
-        try:
-            pairs = [(queries[query], corpus[document]) for query, document in judgements]
-        except KeyError as error:
-            raise DataError(f"{self.folder}/qrels/{self.train_split}.tsv names {error}, which has no text") from error
-        return Dataset.from_dict({"anchor": [a for a, _ in pairs], "positive": [p for _, p in pairs]})
+        queries, corpus = self._texts("queries"), self._texts("corpus")
+        judgements = self._qrels(self.train_split, queries, corpus)
+        return Dataset.from_dict(
+            {"anchor": [queries[query] for query, _ in judgements], "positive": [corpus[doc] for _, doc in judgements]}
+        )
 
     def retrieval_set(self) -> RetrievalSet:
         """The queries judged in the evaluation split over the whole corpus."""
@@ -60,11 +70,12 @@ class BeirFolder:
         return self._set(f"{self.name} (dev)", self.dev_split) if self.dev_split is not None else None
 
     def _set(self, name: str, split: str) -> RetrievalSet:
+        queries, corpus = self._texts("queries"), self._texts("corpus")
         relevant: dict[str, set[str]] = {}
-        for query, document in self._qrels(split):
+        for query, document in self._qrels(split, queries, corpus):
             relevant.setdefault(query, set()).add(document)
         frozen = {query: frozenset(documents) for query, documents in relevant.items()}
-        return RetrievalSet(name, self._texts("queries"), self._texts("corpus"), frozen)
+        return RetrievalSet(name, queries, corpus, frozen)
 
     def _texts(self, kind: str) -> dict[str, str]:
         path = f"{self.folder}/{kind}.jsonl"
@@ -72,18 +83,61 @@ class BeirFolder:
         if "_id" not in rows.column_names:
             raise DataError(f"{path}: column '_id' is missing; BEIR's layout names every text")
         titles = rows["title"] if "title" in rows.column_names else [""] * len(rows)
-        texts = [f"{title or ''} {text}".strip() for title, text in zip(titles, rows["text"], strict=True)]
-        if "" in texts:
-            raise DataError(f"{path}, row {texts.index('') + 1}: neither a title nor a text; remove the row")
-        return dict(zip(map(str, rows["_id"]), texts, strict=True))
+        texts: dict[str, str] = {}
+        for row, (key, title, text) in enumerate(zip(rows["_id"], titles, rows["text"], strict=True), start=1):
+            if wrong := _wrong_row(key, title, text, texts):
+                raise DataError(f"{path}, row {row}: {wrong}")
+            texts[str(key)] = f"{title or ''} {text}".strip()
+        return texts
 
-    def _qrels(self, split: str) -> list[tuple[str, str]]:
+    def _qrels(self, split: str, queries: Mapping[str, str], corpus: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Query and document of every judgement above 0, both of them known.
+
+        Of the evaluation and the dev split, queries without a text are left out, as BEIR does.
+        """
         path = f"{self.folder}/qrels/{split}.tsv"
         rows = read_rows(path)
-        columns = ("query-id", "corpus-id", "score")
-        if missing := [column for column in columns if column not in rows.column_names]:
-            raise DataError(f"{path}: column {missing[0]!r} is missing; its header is {columns}")
-        try:
-            return [(row["query-id"], row["corpus-id"]) for row in rows if float(row["score"]) > 0]
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: a score is not a number ({error})") from error
+        if missing := [column for column in QRELS if column not in rows.column_names]:
+            raise DataError(f"{path}: column {missing[0]!r} is missing; its header is {QRELS}")
+        judged: dict[tuple[str, str], bool] = {}
+        for number, row in enumerate(rows, start=1):
+            query, document, score = (row[column] for column in QRELS)
+            right = _grade(score, f"{path}, row {number}") > 0
+            if judged.setdefault((query, document), right) != right:
+                both = f"query {query!r} and document {document!r} are judged twice"
+                raise DataError(f"{path}, row {number}: {both}; keep one of the scores")
+            if right and query not in queries and split != self.train_split:
+                continue
+            if right and query not in queries:
+                raise DataError(f"{path}, row {number}: query {query!r} is not in queries.jsonl; give it a text there")
+            if right and document not in corpus:
+                what = f"document {document!r} is not in corpus.jsonl"
+                raise DataError(f"{path}, row {number}: {what}; give it a text there")
+        found = [pair for pair, right in judged.items() if right and pair[0] in queries]
+        if not found:
+            remedy = "give a score above 0 to a query of queries.jsonl"
+            raise DataError(f"{path}: no query has a relevant document; {remedy}")
+        return found
+
+
+def _wrong_row(key: Any, title: Any, text: str, before: Mapping[str, str]) -> str:
+    """What is wrong with a row of texts, and the remedy; empty if nothing is."""
+    if key is None or key == "":
+        return "the id is empty; give every text its own"
+    if not isinstance(key, str | int) or isinstance(key, bool):
+        return f"the id is {key!r}, no text and no number; give every text its own"
+    if str(key) in before:
+        return f"id {str(key)!r} is given twice; give every text its own"
+    if title is not None and not isinstance(title, str):
+        return f"'title' is {title!r}, not a text; put it in quotes"
+    return "" if f"{title or ''}{text}".strip() else "neither a title nor a text; remove the row"
+
+
+def _grade(score: Any, place: str) -> float:
+    try:
+        grade = float(score)
+    except (TypeError, ValueError):
+        grade = math.nan
+    if not math.isfinite(grade):
+        raise DataError(f"{place}: score is {score!r}, not a number; write 1 for a right document, 0 for a wrong one")
+    return grade

@@ -94,7 +94,8 @@ class Pretrained:
                     return candidate
             if (path / "modules.json").is_file():
                 raise UserError(f"{path} keeps its transformer in a subfolder, which is not supported: no config.json")
-            raise UserError(f"{path} is neither a model (no config.json) nor a run's folder (no model/config.json)")
+            lacks = "is neither a model (no config.json) nor a run's folder (no model/config.json)"
+            raise UserError(f"{path} {lacks}; give one of these, or a hub name like BAAI/bge-m3")
         if path.exists() or self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
             state = "is a file" if path.exists() else "does not exist"
             raise UserError(f"{self.model} {state}; give a model folder, a run's folder or a hub name like BAAI/bge-m3")

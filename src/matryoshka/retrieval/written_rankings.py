@@ -76,6 +76,8 @@ def read_rankings(run: Path, metric: str, protocol: Protocol, *, base: bool = Fa
         table = _read(path, ["query", "dim", "cluster", "first_hit", metric], column("protocol") == protocol)
     if not table.num_rows:
         raise UserError(f"{path} has no queries of protocol={protocol}; {_remedy(folder)}")
+    if text := [name for name in ("dim", "cluster", "first_hit", metric) if not _has_numbers(table, name)]:
+        raise UserError(f"{path}: column {text[0]!r} has other things than numbers; {_remedy(folder)}")
     rows = table.sort_by([("dim", "descending"), ("query", "ascending")])
     dims, starts, sizes = np.unique(rows["dim"].to_numpy(), return_index=True, return_counts=True)
     if len(set(sizes.tolist())) > 1:
@@ -108,8 +110,10 @@ def _result(run: Path, base: bool) -> dict[str, Any]:
                 "give two different folders"
             ) from None
         raise UserError(f"{path} does not exist; give the folder that train.py or evaluate.py wrote") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); measure the model again") from error
+    if not isinstance(result, dict) or not {"model", "data"} <= result.keys():
+        raise UserError(f"{path} does not tell of a model and its data; measure the model again")
     return result
 
 
@@ -128,6 +132,11 @@ def _opened(path: Path, read: Callable[[], Read]) -> Read:
         raise UserError(f"{path} does not exist; {_remedy(path.parent)}") from None
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); {_remedy(path.parent)}") from error
+
+
+def _has_numbers(table: pyarrow.Table, name: str) -> bool:
+    kind = table.schema.field(name).type
+    return (pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)) and not table[name].null_count
 
 
 def _ids(ids: Collection[str]) -> pyarrow.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from hydra.utils import instantiate
 
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.model_folder import read_json
 from matryoshka.errors import DataError, UserError
 from matryoshka.memory.estimate import MemorySettings
 from matryoshka.precision import choose_precision
@@ -118,6 +118,8 @@ def _run_of(model: str) -> dict[str, Any] | None:
     path = Path(model).expanduser()
     for folder in (path, path.parent):
         if (folder / "results.json").is_file() and (folder / "model").is_dir():
-            found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+            found = read_json(folder / "results.json")
+            if not isinstance(found.get("precision"), str) or not all(map(str.isdecimal, found.get("metrics") or "-")):
+                raise UserError(f"{folder / 'results.json'} is not as a run writes it; give the model's own folder")
             return found
     return None
