@@ -21,9 +21,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka import job
+from matryoshka.atomic import saying_if_full
 from matryoshka.config.hydra_errors import hydra_message
 from matryoshka.distributed.launched import launched, silence, speaks
-from matryoshka.errors import JobsFailedError, StoppedError, UserError
+from matryoshka.errors import DiskFullError, JobsFailedError, StoppedError, UserError
 from matryoshka.tasks.dashboard import dashboard
 
 log = logging.getLogger("matryoshka")
@@ -65,15 +66,19 @@ def _run(name: str) -> None:
     # argparse reads overrides only in one piece; people put -m anywhere.
     sys.argv[1:] = sorted(map(as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
     _take_place(name)
+    logging.raiseExceptions = False  # where the disk of the log is full, what matters is said otherwise
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job.run)
     try:
-        decorated()
+        with saying_if_full(Path.cwd() / "outputs"):
+            decorated()
     except UserError as error:
         _exit(2, str(error))
     except JobsFailedError as error:
         _exit(1, str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _exit(2, hydra_message(error, configuration_folder(), name, sys.argv[1:]))
+    except DiskFullError as error:
+        _exit(1, f"{error}; make room on that disk")
     except KeyboardInterrupt:
         _exit(130, "interrupted")
     except StoppedError as stop:  # in a sweep

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 
+from matryoshka.checkpoints.disk import bytes_on_disk, require_room
 from matryoshka.data.diagnosis import Diagnosis
 from matryoshka.distributed.together import first_then_others, from_first, is_first, leave
 from matryoshka.memory.available import available
@@ -81,7 +82,7 @@ def _train(config: Config, folder: Path) -> float:
     device = device_of(config["trainer"].get("accelerator", "auto"))
     measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
     plan = training_plan(config, room.batches)
-    diagnosis = from_first(lambda: _announce(config, room, measuring, plan, reason))
+    diagnosis = from_first(lambda: _announce(config, folder, room, measuring, plan, reason))
     measure = partial(measuring.measure, room.selecting)
     begun = from_first(lambda: begun.at_checkpoint(config))
     trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix, begun)
@@ -110,7 +111,9 @@ def _train(config: Config, folder: Path) -> float:
         return best.value
 
 
-def _announce(config: Config, room: Loaded, measuring: Measuring, plan: TrainingPlan, reason: str) -> Diagnosis:
+def _announce(
+    config: Config, folder: Path, room: Loaded, measuring: Measuring, plan: TrainingPlan, reason: str
+) -> Diagnosis:
     """The first lines: what will run, what is wrong with the data, what it needs; returns what the doctor found."""
     diagnosis = room.examine(instantiate(config["doctor"], _convert_="all"))
     terminal.announce(config, room.encoder, room.pairs, room.split, plan, reason, stand_in(config))
@@ -118,4 +121,6 @@ def _announce(config: Config, room: Loaded, measuring: Measuring, plan: Training
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
     needed = memory_needed(config, room, make_loss(config), measuring.evaluator.token_budget)
     terminal.show_memory(needed, available(measuring.device, room.encoder), config)
+    whole = sum(p.numel() * p.element_size() for p in room.encoder.parameters()) if config["export"] else 0
+    terminal.say("disk", require_room(folder, *bytes_on_disk(needed.gradients, needed.optimizer, whole)))
     return diagnosis
