@@ -77,12 +77,12 @@ def _train(config: Config, folder: Path) -> float:
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
 
     room = first_then_others(lambda: load(config))
-    if is_first():
-        files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
     device = device_of(config["trainer"].get("accelerator", "auto"))
     measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
     plan = training_plan(config, room.batches)
     diagnosis = from_first(lambda: _announce(config, folder, room, measuring, plan, reason))
+    if is_first():
+        files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
     measure = partial(measuring.measure, room.selecting)
     begun = from_first(lambda: begun.at_checkpoint(config))
     trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix, begun)
