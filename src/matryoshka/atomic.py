@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from matryoshka.errors import DiskFullError
+from matryoshka.errors import DiskFullError, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 BESIDE = re.compile(r"\..+-[a-z0-9_]{8}")  # tempfile's names of what was being written
@@ -91,7 +91,7 @@ def saying_if_full(path: Path, needed: int | None = None) -> Iterator[None]:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         free = shutil.disk_usage(folder).free
         said = isinstance(error, OSError) and error.errno in FULL
-        if isinstance(error, DiskFullError) or not (said or "No space left" in str(error) or free < 4096):
+        if isinstance(error, DiskFullError | UserError) or not (said or "No space left" in str(error) or free < 4096):
             raise
         raise DiskFullError(path, needed, free) from error
 

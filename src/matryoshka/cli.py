@@ -21,11 +21,12 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka import job
+from matryoshka.atomic import saying_if_full
 from matryoshka.config.hydra_errors import hydra_message
 from matryoshka.config.secrets import words_with_secrets
 from matryoshka.credentials import shown
 from matryoshka.distributed.launched import launched, silence, speaks
-from matryoshka.errors import ConfigError, JobsFailedError, StoppedError, UserError
+from matryoshka.errors import ConfigError, DiskFullError, JobsFailedError, StoppedError, UserError
 from matryoshka.tasks.dashboard import dashboard
 
 log = logging.getLogger("matryoshka")
@@ -69,15 +70,19 @@ def _run(name: str) -> None:
     if found := words_with_secrets(sys.argv[1:]):
         _exit(2, str(ConfigError(found)))
     _take_place(name)
+    logging.raiseExceptions = False  # where the disk of the log is full, what matters is said otherwise
     decorated = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(job.run)
     try:
-        decorated()
+        with saying_if_full(Path.cwd() / "outputs"):
+            decorated()
     except UserError as error:
         _exit(2, str(error))
     except JobsFailedError as error:
         _exit(1, str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _exit(2, hydra_message(error, configuration_folder(), name, sys.argv[1:]))
+    except DiskFullError as error:
+        _exit(1, f"{error}; make room on that disk")
     except KeyboardInterrupt:
         _exit(130, "interrupted")
     except StoppedError as stop:  # in a sweep

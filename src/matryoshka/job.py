@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from matryoshka.atomic import saying_if_full
 from matryoshka.config.resolvers import register_resolvers
 from matryoshka.config.secrets import mask_written
 from matryoshka.credentials import keep_out_of_logs, shown
@@ -77,7 +78,7 @@ def _program() -> str:
 
 def _alone(config: DictConfig, folder: Path) -> float:
     try:
-        with stopped_by_signals():
+        with stopped_by_signals(), saying_if_full(folder):
             plain = plain_values(config, _program())
             folder = _run_folder(plain, folder)
             value = _start(plain, folder)
@@ -89,7 +90,6 @@ def _alone(config: DictConfig, folder: Path) -> float:
         _remove_if_unused(folder)
         _exit(2, str(error))
     except DiskFullError as error:
-        log.debug("disk full", exc_info=True)
         _exit(1, f"{error}; make room on that disk. Nothing that was there before is lost: {going_on(folder)}")
     except Exception as error:
         log.exception("failed")

@@ -96,7 +96,7 @@ def test_nothing_is_encoded_for_it_but_a_few_tokens_and_nothing_else_is_written(
     shown = capsys.readouterr().out
     said = planned(workplace / "plan")
     size = sum(tensor.nbytes for tensor in weights.values())
-    assert said["disk"] == {"most": 2 * size, "stays": size}
+    assert said["disk"]["stays"] == size and said["disk"]["most"] > 3 * size
     assert said["memory"]["peak"] > said["memory"]["held"] > size
     assert said["evaluation_before_and_after"]["queries"] == 12
     for part in ("Cosine: from 0 to 1e-3, down to ", "12 queries over ", "by ndcg@10/dim_32", "at the peak"):

@@ -161,3 +161,27 @@ def test_a_mistake_that_only_the_processes_find_is_said_once(workplace: Path) ->
 def test_what_needs_one_process_is_refused_in_several(workplace: Path) -> None:
     sweep = run(TORCHRUN, workplace, "-m", *SEVERAL, "seed=1,2")
     assert sweep.returncode == 1 and "a sweep starts the processes of each job itself" in sweep.stderr
+
+
+def test_processes_stopped_by_a_signal_go_on_to_the_same_end(workplace: Path) -> None:
+    words = [*SEVERAL, "trainer.devices=2", "accumulation=4", "trainer.max_epochs=3", "logger=none"]
+    assert run(PYTHON, workplace, *words, "hydra.run.dir=undisturbed").returncode == 0
+    with subprocess.Popen(
+        **settings(PYTHON, workplace, *words, "hydra.run.dir=stopped"), stderr=subprocess.PIPE, start_new_session=True
+    ) as job:
+        assert job.stderr
+        said = ""
+        for line in job.stderr:
+            said += line
+            if line.startswith("update 2/"):
+                os.killpg(job.pid, signal.SIGTERM)
+        assert job.wait(60) == 143, said
+    assert "stopped by SIGTERM; saved after update " in said and "Traceback" not in said
+    done = run(PYTHON, workplace, *words, "hydra.run.dir=stopped")
+    assert done.returncode == 0, done.stderr
+    stopped, expected = (workplace / name for name in ("stopped", "undisturbed"))
+    weights = "model/model.safetensors"
+    assert (stopped / weights).read_bytes() == (expected / weights).read_bytes()
+    assert numbers(stopped / "results.json") == numbers(expected / "results.json")
+    steps = [json.loads(row)["step"] for row in (stopped / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [json.loads(row)["step"] for row in (expected / "metrics.jsonl").read_text().splitlines()]

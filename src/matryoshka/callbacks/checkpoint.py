@@ -64,7 +64,7 @@ class Checkpoints(pl.Callback):
         assert isinstance(pl_module, EmbeddingModule)
         if self.state is None:
             return
-        trainer.optimizers[0].load_state_dict(self.state["optimizer"])
+        trainer.optimizers[0].load_state_dict(self.state.pop("optimizer"))  # which takes the most memory
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.state["scheduler"])
         pl_module.loss.load_state_dict(self.state["loss"])
         pl_module.loss.random.setstate(self.state["draws"])

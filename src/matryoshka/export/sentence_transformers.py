@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.atomic import whole_folder
 from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
 from matryoshka.errors import UserError
 
@@ -32,7 +31,10 @@ class SentenceTransformersFolder:
         """
         if truncate_dim is not None and not 1 <= truncate_dim <= encoder.width:
             raise ValueError(f"truncate_dim={truncate_dim}: the encoder is {encoder.width} wide")
-        with _replacing(folder) as beside:
+        if folder.exists() and not (folder.is_dir() and _holds_a_model_or_nothing(folder)):
+            raise UserError(f"{folder} holds no model that could be replaced: move it away or save elsewhere")
+        needed = sum(p.numel() * p.element_size() for p in encoder.parameters())
+        with whole_folder(folder, needed) as beside:
             self.write(encoder, beside, truncate_dim)
         return folder
 
@@ -92,26 +94,6 @@ def _mend_tokenizer_config(path: Path, max_seq_length: int) -> None:
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the given one's place at the end; on an error nothing changes."""
-    if folder.exists() and not (folder.is_dir() and _holds_a_model_or_nothing(folder)):
-        raise UserError(f"{folder} holds no model that could be replaced: move it away or save elsewhere")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
-        new, older = Path(work, "new"), Path(work, "older")
-        new.mkdir()
-        yield new
-        if folder.exists():
-            folder.rename(older)
-        try:
-            new.rename(folder)
-        except OSError:
-            if older.exists():
-                older.rename(folder)
-            raise
 
 
 def _holds_a_model_or_nothing(folder: Path) -> bool:

@@ -19,6 +19,7 @@ class MemoryEstimate:
     """Bytes at the peak of a run.
 
     held: what stays all the time: weights, the word-embedding table whose rows are set aside, the optimizer's averages.
+    optimizer: these averages alone.
     activations: of the largest micro-batch, or part of one. loss: the matrices of similarities.
     gradients: of all weights. arriving: what is held beside complete gradients, at a micro-batch's end or in an update.
     """
@@ -31,6 +32,7 @@ class MemoryEstimate:
     evaluation: float
     gradients_wait: bool  # while activations are there: they add up over several backward passes
     loss_alone: bool  # without activations, between two encodings of the parts
+    optimizer: float = 0.0
 
     @property
     def in_evaluation(self) -> float:
@@ -102,6 +104,7 @@ class RunMemory:
             evaluation=self.measured.evaluation.at(encoded, encoded * longest) + 4 * self.texts * width,
             gradients_wait=accumulates,
             loss_alone=cached,
+            optimizer=self.weights * self.state,
         )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matryoshka.atomic import write_json
+from matryoshka.checkpoints.disk import bytes_on_disk
 from matryoshka.plan import TrainingPlan
 from matryoshka.report.figure import save_figure
 from matryoshka.report.schedule import Schedule, shown
@@ -66,8 +67,8 @@ class RunPlan:
 
     @property
     def disk(self) -> tuple[int, int]:
-        """Bytes at the most, and bytes that stay: the best weights while training, then the model from them."""
-        return (1 + self.saved) * self.weights, self.saved * self.weights
+        """Bytes at the most, and bytes that stay: checkpoints while training, then the model from them."""
+        return bytes_on_disk(self.memory.gradients, self.memory.optimizer, self.weights if self.saved else 0)
 
     @property
     def notes(self) -> Iterator[str]:
@@ -120,7 +121,7 @@ def show_plan(plan: RunPlan) -> None:
         "measured",
         f"before and after training {plan.at_ends}; after each epoch {plan.after_epochs}, by {plan.selected}",
     )
-    say("disk", f"weights of {most} at the most while it runs, {stays} afterwards")
+    say("disk", f"checkpoints and weights of {most} at the most while it runs, {stays} afterwards")
     console.print(_epochs(plan))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from matryoshka.report.terminal import say
 from matryoshka.sweep.jobs import NOT_COMPARED, config_hash
 
 Config = Mapping[str, Any]
-TRACKERS = ("wandb", "csv", "tensorboard")  # their folders of an attempt that was cut off
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,6 @@ class Beginning:
         if (count := len(state["random"])) != processes():
             raise UserError(f"{checkpoint.folder}: saved by {count} processes, and here are {processes()}")
         say("resume", f"goes on after update {checkpoint.update}, from {checkpoint.folder}")
-        for name in TRACKERS:  # they get all rows again
-            shutil.rmtree(kept.folder.parent / name, ignore_errors=True)
         return replace(self, kept=kept, checkpoint=checkpoint, state=state)
 
     def restore(self, module: EmbeddingModule, loggers: Sequence[Logger]) -> None:

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 
+from matryoshka.checkpoints.disk import bytes_on_disk, require_room
 from matryoshka.data.diagnosis import Diagnosis
 from matryoshka.distributed.together import first_then_others, from_first, is_first, leave
 from matryoshka.memory.available import available
@@ -85,14 +86,14 @@ def _train(config: Config, folder: Path) -> float:
 
     room = first_then_others(lambda: load(config))
     config = from_first(partial(pinned, config, room.encoder, room.data_commit))
-    if is_first():
-        files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
-        write_environment(folder)
     device = device_of(config["trainer"].get("accelerator", "auto"))
     measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
     plan = training_plan(config, room.batches)
     limits = _memory(config, room, measuring)
-    diagnosis = from_first(lambda: _announce(config, room, limits, plan, reason))
+    diagnosis = from_first(lambda: _announce(config, folder, room, limits, plan, reason))
+    if is_first():
+        files.write_config(folder, config)  # only now: a mistake in data or model leaves no folder behind
+        write_environment(folder)
     measure = partial(measuring.measure, room.selecting)
     begun = from_first(lambda: begun.at_checkpoint(config))
     trainer, log, checkpoint = make_trainer(config, folder, plan, measuring.selected, measure, room.prefix, begun)
@@ -130,11 +131,16 @@ def _memory(config: Config, room: Loaded, measuring: Measuring) -> MemoryLimits:
     return MemoryLimits(settings, device, memory, available(device, room.encoder), peak_memory(device))
 
 
-def _announce(config: Config, room: Loaded, limits: MemoryLimits, plan: TrainingPlan, reason: str) -> Diagnosis:
+def _announce(
+    config: Config, folder: Path, room: Loaded, limits: MemoryLimits, plan: TrainingPlan, reason: str
+) -> Diagnosis:
     """The first lines: what will run, what is wrong with the data, what it needs; returns what the doctor found."""
     diagnosis = room.examine(instantiate(config["doctor"], _convert_="all"))
     terminal.announce(config, room.encoder, room.pairs, room.split, plan, reason, stand_in(config))
     show_diagnosis(diagnosis, brief=True)
     terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
-    terminal.show_memory(limits.needed(), limits.available, config)
+    needed = limits.needed()
+    terminal.show_memory(needed, limits.available, config)
+    whole = sum(p.numel() * p.element_size() for p in room.encoder.parameters()) if config["export"] else 0
+    terminal.say("disk", require_room(folder, *bytes_on_disk(needed.gradients, needed.optimizer, whole)))
     return diagnosis
