@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -79,7 +78,7 @@ class EmbeddingModule(pl.LightningModule):
             raise ValueError(f"the plan has {count} micro-batches in the first epoch, the Trainer {loop.max_batches}")
         loop.max_batches = count
         loop._combined_loader.limits = [count]
-        self._rows.clock = time.perf_counter()
+        self._rows.start_clock()
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
         """Forward and backward of one micro-batch; the update where its window is full."""

@@ -67,6 +67,10 @@ class SinceLastRow:
         """The update was not made: nothing of it counts."""
         self.window, self.gradient_shares = [], {}
 
+    def start_clock(self) -> None:
+        """Count the time from now on."""
+        self.clock = time.perf_counter()
+
     def pause(self) -> None:
         """Count the time until now; what follows is not training."""
         self.seconds += time.perf_counter() - self.clock

@@ -118,7 +118,7 @@ def test_a_plateau_of_the_selecting_metric_halves_the_rate_of_the_next_epoch(tmp
 def test_time_of_evaluations_is_not_training_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each forward takes a second of this clock and each evaluation a thousand: 4 pairs a second throughout."""
     now = [0.0]
-    monkeypatch.setattr("matryoshka.module.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("matryoshka.since_last_row.time", SimpleNamespace(perf_counter=lambda: now[0]))
     module, data = small_module(log_every=1)
     module.encoder.register_forward_hook(lambda *_: now.__setitem__(0, now[0] + 1))
     measure = Measure(module.encoder)
