@@ -20,8 +20,8 @@ class SpikeNotes(pl.Callback):
         self.metrics = metrics
         self.seen = 0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Rows that are there already were looked at when they came."""
+    def on_train_start(self, *args: Any, **kwargs: Any) -> None:
+        """Rows from before a run went on have been looked at."""
         self.seen = len(self.metrics.rows)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
