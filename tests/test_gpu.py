@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from matryoshka import schedulers
+from matryoshka import finite, schedulers
 from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder, packed_attention
@@ -166,7 +166,7 @@ def test_a_batch_in_parts_with_dropout_equals_its_parts_kept(device: str) -> Non
 @ON_EACH
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("pairs_at_once", [None, 2])
-def test_between_rows_nothing_waits_for_the_device(
+def test_between_rows_one_flag_an_update_alone_waits_for_the_device(
     tmp_path: Path, device: str, precision: str, pairs_at_once: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = EmbeddingModule(
@@ -187,7 +187,15 @@ def test_between_rows_nothing_waits_for_the_device(
         monkeypatch.setattr(module, name, stand_in)
     log = MetricsFile(tmp_path / "metrics.jsonl")
     monkeypatch.setattr(EmbeddingModule, "loggers", [log])
+    reads: list[bool] = []
 
+    def read(flag: Tensor) -> bool:
+        torch.cuda.set_sync_debug_mode("default") if device == "cuda" else None
+        reads.append(bool(flag))
+        torch.cuda.set_sync_debug_mode("error" if between else "default") if device == "cuda" else None
+        return reads[-1]
+
+    monkeypatch.setattr(finite, "read", read)
     for i in range(6):
         batch = batch_for(module.encoder, device)
         between = device == "cuda" and i in (1, 3, 4)  # not the first, which sets things up, nor those with a row
@@ -198,6 +206,7 @@ def test_between_rows_nothing_waits_for_the_device(
         finally:
             torch.cuda.set_sync_debug_mode("default") if device == "cuda" else None
     assert [row["step"] for row in log.rows] == [3, 6]
+    assert reads == [False] * 6
 
 
 @ON_EACH
