@@ -101,9 +101,9 @@ def _alone(config: DictConfig, folder: Path) -> float:
 
 def _run_folder(config: Mapping[str, Any], folder: Path) -> Path:
     """Hydra's folder, or that of the run that resume=... goes on with, which Hydra's log then goes to as well."""
-    given = any(word.startswith("hydra.run.dir=") for word in HydraConfig.get().overrides.hydra)
     if not config.get("resume") or config.get("task", "train") != "train" or not speaks():
         return folder
+    given = any(word.startswith("hydra.run.dir=") for word in HydraConfig.get().overrides.hydra)
     if given and config["resume"] is True:
         return folder
     other = run_to_resume(config["resume"], folder)

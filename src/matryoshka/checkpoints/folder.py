@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ class Checkpoint:
         path = self.folder / TRAINING
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, UnpicklingError) as error:
             raise BrokenCheckpointError(f"{path}: not the state of a training ({_in_words(error)})") from error
         return state
 
