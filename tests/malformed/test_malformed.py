@@ -82,7 +82,8 @@ def test_a_real_command_says_the_same(program: str, word: str, message: str, tmp
             "pooling=cls",
             "logger=none",
         ]
-    environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path.parent / "datasets")}
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    environment |= {"HF_DATASETS_CACHE": str(model / "datasets"), "MATRYOSHKA_CACHE": str(model / "cache")}
     command = [sys.executable, str(PROJECT / program), *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
