@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -355,3 +357,29 @@ def test_any_value_of_a_root_key_is_taken_or_reported_under_it(value: Any, key: 
         assert error.problems
         # Another pooling has another width.
         assert all(name.startswith((key, "dims") if key == "pooling" else key) for name, _ in error.problems)
+
+
+def places(config: dict[str, Any], before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every key of a configuration, and of its groups."""
+    found = [(*before, key) for key in config]
+    return found + [
+        place for key, value in config.items() if isinstance(value, dict) for place in places(value, (*before, key))
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_change_of_a_configuration_is_taken_or_reported(data: st.DataObject, training: dict[str, Any]) -> None:
+    """Values of every kind at every key, and keys that are gone: never another error than for the user."""
+    config = deepcopy(training)
+    for _ in range(data.draw(st.integers(1, 3))):
+        *path, last = data.draw(st.sampled_from(places(config)))
+        node = config
+        for key in path:
+            node = node[key]
+        if data.draw(st.booleans()):
+            node[last] = data.draw(ANYTHING)
+        else:
+            del node[last]
+    with suppress(ConfigError):
+        check_training(config)

@@ -65,6 +65,23 @@ def test_no_duplicates_equals_a_search(texts: Texts, batch_size: int, seed: int,
                 assert not set(texts[row]) & set(texts[other])
 
 
+@SAMPLERS
+@settings(deadline=None, max_examples=50)
+@given(texts=duplicated, batch_size=st.integers(1, 9), epoch=st.integers(0, 3), first=st.integers(0, 50))
+def test_a_pass_that_starts_anywhere_is_the_tail_of_the_whole(
+    sampler: type[ShuffledSampler], texts: Texts, batch_size: int, epoch: int, first: int
+) -> None:
+    whole, resumed = sampler(texts, batch_size), sampler(texts, batch_size)
+    for each in (whole, resumed):
+        each.set_epoch(epoch)
+    batches = list(whole)
+    resumed.start_at(first)
+
+    assert list(resumed) == batches[first:]
+    assert list(resumed) == batches  # the next epoch begins at its start
+    assert sorted(row for batch in batches for row in batch) == list(range(len(texts)))
+
+
 def test_shuffled_cuts_the_seeds_permutation() -> None:
     sampler = ShuffledSampler([(i,) for i in range(10)], batch_size=4, seed=7)
     sampler.set_epoch(2)

@@ -24,7 +24,8 @@ ALL = "copy all files of one"
 
 
 @cache
-def _tiny() -> dict[str, bytes]:
+def tiny_model_files() -> dict[str, bytes]:
+    """The files of a random model that is right."""
     with tempfile.TemporaryDirectory() as folder:
         save_tiny_model(Path(folder))
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
@@ -35,7 +36,7 @@ def _changed(change: Change) -> Callable[[Path], None]:
 
     def write(folder: Path) -> None:
         folder.mkdir()
-        for name, content in _tiny().items():
+        for name, content in tiny_model_files().items():
             (folder / name).write_bytes(content)
         change(folder)
 

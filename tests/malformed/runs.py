@@ -25,7 +25,7 @@ ROWS = {
 }
 
 
-def _run(
+def write_run(
     folder: Path, result: str = json.dumps(RESULT), queries: bytes | dict[str, list[object]] | None = None
 ) -> None:
     """A run's folder with its results and the values of its queries."""
@@ -40,14 +40,14 @@ def _run(
 
 def _without(name: str) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
-        _run(folder)
+        write_run(folder)
         (folder / name).unlink()
 
     return write
 
 
 def _columns(**changed: list[object]) -> Callable[[Path], None]:
-    return partial(_run, queries={**ROWS, **changed})
+    return partial(write_run, queries={**ROWS, **changed})
 
 
 def _trained(result: str) -> Callable[[Path], None]:
@@ -62,19 +62,19 @@ def _trained(result: str) -> Callable[[Path], None]:
 
 BROKEN: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "no results": (_without("results.json"), ("broken/results.json does not exist; give the folder",)),
-    "empty results": (partial(_run, result=""), ("broken/results.json cannot be read", AGAIN)),
-    "cut results": (partial(_run, result='{"model": '), ("broken/results.json cannot be read", AGAIN)),
-    "results that are a list": (partial(_run, result="[]"), ("broken/results.json", AGAIN)),
-    "results of a number": (partial(_run, result="3"), ("broken/results.json", AGAIN)),
-    "results without a model": (partial(_run, result="{}"), ("broken/results.json", AGAIN)),
-    "deep results": (partial(_run, result="[" * 100_000), ("broken/results.json", AGAIN)),
+    "empty results": (partial(write_run, result=""), ("broken/results.json cannot be read", AGAIN)),
+    "cut results": (partial(write_run, result='{"model": '), ("broken/results.json cannot be read", AGAIN)),
+    "results that are a list": (partial(write_run, result="[]"), ("broken/results.json", AGAIN)),
+    "results of a number": (partial(write_run, result="3"), ("broken/results.json", AGAIN)),
+    "results without a model": (partial(write_run, result="{}"), ("broken/results.json", AGAIN)),
+    "deep results": (partial(write_run, result="[" * 100_000), ("broken/results.json", AGAIN)),
     "no rankings": (_without("rankings/queries.parquet"), ("queries.parquet does not exist", AGAIN)),
-    "empty rankings": (partial(_run, queries=b""), ("queries.parquet cannot be read", AGAIN)),
-    "cut rankings": (partial(_run, queries=b"PAR1" + bytes(40)), ("queries.parquet cannot be read", AGAIN)),
-    "rankings of text": (partial(_run, queries=b"query,dim\n"), ("queries.parquet cannot be read", AGAIN)),
+    "empty rankings": (partial(write_run, queries=b""), ("queries.parquet cannot be read", AGAIN)),
+    "cut rankings": (partial(write_run, queries=b"PAR1" + bytes(40)), ("queries.parquet cannot be read", AGAIN)),
+    "rankings of text": (partial(write_run, queries=b"query,dim\n"), ("queries.parquet cannot be read", AGAIN)),
     "rankings of another protocol": (_columns(protocol=["x", "x"]), ("has no queries of protocol=as_is", AGAIN)),
     "rankings without a column": (
-        partial(_run, queries={key: values for key, values in ROWS.items() if key != "cluster"}),
+        partial(write_run, queries={key: values for key, values in ROWS.items() if key != "cluster"}),
         ("queries.parquet", AGAIN),
     ),
     "rankings of dims of text": (_columns(dim=["a", "a"]), ("queries.parquet", AGAIN)),
@@ -93,25 +93,35 @@ EVALUATED = {
 
 CASES: list[Case] = [
     *(
-        Case(f"compare: {name}", ("compare=[broken,good]",), says, {"broken": write, "good": _run}, program="evaluate")
+        Case(
+            f"compare: {name}",
+            ("compare=[broken,good]",),
+            says,
+            {"broken": write, "good": write_run},
+            program="evaluate",
+        )
         for name, (write, says) in BROKEN.items()
     ),
     Case(
         "compare: no metric",
         ("compare=[a,a]", "metric=ndgc@10"),
         ("base.json: only a training run has both;",),
-        {"a": _run},
+        {"a": write_run},
         "evaluate",
     ),
     Case(
         "compare: another metric",
         ("compare=[a,b]", "metric=ndgc@10"),
         ("has no metric 'ndgc@10'; did you mean",),
-        {"a": _run, "b": _run},
+        {"a": write_run, "b": write_run},
         "evaluate",
     ),
     Case(
-        "compare: a run twice", ("compare=[a,a]",), ("only a training run has both; give two",), {"a": _run}, "evaluate"
+        "compare: a run twice",
+        ("compare=[a,a]",),
+        ("only a training run has both; give two",),
+        {"a": write_run},
+        "evaluate",
     ),
     Case("compare: a file", ("compare=[a,b]",), ("a is no folder; give the folders",), {"a": "x"}, "evaluate"),
     Case(

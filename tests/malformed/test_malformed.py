@@ -68,7 +68,7 @@ def test_a_real_command_says_the_same(program: str, word: str, message: str, tmp
     )
     shutil.copytree(model, folder / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
     (folder / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    before = sorted(tmp_path.rglob("*"))
+    before = [path for path in tmp_path.rglob("*") if path.is_file()]
     words = (
         [word] if program == "evaluate.py" else ["data=pairs", "data.train=good.jsonl", "data.evaluation=good.jsonl"]
     )
@@ -82,14 +82,16 @@ def test_a_real_command_says_the_same(program: str, word: str, message: str, tmp
             "pooling=cls",
             "logger=none",
         ]
-    environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path.parent / "datasets")}
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    environment |= {"HF_DATASETS_CACHE": str(model / "datasets"), "MATRYOSHKA_CACHE": str(model / "cache")}
     command = [sys.executable, str(PROJECT / program), *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(before)
+    assert not (tmp_path.parent / "outside").exists()
 
 
 def _new(tmp_path: Path) -> Path:

@@ -87,6 +87,19 @@ def test_each_metric_equals_its_definition(metric: type[RankedMetric], rankings:
     assert 0 <= value.item() <= 1 + 1e-12
 
 
+@pytest.mark.parametrize("metric", [Recall, Accuracy, MRR])
+@settings(deadline=None, max_examples=40)
+@given(rankings=some_rankings(), k=st.integers(1, 20))
+def test_more_ranks_never_lower_what_is_found(metric: type[RankedMetric], rankings: list[Ranking], k: int) -> None:
+    values = []
+    for ranks in (k, k + 1):
+        measured = metric(ranks)
+        measured.update(*tensors(rankings))
+        values.append(measured.compute().item())
+
+    assert values[0] <= values[1] + 1e-12
+
+
 @ALL
 def test_hand_worked_values(metric: type[RankedMetric]) -> None:
     """Two queries: hits at ranks 2 and 4 of 3 relevant documents; none of 1 relevant document found."""
