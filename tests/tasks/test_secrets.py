@@ -91,5 +91,6 @@ def test_no_output_and_no_file_has_one(
     log = "".join(path.read_text(encoding="utf-8") for path in (workplace / name).rglob("train.log"))
     assert "logging in with ***" in log
     assert ("RuntimeError: cannot log in with *** at https://***@host/" in log) == bool(fails_at)
+    assert len(list((workplace / name).rglob("environment.json"))) == 1  # a job of a sweep has its own
     assert holding_a_secret(workplace / name) == []
     assert not any(value in said for value in (*SECRETS.values(), "pass-word"))
