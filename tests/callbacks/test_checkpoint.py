@@ -35,9 +35,10 @@ def measured(module: EmbeddingModule) -> EvaluationResult:
 
 
 def train(
-    folder: Path, across_epochs: Any = "carry", stop_at: int | None = None, by: Any = "kill"
+    folder: Path, across_epochs: Any = "carry", stop_at: int | None = None, by: str = ""
 ) -> tuple[EmbeddingModule, list[dict[str, float]], Checkpoints]:
-    """Train from the newest checkpoint on. stop_at: the update after whose checkpoint it is cut off."""
+    """Train from the newest checkpoint on. stop_at: after whose checkpoint it is cut off; by: what else does."""
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(3)
     module, data = small_module()
     plan = TrainingPlan(module.plan.micro_batches, 2, across_epochs)
@@ -61,7 +62,15 @@ def train(
                 raise KilledError
 
         kept.save = stopped  # type: ignore[method-assign]
-    evaluation = EpochEvaluation(lambda: measured(module), SELECTED)
+    if by == "signal in the evaluation":
+        checkpoints.minutes = None
+
+    def measure() -> EvaluationResult:
+        if by == "signal in the evaluation":
+            raise StoppedError(signal.SIGINT)
+        return measured(module)
+
+    evaluation = EpochEvaluation(measure, SELECTED)
     fit(module, data, folder, [evaluation, checkpoints], [log])
     return module, log.rows, checkpoints
 
@@ -116,3 +125,12 @@ def test_a_signal_saves_after_its_update_and_then_stops(tmp_path: Path, monkeypa
     assert stop.value.number == signal.SIGTERM and signal.getsignal(signal.SIGTERM) == before
     assert KeptCheckpoints(tmp_path).lasts()[0].name == "last-5"
     assert train(tmp_path)[0].updates == UPDATES
+
+
+def test_a_signal_in_an_evaluation_loses_no_update(tmp_path: Path) -> None:
+    whole, rows, _ = train(tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train(tmp_path / "stopped", by="signal in the evaluation")
+    assert [path.name for path in KeptCheckpoints(tmp_path / "stopped").lasts()] == [f"last-{AT_EPOCH_ENDS[0]}"]
+    module, found, _ = train(tmp_path / "stopped")
+    assert timeless(found) == timeless(rows) and module.selecting == whole.selecting

@@ -15,6 +15,7 @@ from matryoshka.checkpoints.random_states import random_states, restore_random_s
 from matryoshka.data.packing import PackedBatch
 from matryoshka.distributed.launched import launched
 from matryoshka.distributed.together import add_up, from_all, from_first, is_first, processes, rank
+from matryoshka.errors import StoppedError
 from matryoshka.module import EmbeddingModule
 from matryoshka.stopping import SignalsInTraining
 
@@ -37,7 +38,7 @@ class Checkpoints(pl.Callback):
         self.state = state
         self.best = Best(**state["best"]) if state and state["best"] else None
         self.at_update: State = {}
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_update = time.monotonic(), state["update"] if state else 0
         self.signals = SignalsInTraining(once=launched() is not None)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -124,7 +125,14 @@ class Checkpoints(pl.Callback):
         self.signals.restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Signals do again what they did."""
+        """Signals do again what they did. One that came in an evaluation loses nothing of the training before.
+
+        Of several processes none can save alone.
+        """
+        assert isinstance(pl_module, EmbeddingModule)
+        evaluating = not self.signals.waiting and pl_module.updates > self.saved_update
+        if isinstance(exception, StoppedError) and evaluating and processes() == 1:
+            self.save(trainer, pl_module)
         self.signals.restore()
 
     def save(self, trainer: pl.Trainer, module: EmbeddingModule) -> None:
@@ -141,7 +149,7 @@ class Checkpoints(pl.Callback):
             "vocabulary": rows_trained(module),
         }
         from_first(lambda: self.kept.save(module.updates, module.encoder, state))
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_update = time.monotonic(), module.updates
 
 
 def rows_trained(module: EmbeddingModule) -> torch.Tensor | None:

@@ -110,11 +110,9 @@ def left_to_run(folder: Path, jobs: Sequence[Job], again: bool = False) -> list[
 
 
 def goes_on(folder: Path, config_hash: str) -> bool:
-    """Whether a job of this configuration was cut off here and has a checkpoint, or all of its results."""
+    """Whether a job of this configuration was cut off here and has a checkpoint."""
     status = read_status(folder)
-    if status is None or status.config_hash != config_hash:
-        return False
-    return any(folder.glob("checkpoints/last-*")) or (status.state == "running" and (folder / "results.json").is_file())
+    return status is not None and status.config_hash == config_hash and any(folder.glob("checkpoints/last-*"))
 
 
 def _has_result(folder: Path, job: Job) -> bool:
