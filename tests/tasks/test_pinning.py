@@ -14,10 +14,10 @@ import yaml
 
 from matryoshka.data.sources import HubPairs
 from matryoshka.encoder.pretrained import Pretrained
-from matryoshka.errors import DataError
+from matryoshka.errors import DataError, UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.tasks.evaluate import evaluate
-from matryoshka.tasks.pinning import pinned
+from matryoshka.tasks.pinning import pinned, pinned_as_before
 from matryoshka.tasks.train import train
 from tests.composing import Primary, plain
 from tests.real_pairs import write_pairs
@@ -89,6 +89,32 @@ def test_a_run_says_which_commits_it_read(hub: Path) -> None:
     card = (hub / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert f"at revision {MODEL}" in card
     assert f"revision: {DATA}" in card
+
+
+@pytest.mark.slow
+def test_the_same_command_is_the_same_run_though_the_hub_has_a_newer_commit(hub: Path) -> None:
+    value = train(configured(), hub / "run")
+    model = hub / "hub" / "models--owner--tiny"
+    shutil.copytree(model / "snapshots" / MODEL, model / "snapshots" / OTHER)
+    (model / "refs" / "main").write_text(OTHER, encoding="utf-8")
+
+    assert train(configured(), hub / "run") == value  # at once: the run is finished
+    with pytest.raises(UserError, match=f"encoder.revision: {MODEL} there, {OTHER} now"):
+        train(configured(f"encoder.revision={OTHER}"), hub / "run")
+
+
+def test_a_run_that_goes_on_reads_the_commits_that_it_read_before() -> None:
+    given = {"encoder": {"model": "a/b", "revision": None}, "data": {"train": "x"}, "baselines": ["bm25", "a/c"]}
+    before = {
+        "encoder": {"model": "a/b", "revision": MODEL},
+        "data": {"train": "x"},
+        "baselines": ["bm25", f"a/c@{OTHER}"],
+    }
+
+    assert pinned_as_before(given, before) == before
+    assert pinned_as_before(given, {}) == given
+    another = {**given, "encoder": {"model": "a/d", "revision": None}}
+    assert pinned_as_before(another, before)["encoder"] == another["encoder"]
 
 
 @pytest.mark.slow

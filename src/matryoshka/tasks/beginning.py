@@ -23,18 +23,21 @@ from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
 from matryoshka.report.terminal import say
 from matryoshka.sweep.jobs import NOT_COMPARED, config_hash
+from matryoshka.tasks.pinning import pinned_as_before
 
 Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """Where a run begins. kept: its checkpoints. precision: the one it began with, where `auto` is asked for now.
+    """Where a run begins. kept: its checkpoints. config: with the commits of the hub that it began with.
 
-    finished: the selecting metric's value of a run that needs nothing more. checkpoint, state: what to go on from.
+    precision: the one it began with, where `auto` is asked for now. finished: the selecting metric's value of a run
+    that needs nothing more. checkpoint, state: what to go on from.
     """
 
     kept: KeptCheckpoints
+    config: Config
     precision: str | None = None
     finished: float | None = None
     checkpoint: Checkpoint | None = None
@@ -51,8 +54,9 @@ class Beginning:
         finished = (folder / "results.json").is_file() and not (folder / FOLDER).exists()
         if not finished and not kept.lasts():  # nothing, or what was cut off before its first checkpoint
             (folder / "metrics.jsonl").unlink(missing_ok=True)
-            return cls(kept)
+            return cls(kept, config)
         before = _saved_config(folder)
+        config = pinned_as_before(config, before)
         if differing := list(different_keys(before, config)):
             lines = [f"  {key}: {one} there, {other} now" for key, one, other in differing]
             remedy = "give the same values to go on with it, or another hydra.run.dir=... to begin a new one"
@@ -60,8 +64,8 @@ class Beginning:
         if finished:
             value = float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["selected_value"])
             say("done", f"this run is finished: {folder}")
-            return cls(kept, finished=value)
-        return cls(kept, precision=before["trainer"].get("precision"))
+            return cls(kept, config, finished=value)
+        return cls(kept, config, precision=before["trainer"].get("precision"))
 
     def at_checkpoint(self, config: Config) -> Beginning:
         """With the newest intact checkpoint, if there is one. Raises UserError for one of other data or files."""

@@ -22,6 +22,17 @@ def pinned(config: Mapping[str, Any], encoder: Encoder, data_commit: str | None)
     return {**config, **groups, "baselines": [_pinned_name(name) for name in config["baselines"]]}
 
 
+def pinned_as_before(config: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with the commits that its run read before, where it names the same model or data and none."""
+    groups = {}
+    for group in ("encoder", "data"):
+        revision = before.get(group, {}).get("revision")
+        if revision and config[group] == {**before[group], "revision": None}:
+            groups[group] = before[group]
+    commits = {name.rpartition("@")[0]: name for name in before.get("baselines", ()) if "@" in name}
+    return {**config, **groups, "baselines": [commits.get(name, name) for name in config["baselines"]]}
+
+
 def _pinned_name(name: str) -> str:
     if name == WITHOUT_A_MODEL:
         return name

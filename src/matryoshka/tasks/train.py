@@ -79,7 +79,7 @@ def _train(config: Config, folder: Path) -> float:
     begun = from_first(lambda: Beginning.of(config, folder))
     if begun.finished is not None:
         return begun.finished
-    config, reason = from_first(lambda: with_precision(config, begun.precision))
+    config, reason = from_first(lambda: with_precision(begun.config, begun.precision))
     pl.seed_everything(config["seed"], verbose=False)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # tf32, as in the card's run

@@ -86,7 +86,7 @@ def make_trainer(
     if config["logger"] and is_first():
         loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
         loggers[-1].log_hyperparams({**config, "stand_in": list(stand_in(config))})
-    begun = begun or Beginning(KeptCheckpoints(folder))
+    begun = begun or Beginning(KeptCheckpoints(folder), config)
     make_checkpoints = instantiate(config["checkpoint"], _partial_=True, _convert_="all")
     checkpoint: Checkpoints = make_checkpoints(begun.kept, log, state=begun.state)
     callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint, SpikeNotes(log)]
