@@ -7,7 +7,7 @@ OLDEST := .venv-3.0.1
 OLDEST_PYTHON ?= $(PYTHON)
 PARITY_PAGE ?= docs/parity.md
 # Files outside tests/parity with tests marked slow.
-SLOW := tests/test_end_to_end.py tests/test_docs.py tests/report/test_wandb.py tests/tasks/test_dashboard.py tests/tasks/test_train_and_sweep.py tests/embedded/test_e5_small.py tests/export/test_onnx.py tests/tasks/test_compact_vocabulary.py tests/tasks/test_sweep.py tests/tasks/test_search.py tests/sweep/test_launchers.py tests/report/test_wandb_sweep.py tests/memory/test_estimate.py tests/data/test_tokens.py tests/test_benchmarks.py tests/test_distributed.py tests/tasks/test_several_processes.py
+SLOW = $(shell grep --recursive --files-with-matches --fixed-strings --include='test_*.py' mark.slow tests | grep -v tests/parity/)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: bmf test test-gpu parity lint audit bench torture docs clean
