@@ -86,6 +86,8 @@ def _alone(config: DictConfig, folder: Path) -> float:
         return value
     except StoppedError as stop:
         _exit(128 + stop.number, f"{stop}; {going_on(folder)}")
+    except KeyboardInterrupt:
+        _exit(130, f"interrupted; {going_on(folder)}")
     except UserError as error:
         _remove_if_unused(folder)
         _exit(2, str(error))
