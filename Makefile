@@ -7,7 +7,7 @@ OLDEST := .venv-3.0.1
 OLDEST_PYTHON ?= $(PYTHON)
 PARITY_PAGE ?= docs/parity.md
 # Files outside tests/parity with tests marked slow.
-SLOW = $(shell grep --recursive --files-with-matches --fixed-strings --include='test_*.py' mark.slow tests | grep -v tests/parity/)
+SLOW = $(shell grep --recursive --files-with-matches --fixed-strings --include='test_*.py' mark.slow tests | grep -v tests/parity/ | sort)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: bmf test test-gpu parity lint audit bench torture docs clean
