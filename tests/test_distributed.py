@@ -34,7 +34,7 @@ from matryoshka.distributed.together import (
     own_rows,
     rank,
 )
-from matryoshka.errors import UserError
+from matryoshka.errors import StoppedError, UserError
 from matryoshka.finite import FiniteUpdates, NotFiniteError
 from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
@@ -46,7 +46,7 @@ from matryoshka.retrieval.embeddings import OnDisk, embed
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.shared_encoding import encode_together
 from matryoshka.since_last_row import MicroBatch
-from matryoshka.tasks.processes import _interrupting_once, trainer_options
+from matryoshka.tasks.processes import _stopping_once, trainer_options
 from tests.callbacks.small import LIGHTNINGS_ADVICE, fit
 from tests.processes import in_processes
 from tests.tiny import tiny_encoder
@@ -329,11 +329,11 @@ def test_each_of_two_processes_needs_the_activations_of_half_a_batch() -> None:
     assert shared.loss == whole.loss > half.loss
 
 
-def test_ctrl_c_interrupts_a_process_once_though_it_comes_twice() -> None:
-    interrupt = _interrupting_once()
-    with pytest.raises(KeyboardInterrupt):
-        interrupt(signal.SIGINT, None)
-    interrupt(signal.SIGINT, None)  # from torch's launcher, after the terminal's, while the process ends
+def test_ctrl_c_stops_a_process_once_though_it_comes_twice() -> None:
+    stop = _stopping_once()
+    with pytest.raises(StoppedError):
+        stop(signal.SIGINT, None)
+    stop(signal.SIGINT, None)  # from torch's launcher, after the terminal's, while the process ends
 
 
 def decisions() -> list[str]:

@@ -14,8 +14,8 @@ UNUSED = "pooler."  # a layer of BERT's behind the hidden states, which poolings
 OF_ONE_MODEL = "copy all files of one model into the folder"
 
 
-def read_model(folder: Path, name: str, *, trust_remote_code: bool) -> tuple[PreTrainedModel, Any]:
-    """The transformer in fp32 and its tokenizer. name: of the model, for errors.
+def read_model(folder: Path, name: str, *, trust_remote_code: bool, finite: bool = True) -> tuple[PreTrainedModel, Any]:
+    """The transformer in fp32 and its tokenizer. name: of the model, for errors. finite: whether weights must be.
 
     Raises UserError if the files cannot be read, weights are missing or not finite, or the tokenizer has more tokens
     than the model.
@@ -30,6 +30,8 @@ def read_model(folder: Path, name: str, *, trust_remote_code: bool) -> tuple[Pre
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise UserError(f"{name} cannot be loaded: {lines[0].strip()}; {OF_ONE_MODEL}") from error
     _require_whole(backbone, set(told["missing_keys"]), name)
+    if finite:
+        _require_finite(backbone, name)
     rows, tokens = backbone.get_input_embeddings().num_embeddings, len(tokenizer)
     if tokens > rows:
         raise UserError(
@@ -39,10 +41,12 @@ def read_model(folder: Path, name: str, *, trust_remote_code: bool) -> tuple[Pre
 
 
 def _require_whole(backbone: PreTrainedModel, missing: set[str], name: str) -> None:
-    for parameter, values in backbone.named_parameters():
-        if parameter.startswith(UNUSED):
-            continue
-        if parameter in missing:  # transformers would fill it with random numbers
+    for parameter, _ in backbone.named_parameters():
+        if parameter in missing and not parameter.startswith(UNUSED):  # transformers would fill it with random numbers
             raise UserError(f"{name} has no weights for {parameter}, {len(missing)} are missing; {OF_ONE_MODEL}")
+
+
+def _require_finite(backbone: PreTrainedModel, name: str) -> None:
+    for parameter, values in backbone.named_parameters():
         if not bool(torch.isfinite(values).all()):
             raise UserError(f"{name}: the weights of {parameter} are not all finite; take the model from its source")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from matryoshka.data.clashes import no_negatives
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.gradient_cache import cached_backward, set_random_state
 from matryoshka.losses.matryoshka import NestedLoss
 from matryoshka.tasks.setup import device_of
@@ -46,7 +47,7 @@ def repeat(folder: Path) -> list[Repeated]:
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     states = load_file(folder / "random_states.safetensors")
     device = device_of(config["trainer"].get("accelerator", "auto"))
-    encoder = Encoder.load(str(folder / "model")).to(device).train()
+    encoder = Pretrained(str(folder / "model")).load(finite=False).to(device).train()
     repeated = []
     for i, micro in enumerate(step["micro_batches"]):
         batch = _batch([row for row in rows if row["micro_batch"] == i], config, encoder).to(device)
