@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
-from matryoshka.atomic import write_atomically
+from matryoshka.atomic import remove_unfinished, whole_folder, write_atomically
+from matryoshka.errors import StoppedError
 
 
 def test_content_is_written_and_the_path_returned(tmp_path: Path) -> None:
@@ -31,6 +33,53 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
     assert path.read_text() == "short"
     assert [file.name for file in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_what_was_never_finished_is_removed_and_nothing_of_a_users(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for name in (".env-template", ".venv-packages", "below/.cache-datasets", "x.unfinished-abc"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "below" / ".model.unfinished-a1b2c3d4").mkdir()
+    (tmp_path / ".x.txt.unfinished-a1b2c3d4").write_text("half")
+
+    remove_unfinished(tmp_path)
+
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert left == [".env-template", ".venv-packages", "below", "below/.cache-datasets", "x.unfinished-abc"]
+
+
+def test_a_killed_writing_is_among_what_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)  # as a killed process would have had no time for
+    with monkeypatch.context() as patched, pytest.raises(OSError):
+        patched.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("killed")))
+        write_atomically(tmp_path / "x.txt", "half")
+    monkeypatch.undo()
+    assert len(list(tmp_path.iterdir())) == 1
+
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_cut_off_between_its_two_renames_is_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "last-3"
+    with whole_folder(folder) as new:
+        (new / "x").write_text("old")
+    rename = Path.rename
+
+    def stopped(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise StoppedError(signal.SIGTERM)
+        return rename(self, target)
+
+    with monkeypatch.context() as patched, pytest.raises(StoppedError):
+        patched.setattr(Path, "rename", stopped)
+        with whole_folder(folder) as new:
+            (new / "x").write_text("new")
+
+    assert (folder / "x").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_colleagues_may_read_it(tmp_path: Path) -> None:

@@ -63,8 +63,6 @@ def kill_at_call(number: int, after: bool) -> Callable[[], None]:
 
 def run_whole(workplace: Path, kind: str) -> Whole:
     """The undisturbed run, whose process counts its calls."""
-    begun = time.monotonic()
-    words = (*KINDS[kind], f"hydra.run.dir=whole_{kind}")
     for folder in (f"warm_{kind}", f"whole_{kind}"):  # the first one fills the cache
         begun = time.monotonic()
         words = (*KINDS[kind], f"hydra.run.dir={folder}")
@@ -88,8 +86,10 @@ def try_case(workplace: Path, number: int, seed: int, whole: dict[str, Whole]) -
         else:
             seconds = choose.uniform(0, whole[kind].seconds)
             pid = start(workplace, words)
-            threading.Timer(seconds, os.kill, (pid, signal.SIGKILL)).start()
+            timer = threading.Timer(seconds, os.kill, (pid, signal.SIGKILL))
+            timer.start()
             code, moment = ended(pid), f"after {seconds:.1f} s"
+            timer.cancel()
         done.append(f"killed {moment}" if code == -signal.SIGKILL else f"ended with {code}, kill {moment} came late")
     code = ended(start(workplace, words))
     lost = [f"exit code {code}"] if code else differences(workplace / f"case_{number}", whole[kind].outcome)

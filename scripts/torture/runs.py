@@ -14,6 +14,7 @@ data=pairs data.train=train.jsonl data.evaluation=evaluation.jsonl encoder=pretr
 dims=[32,16] batch_size=4 trainer.max_epochs=2 trainer.precision=32-true trainer.accelerator=cpu
 trainer.log_every_n_steps=2 trainer.enable_progress_bar=false optimizer.lr=0.01 logger=none checkpoint.minutes=0
 """
+OF_RUN = ("saved_step", "selected_value", "skipped_updates")
 NOT_COMPARED = ("per_second", "memory", "seconds")
 
 
@@ -72,7 +73,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "weights": (folder / "model" / "model.safetensors").read_bytes(),
         "results": _plain(json.loads((folder / "results.json").read_text(encoding="utf-8"))),
         "log": [_plain(json.loads(row)) for row in rows],
-        "best": json.loads((folder / "run.json").read_text(encoding="utf-8"))["saved_step"],
+        "run": [json.loads((folder / "run.json").read_text(encoding="utf-8"))[key] for key in OF_RUN],
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 from matryoshka.errors import DiskFullError, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-BESIDE = re.compile(r"\..+-[a-z0-9_]{8}")  # tempfile's names of what was being written
+UNFINISHED = ".unfinished-"  # in the name of what is being written, so that nothing of a user's is taken for it
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
@@ -27,7 +26,7 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     data = content.encode() if isinstance(content, str) else content
     with saying_if_full(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{UNFINISHED}")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -55,7 +54,7 @@ def whole_folder(folder: Path, needed: int | None = None) -> Iterator[Path]:
     """
     with saying_if_full(folder, needed):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}{UNFINISHED}") as work:
             new, older = Path(work, "new"), Path(work, "older")
             new.mkdir()
             with saying_if_full(folder, needed):  # before what was written is removed, and so is not missing any more
@@ -66,8 +65,8 @@ def whole_folder(folder: Path, needed: int | None = None) -> Iterator[Path]:
                 folder.rename(older)
             try:
                 new.rename(folder)
-            except OSError:
-                if older.exists():
+            except BaseException:
+                if older.exists() and not folder.exists():
                     older.rename(folder)
                 raise
             flush(folder.parent)
@@ -93,14 +92,12 @@ def saying_if_full(path: Path, needed: int | None = None) -> Iterator[None]:
         said = isinstance(error, OSError) and error.errno in FULL
         if isinstance(error, DiskFullError | UserError) or not (said or "No space left" in str(error) or free < 4096):
             raise
-        raise DiskFullError(path, needed, free) from error
+        raise DiskFullError.of(path, needed, free) from error
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process had not yet renamed, in this folder and those directly below it."""
-    for item in [*folder.glob(".*"), *folder.glob("*/.*")]:
-        if not BESIDE.fullmatch(item.name):
-            continue
+    for item in [*folder.glob(f".*{UNFINISHED}*"), *folder.glob(f"*/.*{UNFINISHED}*")]:
         if item.is_dir():
             shutil.rmtree(item)
         else:

@@ -42,12 +42,13 @@ class PrunedError(Exception):
 
 
 class DiskFullError(Exception):
-    """A file that found no room on its disk. needed: bytes of it, where they are known; free: bytes there are."""
+    """A file that found no room on its disk."""
 
-    def __init__(self, path: Path, needed: int | None, free: int) -> None:
-        self.path, self.needed, self.free = path, needed, free
+    @classmethod
+    def of(cls, path: Path, needed: int | None, free: int) -> DiskFullError:
+        """needed: bytes of the file, where they are known; free: bytes there are."""
         wanted = "" if needed is None else f" {needed / 1e6:,.1f} MB were to be written and"
-        super().__init__(f"{path}: the disk is full;{wanted} {free / 1e6:,.1f} MB are free")
+        return cls(f"{path}: the disk is full;{wanted} {free / 1e6:,.1f} MB are free")
 
 
 class StoppedError(BaseException):

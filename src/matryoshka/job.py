@@ -8,7 +8,8 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -81,7 +82,8 @@ def _alone(config: DictConfig, folder: Path) -> float:
         with stopped_by_signals(), saying_if_full(folder):
             plain = plain_values(config, _program())
             folder = _run_folder(plain, folder)
-            value = _start(plain, folder)
+            with _alone_there(plain, folder):
+                value = _start(plain, folder)
         _remove_if_unused(folder)  # as after a question, whose answer is only shown
         return value
     except StoppedError as stop:
@@ -99,6 +101,20 @@ def _alone(config: DictConfig, folder: Path) -> float:
             sys.stderr.write(shown(traceback.format_exc()))
         written = folder / f"{HydraConfig.get().job.name}.log"
         _exit(1, f"{type(error).__name__}: {error}; the traceback is in {written}")
+
+
+@contextmanager
+def _alone_there(config: Mapping[str, Any], folder: Path) -> Iterator[None]:
+    """Two trainings would write over each other in one folder. Raises UserError where another process is at work."""
+    from matryoshka.sweep.jobs import is_running, running
+
+    if task_and_check(_program(), config)[0] != "train" or not speaks():
+        yield
+        return
+    if is_running(folder):
+        raise UserError(f"{folder}: another process is training there; wait for it or stop it")
+    with running(folder):
+        yield
 
 
 def _run_folder(config: Mapping[str, Any], folder: Path) -> Path:
@@ -135,6 +151,8 @@ def _in_a_sweep(config: DictConfig, folder: Path) -> float:
             with stopped_by_signals():
                 value = _start(plain, folder)
             status = replace(status, state="done", objective=value if math.isfinite(value) else None)
+        except DiskFullError:
+            raise  # nothing more can be written: the job stays `running`, and goes on with the same command
         except PrunedError as error:
             log.info("%s", error)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # weights that nobody asked for
@@ -162,7 +180,7 @@ def _settings() -> dict[str, Any]:
 
 def _remove_if_unused(folder: Path) -> None:
     """A run that wrote nothing leaves no folder behind: nothing is in it but what Hydra wrote."""
-    if folder.is_dir() and all(item.name == ".hydra" or item.suffix == ".log" for item in folder.iterdir()):
+    if folder.is_dir() and all(item.name in (".hydra", ".lock") or item.suffix == ".log" for item in folder.iterdir()):
         shutil.rmtree(folder)
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()

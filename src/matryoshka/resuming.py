@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
+from matryoshka.distributed.launched import launched
 from matryoshka.errors import UserError
+
+PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)  # what needs no quotes in Hydra's grammar
 
 
 def run_to_resume(resume: str | bool, fresh: Path) -> Path:
@@ -19,6 +23,10 @@ def run_to_resume(resume: str | bool, fresh: Path) -> Path:
 
     Raises UserError where there is none.
     """
+    # Not at the top: they take most of a second, which a mistake in the command need not wait for.
+    from matryoshka.report.files import FINISHED
+    from matryoshka.sweep.jobs import is_running
+
     if isinstance(resume, str):
         if not (folder := Path(resume)).is_dir():
             raise UserError(f"resume={resume}: there is no such folder; give that of a run, as in outputs/train/...")
@@ -26,7 +34,8 @@ def run_to_resume(resume: str | bool, fresh: Path) -> Path:
             raise UserError(f"resume={resume}: holds no run (config.yaml is missing); give the folder of one")
         return folder
     runs = [path.parent for path in fresh.parent.glob("*/config.yaml") if path.parent != fresh]
-    unfinished = [run for run in runs if (run / "checkpoints").is_dir() or not (run / "results.json").is_file()]
+    unfinished = [run for run in runs if (run / "checkpoints").is_dir() or not (run / FINISHED).is_file()]
+    unfinished = [run for run in unfinished if not is_running(run)]
     if not unfinished:
         raise UserError(f"resume=true: there is no unfinished run in {fresh.parent}; without it a new one begins")
     return max(unfinished, key=lambda run: (run / "config.yaml").stat().st_mtime)
@@ -58,5 +67,13 @@ def going_on(folder: Path) -> str:
         return f"what was written until then is in {folder}"
     words = [word for word in sys.argv[1:] if word.partition("=")[0] not in ("resume", "hydra.run.dir")]
     program = [*(["python"] if sys.argv[0].endswith(".py") else []), *shlex.split(sys.argv[0])]
-    command = shlex.join([*program, *words, f"resume={folder}"])
+    if launched():
+        return f"saved after update {max(numbers)}; to go on: the same command with {_word(folder)}"
+    command = shlex.join([*program, *words, _word(folder)])
     return f"saved after update {max(numbers)}; to go on: {command}"
+
+
+def _word(folder: Path) -> str:
+    """resume=<folder> as Hydra's grammar reads it, whatever is in the name."""
+    name = str(folder)
+    return f"resume={name}" if PLAIN.fullmatch(name) else "resume='" + name.replace("'", r"\'") + "'"

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from matryoshka.checkpoints.folder import BrokenCheckpointError, Checkpoint, write_checkpoint
+from matryoshka.errors import UserError
 
 STATE = {"update": 3, "draws": (3, (1, 2, 3), None), "losses": [torch.tensor(0.5)], "rows": [{"step": 1.0}]}
 
@@ -58,7 +59,6 @@ def flipped(path: Path) -> None:
         (lambda path: path.unlink(), "manifest.json", "no manifest of a checkpoint"),
         (lambda path: path.write_text("{"), "manifest.json", "no manifest of a checkpoint"),
         (lambda path: path.write_text('{"format": 1}'), "manifest.json", "no manifest of a checkpoint"),
-        (lambda path: path.write_text('{"format": 2}'), "manifest.json", "of format 2, where this version has 1"),
     ],
 )
 def test_a_broken_one_names_the_file_and_what_is_wrong(
@@ -68,6 +68,22 @@ def test_a_broken_one_names_the_file_and_what_is_wrong(
     break_it(folder / name)
     with pytest.raises(BrokenCheckpointError, match=f"{name}: .*{said}"):
         Checkpoint.read(folder).check()
+
+
+def test_one_of_another_version_is_not_called_broken(tmp_path: Path) -> None:
+    folder = written(tmp_path).folder
+    (folder / "manifest.json").write_text('{"format": 2}', encoding="utf-8")
+    with pytest.raises(UserError, match="of format 2, where this version of matryoshka has 1; go on with the version"):
+        Checkpoint.read(folder)
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", no_memory)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        written(tmp_path).training()
 
 
 def test_weights_of_another_model_and_foreign_pickles_are_refused(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def test_a_broken_newest_falls_back_and_is_forgotten(
         found = kept.newest()
     assert found and found[0].update == found[1]["update"] == 4
     assert f"{kept.folder / broken}: " in caplog.text and "going on from the one before, last-4" in caplog.text
+    assert len(names(kept)) > 2  # a command that is refused after all removes nothing
+    kept.forget_after(4)
     assert names(kept) == ["best-4", "last-4"]
 
 
@@ -74,7 +76,7 @@ def test_where_all_are_broken_it_says_so_and_what_helps(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     kept = KeptCheckpoints(tmp_path)
-    (kept.folder / ".last-3-abc_d123" / "new").mkdir(parents=True)
+    (kept.folder / ".last-3.unfinished-abc_d123" / "new").mkdir(parents=True)
     save(kept, 4)
     assert names(kept) == ["last-4"]
 

@@ -113,6 +113,10 @@ def test_a_run_that_goes_on_reads_the_commits_that_it_read_before() -> None:
 
     assert pinned_as_before(given, before) == before
     assert pinned_as_before(given, {}) == given
+    asked = {**given, "encoder": {"model": "a/b", "revision": "main"}, "baselines": ["bm25", "a/c@v1"]}
+    assert pinned_as_before(asked, before) == before
+    newer = {**given, "encoder": {"model": "a/b", "revision": OTHER}, "baselines": ["bm25", f"a/c@{MODEL}"]}
+    assert pinned_as_before(newer, before) == newer
     another = {**given, "encoder": {"model": "a/d", "revision": None}}
     assert pinned_as_before(another, before)["encoder"] == another["encoder"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from typing import Any
@@ -38,6 +39,7 @@ class Checkpoints(pl.Callback):
         self.state = state
         self.best = Best(**state["best"]) if state and state["best"] else None
         self.at_update: State = {}
+        self.before_evaluation: State = {}
         self.saved_at, self.saved_update = time.monotonic(), state["update"] if state else 0
         self.signals = SignalsInTraining(once=launched() is not None)
 
@@ -58,7 +60,6 @@ class Checkpoints(pl.Callback):
         sampler.start_at(pl_module.first_batch)
         pl_module.updates, pl_module.selecting = self.state["update"], list(self.state["selecting"])
         pl_module.since_last_row.restore(self.state["since_last_row"], pl_module.device)
-        pl_module.finite.skipped = self.state["skipped"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Give optimizer, schedule and generators their states, when nothing else draws from these any more."""
@@ -96,7 +97,19 @@ class Checkpoints(pl.Callback):
         elif last:
             self._save_or_stop(trainer, pl_module)
         if last:  # what follows is an evaluation, of which nothing need be finished
+            self.before_evaluation = self._of_evaluation(trainer, pl_module)
             self.signals.restore()
+            if self.signals.received and processes() == 1:  # it came while a checkpoint was written
+                self.signals.act(self.signals.received)
+
+    def _of_evaluation(self, trainer: pl.Trainer, module: EmbeddingModule) -> State:
+        """What an evaluation changes: one that is cut off is done again, from the beginning."""
+        scheduler = trainer.lr_scheduler_configs[0].scheduler.state_dict()
+        return {
+            "scheduler": copy.deepcopy(scheduler),
+            "rows": list(self.log_file.rows),
+            "selecting": list(module.selecting),
+        }
 
     def _save_or_stop(self, trainer: pl.Trainer, module: EmbeddingModule) -> None:
         asked = torch.zeros(processes(), dtype=torch.int64)
@@ -132,22 +145,19 @@ class Checkpoints(pl.Callback):
         assert isinstance(pl_module, EmbeddingModule)
         evaluating = not self.signals.waiting and pl_module.updates > self.saved_update
         if isinstance(exception, StoppedError) and evaluating and processes() == 1:
-            self.save(trainer, pl_module)
+            self.save(trainer, pl_module, **self.before_evaluation)
         self.signals.restore()
 
-    def save(self, trainer: pl.Trainer, module: EmbeddingModule) -> None:
-        """Write the state as of the last update; every process takes part."""
-        scheduler = trainer.lr_scheduler_configs[0].scheduler
+    def save(self, trainer: pl.Trainer, module: EmbeddingModule, **instead: Any) -> None:
+        """Write the state as of the last update; every process takes part. instead: parts of it that are otherwise."""
         state = self.at_update | {
             "random": from_all(self.at_update["random"]),
             "optimizer": trainer.optimizers[0].state_dict(),
-            "scheduler": scheduler.state_dict(),
             "loss": module.loss.state_dict(),
-            "rows": self.log_file.rows,
-            "selecting": module.selecting,
             "best": vars(self.best) if self.best else None,
             "vocabulary": rows_trained(module),
         }
+        state |= self._of_evaluation(trainer, module) | instead
         from_first(lambda: self.kept.save(module.updates, module.encoder, state))
         self.saved_at, self.saved_update = time.monotonic(), module.updates
 

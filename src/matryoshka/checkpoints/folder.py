@@ -18,6 +18,8 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from matryoshka.atomic import whole_folder, write_json
+from matryoshka.errors import UserError
+from matryoshka.memory.shortage import is_shortage
 
 FORMAT = 1
 WEIGHTS, TRAINING, MANIFEST = "model.safetensors", "training.pt", "manifest.json"
@@ -38,12 +40,13 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint:
-        """What the manifest says. Raises BrokenCheckpointError."""
+        """What the manifest says. Raises BrokenCheckpointError, and UserError for one of another version."""
         path = folder / MANIFEST
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
             if plain["format"] != FORMAT:
-                raise BrokenCheckpointError(f"{path}: of format {plain['format']}, where this version has {FORMAT}")
+                said = f"{path}: of format {plain['format']}, where this version of matryoshka has {FORMAT}"
+                raise UserError(f"{said}; go on with the version that wrote it, or begin a new run")
             return cls(folder, int(plain["update"]), str(plain["run"]), dict(plain["files"]))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BrokenCheckpointError(f"{path}: no manifest of a checkpoint ({_in_words(error)})") from error
@@ -73,6 +76,8 @@ class Checkpoint:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, UnpicklingError) as error:
+            if is_shortage(error):  # which is no fault of the file's
+                raise
             raise BrokenCheckpointError(f"{path}: not the state of a training ({_in_words(error)})") from error
         return state
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from matryoshka.atomic import remove_unfinished
+from matryoshka.atomic import UNFINISHED, remove_unfinished
 from matryoshka.checkpoints.folder import WEIGHTS, BrokenCheckpointError, Checkpoint, write_checkpoint
 from matryoshka.errors import UserError
 
@@ -59,7 +59,6 @@ class KeptCheckpoints:
                 continue
             if problems:
                 log.warning("going on from the one before, %s", folder.name)
-            self._forget_after(checkpoint.update)
             return checkpoint, state
         if problems:
             remedy = f"remove {self.folder} to begin anew"
@@ -100,13 +99,13 @@ class KeptCheckpoints:
 
     def remove(self) -> None:
         """Remove all of them, which takes effect at once: the run is finished."""
-        gone = self.folder.with_name(f".{FOLDER}-finished")  # as what was never finished: see remove_unfinished
+        gone = self.folder.with_name(f".{FOLDER}{UNFINISHED}finished")
         if self.folder.exists():
             self.folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def _forget_after(self, update: int) -> None:
-        """Remove what will be written again."""
+    def forget_after(self, update: int) -> None:
+        """Remove what a run that goes on after this update will write again."""
         for folder in [*self.lasts(), *self.folder.glob("best-*")]:
             if _update(folder) > update:
                 shutil.rmtree(folder)

@@ -58,7 +58,7 @@ OF_TARGET: dict[str, dict[str, Range]] = {
         "weight_decay": Range(0, 1, "0.01"),
         "betas": BETA,
     },
-    "matryoshka.callbacks.checkpoint.Checkpoints": {"minutes": Range(0, 1_000_000, "10", open=True)},
+    "matryoshka.callbacks.checkpoint.Checkpoints": {"minutes": Range(0, 1_000_000, "10")},
     "matryoshka.losses.ranking.RankingLoss": {"scale": Range(0, 10_000, "20", open=True)},
     "matryoshka.data.samplers.NoDuplicatesSampler": {"batch_size": COUNT, "seed": SEED},
     "matryoshka.data.samplers.ShuffledSampler": {"batch_size": COUNT, "seed": SEED},

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from matryoshka.retrieval.deployment import Deployment
     from matryoshka.retrieval.failures import Failures
 
+FINISHED = "run.json"  # the last file that a training writes
+
 
 class Exporter(Protocol):
     """Writes a model folder."""
@@ -94,7 +96,6 @@ def write_training(
     if record.diagnosis:
         written["data doctor"] = write_diagnosis(folder, record.diagnosis)["diagnosis"]
     written |= {
-        "run": _write_run(folder, record),
         "every logged value": folder / "metrics.jsonl",
         "configuration": folder / "config.yaml",
         "figure": write_figure(folder, record.tuned, record.base, record.baselines, note)[0],
@@ -102,7 +103,8 @@ def write_training(
     if exporter is not None:
         written["model"] = exporter.save(encoder, folder / "model")
         written["model card"] = write_atomically(folder / "model" / "README.md", model_card(record))
-    return written | {"report": write_report(folder, Report.of_training(record))}
+    written["report"] = write_report(folder, Report.of_training(record))
+    return written | {"run": _write_run(folder, record)}  # the last: where it is, the run is finished
 
 
 def write_evaluation(folder: Path, report: Report) -> dict[str, Path]:
@@ -131,4 +133,4 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "revisions": {group: record.config.get(group, {}).get("revision") for group in ("encoder", "data")},
         "environment": dict(record.environment),
     }
-    return write_json(folder / "run.json", facts)
+    return write_json(folder / FINISHED, facts)

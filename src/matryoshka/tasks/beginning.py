@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +22,13 @@ from matryoshka.distributed.together import from_first, processes
 from matryoshka.errors import UserError
 from matryoshka.module import EmbeddingModule
 from matryoshka.plan import TrainingPlan
+from matryoshka.report.files import FINISHED
 from matryoshka.report.terminal import say
 from matryoshka.sweep.jobs import NOT_COMPARED, config_hash
 from matryoshka.tasks.pinning import pinned_as_before
 
 Config = Mapping[str, Any]
+AFTER_A_STOP = ("not_finite", "skipped_at_most")  # what may be changed after an update that was not made
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,12 @@ class Beginning:
         """
         remove_unfinished(folder)
         kept = KeptCheckpoints(folder)
-        finished = (folder / "results.json").is_file() and not (folder / FOLDER).exists()
+        finished = (folder / FINISHED).is_file() and not (folder / FOLDER).exists()
         if not finished and not kept.lasts():  # nothing, or what was cut off before its first checkpoint
             (folder / "metrics.jsonl").unlink(missing_ok=True)
+            shutil.rmtree(
+                kept.folder, ignore_errors=True
+            )  # best weights without a state, maybe of another configuration
             return cls(kept, config)
         before = _saved_config(folder)
         config = pinned_as_before(config, before)
@@ -61,8 +67,12 @@ class Beginning:
             lines = [f"  {key}: {one} there, {other} now" for key, one, other in differing]
             remedy = "give the same values to go on with it, or another hydra.run.dir=... to begin a new one"
             raise UserError("\n".join([f"{folder}: holds a run of another configuration; {remedy}:", *lines]))
+        if finished and config["export"] and not (folder / "model").is_dir():
+            raise UserError(
+                f"{folder}: this run is finished and kept no model (export=none); train anew in another folder"
+            )
         if finished:
-            value = float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["selected_value"])
+            value = float(json.loads((folder / FINISHED).read_text(encoding="utf-8"))["selected_value"])
             say("done", f"this run is finished: {folder}")
             return cls(kept, config, finished=value)
         return cls(kept, config, precision=before["trainer"].get("precision"))
@@ -96,6 +106,8 @@ class Beginning:
             from_first(lambda: checkpoint.load_weights(module.encoder))
         except BrokenCheckpointError as error:
             raise UserError(str(error)) from error
+        from_first(lambda: self.kept.forget_after(checkpoint.update))
+        module.finite.skipped = state["skipped"]
         for logger in loggers:
             if isinstance(logger, MetricsFile):
                 logger.restore(state["rows"])
@@ -125,7 +137,7 @@ def different_keys(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]
 
 
 def _compared(config: Config) -> dict[str, Any]:
-    kept = {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    kept = {key: value for key, value in config.items() if key not in (*NOT_COMPARED, *AFTER_A_STOP)}
     kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "enable_progress_bar"}
     return kept
 

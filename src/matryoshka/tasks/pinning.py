@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.encoder.pretrained import COMMIT, Pretrained
 from matryoshka.tasks.baselines import WITHOUT_A_MODEL
 
 if TYPE_CHECKING:
@@ -23,14 +23,23 @@ def pinned(config: Mapping[str, Any], encoder: Encoder, data_commit: str | None)
 
 
 def pinned_as_before(config: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the commits that its run read before, where it names the same model or data and none."""
+    """The configuration with the commits that its run read before, where it names the same model or data and no commit.
+
+    A branch or a tag is what it was when the run began.
+    """
     groups = {}
     for group in ("encoder", "data"):
-        revision = before.get(group, {}).get("revision")
-        if revision and config[group] == {**before[group], "revision": None}:
-            groups[group] = before[group]
-    commits = {name.rpartition("@")[0]: name for name in before.get("baselines", ()) if "@" in name}
-    return {**config, **groups, "baselines": [commits.get(name, name) for name in config["baselines"]]}
+        asked, there = config[group].get("revision"), before.get(group, {})
+        same = {**config[group], "revision": None} == {**there, "revision": None}
+        if there.get("revision") and same and not (asked and COMMIT.fullmatch(asked)):
+            groups[group] = there
+    commits = {name.partition("@")[0]: name for name in before.get("baselines", ()) if "@" in name}
+    return {**config, **groups, "baselines": [_as_before(name, commits) for name in config["baselines"]]}
+
+
+def _as_before(name: str, commits: Mapping[str, str]) -> str:
+    model, _, asked = name.partition("@")
+    return name if COMMIT.fullmatch(asked) else commits.get(model, name)
 
 
 def _pinned_name(name: str) -> str:

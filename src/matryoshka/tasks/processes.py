@@ -28,10 +28,11 @@ from matryoshka import errors
 from matryoshka.credentials import keep_out_of_logs
 from matryoshka.distributed.launched import devices_here, launched, silence
 from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
-from matryoshka.errors import StoppedError, UserError
+from matryoshka.errors import DiskFullError, StoppedError, UserError
 
 Config = Mapping[str, Any]
 PATIENCE = timedelta(days=1)  # the others wait while the first measures; one that dies is noticed at once
+SAVING = timedelta(minutes=10)  # that processes have to end an update and to save, once they were told to stop
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # what torch's launcher handles
 
 
@@ -84,6 +85,7 @@ def start_processes(task: str, count: int, config: Config, folder: Path) -> floa
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
+        shutdown_timeout=round(SAVING.total_seconds()),
     )
     for name in ("elastic.multiprocessing.api", "elastic.agent.server.api", "launcher.api"):
         logging.getLogger(f"torch.distributed.{name}").setLevel(logging.CRITICAL)  # what failed is said below
@@ -153,6 +155,8 @@ def _first_failure(error: Any) -> Exception:
             kind, _, message = said["message"].partition(": ")
             if issubclass(getattr(errors, kind, Exception), UserError):
                 return UserError(message)
+            if kind == DiskFullError.__name__:
+                return DiskFullError(message)
             failed = RuntimeError(f"process {number}: {said['message']}")
             failed.add_note(said["extraInfo"]["py_callstack"])
             return failed
