@@ -117,7 +117,7 @@ def test_a_process_that_fails_ends_all_and_says_why(
 ) -> None:
     optimizer = ["optimizer._target_=tests.tasks.test_several_processes.failing"]
     optimizer += [f"~optimizer.{name}" for name in ("betas", "eps", "weight_decay", "fused")]
-    done = run(program, workplace, *SEVERAL, *words, *optimizer, "logger=none", "hydra.run.dir=failed")
+    done = run(program, workplace, *SEVERAL, *words, *optimizer, "logger=none", f"hydra.run.dir=failed_{len(words)}")
     assert done.returncode == 1
     assert "ValueError: the second process is ill" in done.stdout + done.stderr
     assert "update 6/6" not in done.stderr

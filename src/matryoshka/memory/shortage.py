@@ -13,7 +13,7 @@ from matryoshka.memory.estimate import MemoryEstimate, MemorySettings
 Stage = Literal["training", "evaluation"]
 # The allocators of a CPU and of MPS raise plain RuntimeErrors.
 MESSAGES = ("can't allocate memory", "MPS backend out of memory")
-KEEPS = 0.75  # of what there is: an estimate sees neither what kernels take for themselves nor what lies idle
+KEEPS = 0.6  # of what there is: an estimate sees neither what kernels take for themselves nor what lies idle
 SHORTEST = 8  # tokens: of shorter texts little is left
 
 
