@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from matryoshka.cache import keep, mark_used, remove_oldest
+from matryoshka.errors import DiskFullError
 
 
 @pytest.fixture
@@ -64,3 +65,11 @@ def test_where_nothing_can_be_written_one_warning_is_all(tmp_path: Path, caplog:
 
     (record,) = caplog.records
     assert f"nothing is kept in {tmp_path}/file/tokens" in record.getMessage()
+
+
+def test_a_full_disk_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise DiskFullError(path, len(content), 0)
+
+    monkeypatch.setattr("matryoshka.cache.write_atomically", full)
+    assert not keep(tmp_path / "a", b"content")

@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from matryoshka.atomic import write_atomically
+from matryoshka.errors import DiskFullError
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ def keep(path: Path, content: bytes) -> bool:
     """
     try:
         write_atomically(path, content)
-    except OSError as error:
-        _warn(path.parent, error.strerror or str(error))
+    except (OSError, DiskFullError) as error:
+        _warn(path.parent, getattr(error, "strerror", None) or str(error))
         return False
     return True
 

@@ -36,6 +36,7 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("beir/corpus.jsonl").touch()
     for name, config in (("tiny", {"hidden_size": 16}), ("unsized", {"dim": 16})):
         folder_without_weights(Path(name), config | {"max_position_embeddings": 32})
+    folder_without_weights(Path("coded"), {"auto_map": {"AutoModel": "module.Class"}})
     Path("bare").mkdir()
     Path("odd").mkdir()
     Path("odd/config.json").write_text('{"hidden_size": 16}', encoding="utf-8")
@@ -77,6 +78,13 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ("+trainer.fast_dev_run=true", "trainer.fast_dev_run", "use experiment=debug"),
     ("+trainer.accumulate_grad_batches=4", "trainer.accumulate_grad_batches", "use accumulation="),
     ("+trainer.gradient_clip_val=0.5", "trainer.gradient_clip_val", "use max_grad_norm="),
+    ("+trainer.max_time='00:8:00:00'", "trainer.max_time", "use days:hours:minutes:seconds"),
+    ("+trainer.profiler=cprofile", "trainer.profiler", "use simple, advanced, pytorch, xla"),
+    (
+        "baselines=[coded]",
+        "baselines[0]",
+        "evaluate it: evaluate.py model=coded encoder.trust_remote_code=true; it can",
+    ),
     # Wrong types.
     ("seed=1.5", "seed", "1.5 is not a valid integer"),
     ("batch_size=viele", "batch_size", '"viele" is not a valid integer'),
@@ -213,6 +221,12 @@ def test_a_mistake_in_training_is_named_with_its_remedy(words: Words, keys: str 
     assert remedy in (found[0][1] if found else "")
 
 
+def test_checkpoints_are_switched_by_their_own_group() -> None:
+    found = dict(problems("+trainer.enable_checkpointing=false"))
+
+    assert "use checkpoint.minutes=null" in found["trainer.enable_checkpointing"]
+
+
 @pytest.mark.parametrize(("words", "keys", "remedy"), EVALUATION, ids=name_of)
 def test_a_mistake_in_evaluation_is_named_with_its_remedy(words: Words, keys: str, remedy: str) -> None:
     ((key, message),) = problems(*listed(words), primary="evaluate")
@@ -262,6 +276,9 @@ def test_the_message_lists_every_problem_under_a_count() -> None:
         ("dims=[1]",),
         ("dims=[64,768]", "dim_weights=[0.5,1]"),
         ("trainer.precision=32-true",),
+        ("+trainer.max_time='1:00:00:00'",),
+        ("+trainer.max_time='100:00:00:00'",),
+        ("+trainer.profiler=xla", "trainer.accelerator=hpu"),
         ("+trainer.limit_train_batches=0.1",),
         ("logger=none", "export=none"),
         ("evaluator.select=recall@3/dim_64",),

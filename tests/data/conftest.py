@@ -1,4 +1,4 @@
-"""What datasets caches while it reads goes to a folder of the test."""
+"""What datasets and the readers cache goes to folders of the test."""
 
 from __future__ import annotations
 
@@ -11,4 +11,5 @@ import pytest
 def datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "datasets_cache"
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", folder)
+    monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path / "cache"))
     return folder

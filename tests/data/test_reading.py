@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from datasets import Dataset
+from datasets.exceptions import DatasetGenerationError
 
+import matryoshka.data.files
+import matryoshka.data.unreadable
 from matryoshka.data.reading import first_row, read_rows, require_texts
 from matryoshka.errors import DataError
 
@@ -255,3 +263,131 @@ def test_an_error_leaves_nothing_that_a_later_run_could_take_for_rows(tmp_path: 
     assert not list(datasets_cache.rglob("*.arrow"))
     written(folder / "x.jsonl", GOOD + '\n{"anchor": "b", "positive": "q"}')
     assert list(read_rows(path)["anchor"]) == ["a", "b"]
+
+
+def test_a_row_is_counted_over_the_chunks_before_it() -> None:
+    chunks = [["a", "b"], ["c", "d", "e"], ["f", ""]]
+    rows = Dataset(pa.table({"text": pa.chunked_array(chunks)}), fingerprint="own")
+
+    with pytest.raises(DataError, match=r"^here, row 7: 'text' is empty"):
+        require_texts(rows, ["text"], "here")
+
+
+def test_a_column_may_be_larger_than_one_array_of_arrow(tmp_path: Path) -> None:
+    chunk = pa.array(["x" * 1_000_000] * 4 + [""])
+    rows = Dataset(
+        pa.table({"text": pa.chunked_array([chunk] * 600)}), fingerprint="own"
+    )  # 2.4 GB, of one chunk in memory
+
+    with pytest.raises(DataError, match=r"^here, row 5: 'text' is empty"):
+        require_texts(rows, ["text"], "here")
+
+
+def failing(error: Exception) -> object:
+    """A reader of datasets' that fails while it writes its cache, as datasets tells it."""
+
+    def read(*_: object, **__: object) -> None:
+        try:
+            raise error
+        except Exception as cause:
+            raise DatasetGenerationError("An error occurred while generating the dataset") from cause
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        MemoryError(),
+    ],
+)
+def test_what_the_machine_lacks_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    path = written(tmp_path / "x.jsonl", GOOD)
+    monkeypatch.setattr(Dataset, "from_json", failing(error))
+
+    with pytest.raises(type(error)) as raised:
+        read_rows(path)
+    assert raised.value is error
+
+
+def test_what_the_machine_lacks_for_the_first_row_is_not_blamed_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table_file(tmp_path, ".parquet", ["a"])
+    monkeypatch.setattr(parquet, "ParquetFile", failing(OSError(errno.EMFILE, "Too many open files")))
+
+    with pytest.raises(OSError, match="Too many open files"):
+        first_row(path)
+
+
+def test_another_error_of_a_reader_is_still_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "x.jsonl", GOOD)
+    monkeypatch.setattr(Dataset, "from_json", failing(OSError("Unexpected end of stream")))
+
+    with pytest.raises(DataError, match=r"x\.jsonl cannot be read: Unexpected end of stream; write the file again"):
+        read_rows(path)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose lines were gone through."""
+    seen: list[str] = []
+    lines = matryoshka.data.unreadable._lines
+
+    def counted(file: Path, content: Path | None = None) -> Iterator[tuple[int, str]]:
+        seen.append((content or file).suffix)
+        return lines(file, content)
+
+    monkeypatch.setattr("matryoshka.data.unreadable._lines", counted)
+    return seen
+
+
+def test_the_cells_of_a_file_are_checked_once_until_it_is_changed(tmp_path: Path, passes: list[str]) -> None:
+    path = written(tmp_path / "x.csv", "anchor,positive\na,p\n")
+    assert [list(read_rows(path)["anchor"]) for _ in range(3)] == [["a"]] * 3
+    assert passes == [".csv"]
+
+    written(tmp_path / "x.csv", 'anchor,positive\na,p\n"b,p\nc,p\n')
+    for _ in range(2):  # what is refused is not taken for checked
+        with pytest.raises(DataError, match=r"x\.csv, line 3: a quote is not closed"):
+            read_rows(path)
+
+
+def test_a_change_of_the_same_size_is_checked_too(tmp_path: Path, passes: list[str]) -> None:
+    path = written(tmp_path / "x.csv", "anchor,positive\na,p\n")
+    read_rows(path)
+    written(tmp_path / "x.csv", 'anchor,positive\n",p\n')
+    os.utime(path, ns=(1, 1))
+
+    with pytest.raises(DataError, match=r"x\.csv, line 2: a quote is not closed"):
+        first_row(path)
+    with pytest.raises(DataError, match=r"x\.csv, line 2: a quote is not closed"):
+        read_rows(path)
+
+
+def test_a_packed_file_is_unpacked_once_until_it_is_changed(
+    tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked: list[Path] = []
+    unpack = matryoshka.data.files._unpack
+    monkeypatch.setattr("matryoshka.data.files._unpack", lambda file, path: (unpacked.append(file), unpack(file, path)))
+    path = written(tmp_path / "x.csv.gz", gzip.compress(b"anchor,positive\na,p\n"))
+    assert [list(read_rows(path)["anchor"]) for _ in range(2)] == [["a"]] * 2
+    assert (passes, len(unpacked)) == ([".csv"], 1)
+
+    written(tmp_path / "x.csv.gz", gzip.compress(b"anchor,positive\nb,p\nc,p\n"))
+    assert list(read_rows(path)["anchor"]) == ["b", "c"]
+    assert len(unpacked) == 2
+
+
+def test_a_tab_separated_file_without_quoting_is_told_what_to_do(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.tsv", 'anchor\tpositive\na\tp\n"Hello" she said.\tp\n')
+
+    with pytest.raises(DataError, match="write JSON lines") as error:
+        read_rows(path)
+    assert "x.tsv, line 3: a tab expected after '\"'; " in str(error.value)
+    assert "\t" not in str(error.value)

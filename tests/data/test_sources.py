@@ -14,7 +14,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from matryoshka.data.beir import BeirFolder
-from matryoshka.data.sources import HubPairs, PairFiles
+from matryoshka.data.hub import HubPairs
+from matryoshka.data.sources import PairFiles
 from matryoshka.errors import DataError
 
 Row = Mapping[str, Any]

@@ -168,7 +168,7 @@ CHANGES: dict[str, tuple[Change, ...] | tuple[Any, ...]] = {
     "weights of 7 bytes": (_text(WEIGHTS, b"1234567"), WEIGHTS, "is damaged", SPARE),
     "weights of zeros": (_text(WEIGHTS, bytes(1000)), WEIGHTS, "is damaged", SPARE),
     "weights of ones": (_text(WEIGHTS, b"\xff" * 1000), WEIGHTS, "is damaged", SPARE),
-    "weights of text": (_text(WEIGHTS, "version https://git-lfs.github.com/spec/v1\n"), WEIGHTS, "is damaged", SPARE),
+    "weights of text": (_text(WEIGHTS, "no weights, but a line of text\n"), WEIGHTS, "is damaged", SPARE),
     "weights cut in half": (_bytes(lambda c: c[: len(c) // 2]), WEIGHTS, "is damaged", SPARE),
     "weights cut by a byte": (_bytes(lambda c: c[:-1]), WEIGHTS, "is damaged", SPARE),
     "weights cut in the header": (_bytes(lambda c: c[:100]), WEIGHTS, "is damaged", SPARE),

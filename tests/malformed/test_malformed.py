@@ -35,13 +35,13 @@ def test_every_case_has_a_name_of_its_own() -> None:
     assert len(set(names(CASES))) == len(CASES)
 
 
-QUICK = CASES[::8]
+QUICK = CASES[::12]
 OTHERS = [case for case in CASES if case not in QUICK]
 
 
 @pytest.mark.parametrize("case", QUICK, ids=names(QUICK))
 def test_malformed(case: Case, tmp_path: Path, model: Path) -> None:
-    """An eighth of the cases; all of them take longer than unit tests may."""
+    """A twelfth of the cases; all of them take longer than unit tests may."""
     assert met(case, _new(tmp_path), model) == []
 
 

@@ -12,7 +12,7 @@ import huggingface_hub
 import pytest
 import yaml
 
-from matryoshka.data.sources import HubPairs
+from matryoshka.data.hub import HubPairs
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import DataError, UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder

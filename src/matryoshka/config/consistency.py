@@ -25,7 +25,7 @@ OURS = {
     "overfit_batches": "+trainer.limit_train_batches=...",
     "fast_dev_run": "experiment=debug",
     "barebones": "experiment=debug",
-    "enable_checkpointing": "export=none",
+    "enable_checkpointing": "checkpoint.minutes=null",
     "gradient_clip_algorithm": "max_grad_norm=...",
 }
 
@@ -142,12 +142,15 @@ def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
 
 def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
     """Models to compare with that do not exist."""
+    from matryoshka.encoder.model_folder import TRUST
     from matryoshka.encoder.pretrained import Pretrained
 
     for i, name in enumerate(names):
         if name != "bm25":
+            trusted = f"evaluate it: evaluate.py model={name} encoder.trust_remote_code=true; it can be no baseline"
             for _, message in Pretrained.named(name).problems():
-                yield f"baselines[{i}]", f"{message} (or bm25, the baseline without a model)"
+                told = message.replace(TRUST, trusted)
+                yield f"baselines[{i}]", f"{told} (or bm25, the baseline without a model)"
 
 
 def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterator[Problem]:

@@ -89,11 +89,11 @@ OF_TARGET: dict[str, dict[str, Range]] = {
 }
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "pytorch_lightning.Trainer": {
-        "accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-        "profiler": ("simple", "advanced", "pytorch"),
+        "accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu"),
+        "profiler": ("simple", "advanced", "pytorch", "xla"),
     },
 }
-DAYS_TO_SECONDS = re.compile(r"\d\d:\d\d:\d\d:\d\d")
+DAYS_TO_SECONDS = re.compile(r"\d+:\d\d:\d\d:\d\d")
 LONGEST_NAME = 150  # bytes of a part of a path; file systems end at 255, and Hydra adds to it
 
 

@@ -123,13 +123,17 @@ class _Limited(io.RawIOBase):
         return len(part)
 
 
+def state(file: Path) -> str:
+    """A digest of a file's place, size and time of change: another one once the file is changed."""
+    facts = file.stat()
+    return hashlib.sha256(f"{file.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()
+
+
 def unpacked(file: Path) -> Path:
-    """The file itself; of a packed one its content as a file of the cache, found by what is packed."""
+    """The file itself; of a packed one its content as a file of the cache, found by the state of the packed one."""
     if file.suffix != PACKED:
         return file
-    with file.open("rb") as packed:
-        digest = hashlib.file_digest(packed, "sha256").hexdigest()
-    path = cache_folder() / "unpacked" / f"{digest}{ending(file.name)}"
+    path = cache_folder() / "unpacked" / f"{state(file)}{ending(file.name)}"
     if not path.is_file():
         try:
             _unpack(file, path)

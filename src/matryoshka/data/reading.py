@@ -7,12 +7,13 @@ import glob
 import io
 import logging
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.data.files import ending, opened, require_readable, unpacked
-from matryoshka.data.unreadable import SEPARATORS, json_array, json_object, require_cells, unreadable
+from matryoshka.cache import cache_folder, keep
+from matryoshka.data.files import ending, opened, require_readable, state, unpacked
+from matryoshka.data.unreadable import SEPARATORS, json_array, json_object, naming, require_cells
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 LONGEST_TEXT = 1_000_000  # characters, some 300 pages: more is a file that lost its line ends or quotes
+TEXTS = ("string", "large_string", "string_view")  # Arrow's types of texts
 OTHER_SEPARATORS = (";", "\t", "|", ",")
 
 
@@ -36,7 +38,7 @@ def read_rows(path: str) -> Dataset:
     file, kind = Path(path), BUILDERS[ending(path)]
     options: dict[str, Any] = {}
     if kind == "csv":
-        require_cells(file)  # pandas would take an open quote for a text that goes on to the next one
+        _require_cells_once(file)  # pandas would take an open quote for a text that goes on to the next one
         # pandas names a column without a name by its place
         names = [column or f"Unnamed: {i}" for i, column in enumerate(columns)]
         options = {"sep": SEPARATORS[ending(path)], "keep_default_na": False}
@@ -45,22 +47,24 @@ def read_rows(path: str) -> Dataset:
     set_verbosity(logging.CRITICAL)  # what fails is said by us
     read = getattr(Dataset, f"from_{kind}")  # load_dataset would tell a server of every file it reads
     content = unpacked(file)
-    try:
+    with naming(file):
         rows: Dataset = read(glob.escape(str(content)), **options)
-    except Exception as error:  # the readers' own errors are of many kinds, and all of them are of this file
-        raise unreadable(file, error) from error
     return rows
+
+
+def _require_cells_once(file: Path) -> None:
+    """Check a CSV or TSV file of this state unless an earlier run did: a full pass takes longer than cached rows."""
+    passed = cache_folder() / "checked" / f"cells-{state(file)}"
+    if not passed.is_file():
+        require_cells(file, unpacked(file))
+        keep(passed, b"")
 
 
 def first_row(path: str) -> dict[str, Any]:
     """The first row, read without the rest of the file. Raises DataError if there is none."""
     file = require_readable(path)
-    try:
+    with naming(file):
         row = _first_of_parquet(file) if ending(path) == ".parquet" else _first_of_text(file)
-    except DataError:
-        raise
-    except Exception as error:  # as above
-        raise unreadable(file, error) from error
     if row is None:
         raise DataError(f"{path} has no rows; give a file with at least one")
     if not isinstance(row, dict):
@@ -96,11 +100,8 @@ def require_texts(rows: Dataset, columns: Sequence[str], origin: str, *, blank: 
     for column in columns:
         if column not in rows.column_names:
             raise DataError(f"{origin} {missing_column(column, rows.column_names)}")
-        values = rows.with_format("arrow")[column]
-        chunks = values.combine_chunks() if hasattr(values, "combine_chunks") else values[:].combine_chunks()
-        first, what = _not_a_text(chunks, rows[column], blank)
-        if what:
-            raise DataError(f"{origin}, row {first + 1}: {column!r} {what}")
+        for row, what in _not_texts(rows, column, blank):
+            raise DataError(f"{origin}, row {row + 1}: {column!r} {what}")
     return rows
 
 
@@ -113,29 +114,43 @@ def missing_column(column: str, columns: Sequence[str]) -> str:
     return text
 
 
-def _not_a_text(chunks: Any, values: Iterable[Any], blank: bool) -> tuple[int, str]:
-    """The first row of a column whose cell cannot be used, from 0, and why with the remedy; empty if there is none.
+def _not_texts(rows: Dataset, column: str, blank: bool) -> Iterator[tuple[int, str]]:
+    """Rows, from 0, whose cell cannot be used, the first of each chunk, and why with the remedy.
 
-    chunks: the column as Arrow has it. values: the same as Python has it.
+    A chunk at a time: all of them as one would be a copy of a column that is mapped, and end at 2 GiB.
     """
+    chunks = rows.with_format("arrow")[column][:].chunks
+    kind = str(chunks[0].type) if chunks else "string"
+    if kind not in TEXTS:
+        values = enumerate(rows[column])
+        row, value = next(((i, v) for i, v in values if not isinstance(v, str)), (0, kind))
+        yield row, f"is {reprlib.repr(value)}, not a text; put it in quotes"
+        return
+    start = 0
+    for chunk in chunks:
+        row, what = _not_a_text(chunk, blank)
+        if what:
+            yield start + row, what
+        start += len(chunk)
+
+
+def _not_a_text(chunk: Any, blank: bool) -> tuple[int, str]:
+    """The first place of a chunk whose cell cannot be used, and why with the remedy; empty if there is none."""
     import pyarrow
     import pyarrow.compute as compute
 
-    if str(chunks.type) == "string_view":  # polars' own; the functions below don't know it
-        chunks = chunks.cast(pyarrow.large_string())
-    if str(chunks.type) not in ("string", "large_string"):
-        first, value = next(((i, v) for i, v in enumerate(values) if not isinstance(v, str)), (0, str(chunks.type)))
-        return first, f"is {reprlib.repr(value)}, not a text; put it in quotes"
-    for row, error in _not_utf_8(chunks):
+    if str(chunk.type) == "string_view":  # polars' own; the functions below don't know it
+        chunk = chunk.cast(pyarrow.large_string())
+    for row, error in _not_utf_8(chunk):
         return row, f"is not UTF-8 ({error}); save the file in that encoding"
-    empty = compute.is_null(chunks)
+    empty = compute.is_null(chunk)
     if not blank:
-        empty = compute.fill_null(compute.equal(compute.utf8_trim_whitespace(chunks), ""), True)
-    long = compute.greater(compute.utf8_length(chunks), LONGEST_TEXT)
+        empty = compute.fill_null(compute.equal(compute.utf8_trim_whitespace(chunk), ""), True)
+    long = compute.greater(compute.utf8_length(chunk), LONGEST_TEXT)
     wrong = {
         "is empty; remove the row or give it a text": empty,
         f"has more than {LONGEST_TEXT:,} characters; cut it into passages": long,
-        "has a NUL character (\\u0000); remove it, or save the file in UTF-8": compute.match_substring(chunks, "\0"),
+        "has a NUL character (\\u0000); remove it, or save the file in UTF-8": compute.match_substring(chunk, "\0"),
     }
     for what, rows in wrong.items():
         if (first := compute.index(rows, True).as_py()) >= 0:
@@ -143,13 +158,13 @@ def _not_a_text(chunks: Any, values: Iterable[Any], blank: bool) -> tuple[int, s
     return 0, ""
 
 
-def _not_utf_8(chunks: Any) -> Iterator[tuple[int, str]]:
+def _not_utf_8(chunk: Any) -> Iterator[tuple[int, str]]:
     import pyarrow
 
     try:
-        chunks.validate(full=True)
+        chunk.validate(full=True)
     except pyarrow.ArrowInvalid:
-        for row, value in enumerate(chunks.cast(pyarrow.large_binary()).to_pylist()):
+        for row, value in enumerate(chunk.cast(pyarrow.large_binary()).to_pylist()):
             try:
                 (value or b"").decode()
             except UnicodeDecodeError as error:

@@ -1,12 +1,9 @@
-"""Where pairs come from: files, a hub data set (BEIR folders: beir.py). Reading and caching are `datasets`' work."""
+"""Where pairs come from: files (hub.py: the hub, beir.py: BEIR folders). Reading and caching are `datasets`' work."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from matryoshka.data.reading import first_row, missing_column, read_rows, require_texts
@@ -17,7 +14,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Problem = tuple[str, str]
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Source(Protocol):
@@ -74,7 +70,7 @@ class PairFiles:
 
     def training_pairs(self) -> Dataset:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
-        return _training_columns(read_rows(self.train), self.anchor, self.positive, self.negatives, self.train)
+        return training_columns(read_rows(self.train), self.anchor, self.positive, self.negatives, self.train)
 
     def retrieval_set(self) -> RetrievalSet:
         """Each evaluation row as a query and its passage; the documents' passages besides."""
@@ -94,79 +90,6 @@ class PairFiles:
             texts = require_texts(read_rows(documents), [self.positive], documents)[self.positive]
             more |= {f"x{n}-{i}": text for i, text in enumerate(texts)}
         return set_of_pairs(name, rows[self.anchor], rows[self.positive], ids, more)
-
-
-@dataclass(frozen=True)
-class HubPairs:
-    """Pairs of a data set on the Hugging Face hub: its train, evaluation and dev split; `revision` pins a commit.
-
-    Without one, all splits are of the commit that the first was read at.
-    """
-
-    name: str
-    dataset: str
-    subset: str | None = None
-    revision: str | None = None
-    train_split: str = "train"
-    evaluation_split: str = "test"
-    anchor: str = "anchor"
-    positive: str = "positive"
-    negatives: Sequence[str] = ()
-    dev_split: str | None = None
-
-    def problems(self) -> Iterator[Problem]:
-        """One split in two places; more cannot be checked without the network: loading says what is missing."""
-        return dev_problems("dev_split", self.dev_split, self.train_split, self.evaluation_split)
-
-    def training_pairs(self) -> Dataset:
-        """The rows of the train split, columns renamed; raises DataError if it cannot be had."""
-        rows = self._split(self.train_split)
-        return _training_columns(rows, self.anchor, self.positive, self.negatives, self.dataset)
-
-    def retrieval_set(self) -> RetrievalSet:
-        """Each row of the evaluation split as a query and its passage."""
-        return self._set(self.name, self.evaluation_split)
-
-    def dev_set(self) -> RetrievalSet | None:
-        """Each row of the dev split as a query and its passage."""
-        return self._set(f"{self.name} (dev)", self.dev_split) if self.dev_split is not None else None
-
-    def _set(self, name: str, split: str) -> RetrievalSet:
-        rows = require_texts(self._split(split), [self.anchor, self.positive], self.dataset)
-        return set_of_pairs(name, rows[self.anchor], rows[self.positive])
-
-    @property
-    def commit(self) -> str | None:
-        """The commit that was read, as far as it is known; before anything was read, the revision."""
-        return self._commits[0] if self._commits else self.revision
-
-    @cached_property
-    def _commits(self) -> list[str]:
-        return []
-
-    def _split(self, split: str) -> Dataset:
-        from datasets import load_dataset
-
-        wanted = self.commit
-        try:
-            rows = load_dataset(self.dataset, self.subset, split=split, revision=wanted)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"data set {self.dataset!r}, split {split!r}, cannot be loaded: {reason}") from error
-        if found := _commit_of(rows):
-            if wanted and COMMIT.fullmatch(wanted) and found != wanted:  # offline, datasets takes what it has
-                raise DataError(
-                    f"data set {self.dataset!r}: the cache has commit {found}, not {wanted}, and the hub is out of "
-                    f"reach; use data.revision={found}, or run once with the hub within reach"
-                )
-            self._commits.append(found)
-        return rows
-
-
-def _commit_of(rows: Dataset) -> str | None:
-    """The commit in the address of the files in which datasets keeps rows of the hub."""
-    folders = [Path(file["filename"]).parent.name for file in rows.cache_files]
-    return next(filter(COMMIT.fullmatch, folders), None)
 
 
 def set_of_pairs(
@@ -207,7 +130,8 @@ def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Prob
             yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
 
 
-def _training_columns(rows: Dataset, anchor: str, positive: str, negatives: Sequence[str], origin: str) -> Dataset:
+def training_columns(rows: Dataset, anchor: str, positive: str, negatives: Sequence[str], origin: str) -> Dataset:
+    """These columns as anchor, positive, negative_1 ...; raises DataError at a missing one and at an empty text."""
     columns = {anchor: "anchor", positive: "positive"}
     columns |= {column: f"negative_{i}" for i, column in enumerate(negatives, start=1)}
     require_texts(rows, list(columns), origin)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from matryoshka.errors import DataError
 ONE_A_LINE = "each line holds one whole JSON object"
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LINE_END = re.compile(rb"(?<=\r)(?!\n|$)")  # of files that end lines so; others come in lines
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
+OF_THE_MACHINE = FULL + FORBIDDEN + TOO_MANY
 csv.field_size_limit(16_000_000)  # characters; its own limit is below a long document
 
 
@@ -32,9 +38,40 @@ def unreadable(file: Path, error: Exception) -> DataError:
     return DataError(f"{file} cannot be read: {reason}; write the file again")
 
 
-def require_cells(file: Path) -> None:
-    """Every row of a CSV or TSV file has as many cells as the header names; else DataError with the line."""
-    for place, what in _cells(file):
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Raise DataError, naming the file, for whatever a library makes of a broken one.
+
+    What is not the file's fault is raised as it is: no memory, no room, no leave to write the library's cache.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # the readers' own errors are of many kinds
+        if cause := _of_the_machine(error):
+            raise cause from None
+        raise unreadable(file, error) from error
+
+
+def _of_the_machine(error: BaseException) -> Exception | None:
+    """What lies behind a library's error, if that is the machine's; the file itself was opened before."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in OF_THE_MACHINE):
+            return cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def require_cells(file: Path, content: Path) -> None:
+    """Every row of a CSV or TSV file has as many cells as the header names; else DataError with the line.
+
+    content: the file itself, or what was unpacked of it.
+    """
+    for place, what in _cells(file, content):
         raise DataError(f"{file}{place}: {what}")
 
 
@@ -105,8 +142,9 @@ def _json(file: Path) -> Iterator[tuple[str, str]]:
                 yield f", row {number}", "not a JSON object; a row is an object of texts"
 
 
-def _cells(file: Path) -> Iterator[tuple[str, str]]:
-    rows = csv.reader((line for _, line in _lines(file)), delimiter=SEPARATORS[ending(file.name)], strict=True)
+def _cells(file: Path, content: Path | None = None) -> Iterator[tuple[str, str]]:
+    separator = SEPARATORS[ending(file.name)]
+    rows = csv.reader((line for _, line in _lines(file, content)), delimiter=separator, strict=True)
     begins = 1
     try:
         header = next(rows, [])
@@ -119,19 +157,22 @@ def _cells(file: Path) -> Iterator[tuple[str, str]]:
                 yield f", line {rows.line_num}", f"{more}; put texts with a separator in quotes"
             begins = rows.line_num + 1
     except csv.Error as error:
-        what = "a quote is not closed" if "end of data" in str(error) else str(error)
-        yield f", line {begins}", f"{what}; a text with quotes stands in quotes, and its own are written twice"
+        what = "a quote is not closed" if "end of data" in str(error) else str(error).replace("'\t'", "a tab")
+        remedy = "a text with quotes stands in quotes, and its own are written twice"
+        if separator == "\t":  # often written without any quoting
+            remedy += "; double the quotes so, or write JSON lines"
+        yield f", line {begins}", f"{what}; {remedy}"
 
 
 def _other(file: Path) -> Iterator[tuple[str, str]]:
     yield from ()
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
+def _lines(file: Path, content: Path | None = None) -> Iterator[tuple[int, str]]:
     """The lines with their numbers from 1, without a mark of the byte order. Raises DataError at other encodings."""
     numbers = itertools.count(1)
-    with opened(file) as content:
-        for block in content:
+    with opened(content or file) as blocks:
+        for block in blocks:
             for line in LINE_END.split(block):
                 number = next(numbers)
                 try:

@@ -14,11 +14,18 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 OTHER_WEIGHTS = (".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".mlmodel")
-TOKENIZERS = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt", "vocab.json")
+TOKENIZERS = (
+    *("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json"),
+    *("sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "spm.model", "source.spm"),
+)
+BYTES = ("canine", "byt5")  # kinds of models, and names of tokenizers, that need no file of a vocabulary
 SETTINGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 COUNTS = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+WIDTHS = ("embedding_size", "input_embedding_size", "hidden_size")  # of a row of the table, the first that is given
 TABLE = "word_embeddings.weight"  # of most encoders the name of the tensor with a row a token
+CACHED = "models--"  # how the hub's cache begins the name of a model's folder
 MOST_FILES = 10_000
+TRUST = "use encoder.trust_remote_code=true with this model"
 
 
 def require_loadable(folder: Path, *, trust_remote_code: bool = False) -> None:
@@ -30,11 +37,10 @@ def require_loadable(folder: Path, *, trust_remote_code: bool = False) -> None:
     config = read_json(folder / "config.json")
     require_config(config, folder / "config.json")
     settings = {name: read_json(folder / name) for name in SETTINGS if (folder / name).is_file()}
-    if not trust_remote_code:
-        for name, content in {"config.json": config, **settings}.items():
-            require_no_code(content, folder / name)
+    for name, content in {"config.json": config, **settings}.items():
+        require_trusted(content, folder / name, trust_remote_code=trust_remote_code)
     _require_width(_tensors(folder), config, folder)
-    if not any((folder / name).is_file() for name in TOKENIZERS):
+    if not (any((folder / name).is_file() for name in TOKENIZERS) or _reads_bytes(config, settings)):
         raise UserError(f"{folder} has no tokenizer: {TOKENIZERS[0]} is missing; copy it from the model's source")
 
 
@@ -52,13 +58,34 @@ def require_config(config: Mapping[str, Any], path: Path | str) -> None:
         raise UserError(f"{path}: pad_token_id is {padding!r}, no number of a token; copy the model's own config.json")
 
 
-def require_no_code(config: Mapping[str, Any], path: Path | str) -> None:
-    """Raises UserError if a model says that it is to be run by Python code that it brings along."""
-    if config.get("auto_map"):
+def require_trusted(config: Mapping[str, Any], path: Path | str, *, trust_remote_code: bool) -> None:
+    """Raises UserError if a model names Python code to run: any unless trusted, else that of another repository."""
+    code = config.get("auto_map")
+    if code and not trust_remote_code:
         raise UserError(
             f"{path} names Python code of the model's own (auto_map), which is not run; read that code, and if you "
-            "trust it, use encoder.trust_remote_code=true with this model"
+            f"trust it, {TRUST}"
         )
+    for repository in _repositories(code):
+        raise UserError(
+            f"{path} runs code of {repository} (auto_map), which is not pinned; put its .py files into the model's "
+            f"folder and remove the prefix '{repository}--'"
+        )
+
+
+def _repositories(code: object) -> Iterator[str]:
+    """Those of `owner/name--module.Class`, wherever it stands in an auto_map."""
+    if isinstance(code, str) and "--" in code:
+        yield code.partition("--")[0]
+    elif isinstance(code, Mapping | list):
+        for inner in code.values() if isinstance(code, Mapping) else code:
+            yield from _repositories(inner)
+
+
+def _reads_bytes(config: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the tokens of a model are bytes or characters."""
+    tokenizer = settings.get("tokenizer_config.json", {}).get("tokenizer_class") or config.get("tokenizer_class")
+    return config.get("model_type") in BYTES or str(tokenizer).lower().startswith(BYTES)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -126,22 +153,39 @@ def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _no_weights(folder: Path) -> UserError:
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith(CACHED):
+        return _none_on_the_hub(folder)
     names = sorted(path.name for path in folder.iterdir())
     if pickles := [name for name in names if name.endswith(PICKLES)]:
-        convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
         return UserError(
             f"{folder / pickles[0]} is a pickle, which can run code when it is read, and is not read; if you trust it, "
-            f'convert it: python -c "from transformers import AutoModel; {convert}"'
+            f"convert it: {_conversion(str(folder))}"
         )
     if others := [name for name in names if name.endswith(OTHER_WEIGHTS)]:
         return UserError(f"{folder / others[0]} is of another library; save the model as {WEIGHTS} with transformers")
     return UserError(f"{folder} has no weights: {WEIGHTS} does not exist; copy all files of the model")
 
 
+def _none_on_the_hub(folder: Path) -> UserError:
+    """Of a snapshot in the hub's cache, `models--<owner>--<name>/snapshots/<commit>`."""
+    model = folder.parent.parent.name.removeprefix(CACHED).replace("--", "/", 1)
+    return UserError(
+        f"{model} has no {WEIGHTS} at commit {folder.name}, on the hub or, if that is out of reach, in its cache; use "
+        f"a revision that has it, or, if you trust the model's other weights, convert a copy: hf download {model} "
+        f"--revision {folder.name} --local-dir copy, then {_conversion('copy')}, then encoder.model=copy"
+    )
+
+
+def _conversion(folder: str) -> str:
+    convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
+    return f'python -c "from transformers import AutoModel; {convert}"'
+
+
 def _require_width(tensors: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], folder: Path) -> None:
     """The word-embedding table is as large as config.json says; other shapes are told when the model is loaded."""
+    width = next((config[key] for key in WIDTHS if key in config), None)
     for name, shape in _tables(tensors):
-        said = (config.get("vocab_size"), config.get("embedding_size", config.get("hidden_size")))
+        said = (config.get("vocab_size"), width)
         if None not in said and shape != said:
             raise UserError(
                 f"{folder / 'config.json'} says {said[0]} tokens of width {said[1]}, but {name} is "

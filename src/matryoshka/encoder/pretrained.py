@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
-from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_no_code
+from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_trusted
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
 
@@ -52,8 +52,7 @@ class Pretrained:
             self.settings.require_supported()
             if self.folder is None:
                 require_config(config, self.model)
-                if not self.trust_remote_code:
-                    require_no_code(config, self.model)
+                require_trusted(config, self.model, trust_remote_code=self.trust_remote_code)
             elif self.model != EMBEDDED:  # which is ours, and perhaps yet to be made
                 require_loadable(self.folder, trust_remote_code=self.trust_remote_code)
         except UserError as error:
@@ -189,7 +188,7 @@ def _hub_config(model: str, revision: str | None) -> dict[str, Any]:
 def _hub_folder(model: str, revision: str | None, *, code: bool) -> Path:
     import huggingface_hub as hub
 
-    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*", *(["*.py"] if code else [])]
+    wanted = ["*.json", "*.txt", "*.model", "*.spm", "*.safetensors", "1_Pooling/*", *(["*.py"] if code else [])]
     try:
         return Path(hub.snapshot_download(model, revision=revision, allow_patterns=wanted))
     except (OSError, ValueError) as error:

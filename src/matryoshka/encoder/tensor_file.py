@@ -11,6 +11,7 @@ from matryoshka.errors import UserError
 
 LENGTH = 8  # bytes at the start that say how long the header is
 LONGEST_HEADER = 100_000_000  # bytes, as in safetensors itself
+POINTER = b"version https://git-lfs"  # what git writes where git-lfs is not installed
 BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -43,6 +44,9 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     """The header, and the bytes of data behind it."""
     size = path.stat().st_size
     with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise UserError(f"{path} is a git-lfs pointer, not the weights; run git lfs pull in the model's repository")
+        file.seek(0)
         length = int.from_bytes(file.read(LENGTH), "little")
         if size < LENGTH or not 0 < length <= min(size - LENGTH, LONGEST_HEADER):
             raise ValueError(f"it has {size:,} bytes, and its header would have {length:,}")
