@@ -8,7 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from matryoshka.credentials import MaskedRecord, is_secret_name, keep_out_of_logs, masked, masked_values
+from matryoshka.credentials import (
+    MaskedRecord,
+    is_secret_name,
+    keep_out_of_logs,
+    masked,
+    masked_values,
+    without_secrets,
+)
 
 VALUE = "s3cr3t/+=value-of-this-test"
 
@@ -44,11 +51,38 @@ def test_a_value_too_short_to_be_one_masks_no_word(monkeypatch: pytest.MonkeyPat
     assert masked("the other") == "the other"
 
 
-def test_of_two_values_the_longer_is_masked_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A_TOKEN", "abcdefgh")
-    monkeypatch.setenv("B_TOKEN", "abcdefghijkl")
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("postgres", "/srv/postgres/a.jsonl"),
+        ("password", "data.password_column"),
+        ("s3cr3t-x", "s3cr3t-xy and as3cr3t-x"),
+    ],
+)
+def test_a_word_of_another_meaning_is_left(monkeypatch: pytest.MonkeyPatch, value: str, text: str) -> None:
+    monkeypatch.setenv("DB_PASSWORD", value)
 
-    assert masked("abcdefghijkl") == "***"
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize("value", ["s3cr3t-x", "abcdefghijklmnop", "correct horse battery"])
+def test_a_value_that_is_no_word_is_masked_beside_other_signs(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("DB_PASSWORD", value)
+
+    assert masked(f"run_{value}-1, '{value}'") == "run_***-1, '***'"
+
+
+def test_a_long_value_is_masked_within_a_word_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", VALUE)
+
+    assert masked(f"key%3D{VALUE}x") == "key%3D***x"
+
+
+def test_of_two_values_the_longer_is_masked_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TOKEN", "abcd3fgh")
+    monkeypatch.setenv("B_TOKEN", "abcd3fgh-jkl")
+
+    assert masked("abcd3fgh-jkl") == "***"
 
 
 @pytest.mark.parametrize(
@@ -61,11 +95,40 @@ def test_of_two_values_the_longer_is_masked_whole(monkeypatch: pytest.MonkeyPatc
         ("http://host:8080/path@2", "http://host:8080/path@2"),
         ("hf_" + 34 * "a", "***"),
         ("Authorization: Bearer abc.def-123", "Authorization: Bearer ***"),
+        ("authorization: bearer abc.def-123", "authorization: bearer ***"),
+        ("the bearer cheques", "the bearer cheques"),
+        ("wandb_v1_" + 30 * "aB", "***"),
+        ("AKIAIOSFODNN7EXAMPLE", "***"),
+        ("sk-proj-" + 10 * "aB3", "***"),
+        (
+            "risk-Analysis-of-2024-and-more, sk-learn-like-names-of-a-run",
+            "risk-Analysis-of-2024-and-more, sk-learn-like-names-of-a-run",
+        ),
         ("hf_transfer", "hf_transfer"),
     ],
 )
 def test_what_looks_like_one_is_masked(text: str, shown: str) -> None:
     assert masked(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "without"),
+    [
+        ("-  api_key: 0123456789abcdef", "-  api_key: '***'"),
+        ("+    password: word", "+    password: '***'"),
+        ("   hub_token: abc", "   hub_token: '***'"),
+        ("+- +logger.token=abc", "+- +logger.token='***'"),
+        ('-  "api_key": "abc",', "-  \"api_key\": '***'"),
+        ("+API_KEY = 'abc'", "+API_KEY = '***'"),
+        ("+export TOKEN=abc", "+export TOKEN='***'"),
+        ("+  pad_token: <pad>", "+  pad_token: <pad>"),
+        ("+  token: ${oc.env:HF_TOKEN}", "+  token: ${oc.env:HF_TOKEN}"),
+        ("+  token: null", "+  token: null"),
+        ("+  if token == other:", "+  if token == other:"),
+    ],
+)
+def test_a_value_under_a_secret_key_is_masked_in_a_file_and_in_a_diff(line: str, without: str) -> None:
+    assert without_secrets(f"first\n{line}\nlast: 1") == f"first\n{without}\nlast: 1"
 
 
 def test_values_of_any_depth_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:

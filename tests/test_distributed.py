@@ -46,7 +46,8 @@ from matryoshka.retrieval.embeddings import OnDisk, embed
 from matryoshka.retrieval.evaluation import Evaluator
 from matryoshka.shared_encoding import encode_together
 from matryoshka.since_last_row import MicroBatch
-from matryoshka.tasks.processes import _stopping_once, trainer_options
+from matryoshka.tasks.processes import trainer_options
+from matryoshka.tasks.signals import stopping_once
 from tests.callbacks.small import LIGHTNINGS_ADVICE, fit
 from tests.processes import in_processes
 from tests.tiny import tiny_encoder
@@ -330,7 +331,7 @@ def test_each_of_two_processes_needs_the_activations_of_half_a_batch() -> None:
 
 
 def test_ctrl_c_stops_a_process_once_though_it_comes_twice() -> None:
-    stop = _stopping_once()
+    stop = stopping_once()
     with pytest.raises(StoppedError):
         stop(signal.SIGINT, None)
     stop(signal.SIGINT, None)  # from torch's launcher, after the terminal's, while the process ends

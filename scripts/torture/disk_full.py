@@ -52,16 +52,16 @@ def fill(disk: Path, rest: int) -> None:
         os.posix_fallocate(file.fileno(), 0, max(1, place.f_bavail * place.f_frsize - rest))
 
 
-def try_case(workplace: Path, disk: Path, number: int, whole: dict[str, Whole]) -> tuple[str, list[str]]:
+def try_case(folder: Path, disk: Path, number: int, whole: dict[str, Whole]) -> tuple[str, list[str]]:
     """Fill the disk under a run, make room, and let it go on; returns what was seen and what was lost."""
     choose = random.Random(number)
     kind = list(KINDS)[number % len(KINDS)]
-    folder = disk / f"case_{number}"
-    words = (*KINDS[kind], f"hydra.run.dir={folder}")
-    said = workplace / "said.txt"
+    outputs = disk / f"case_{number}"
+    words = (*KINDS[kind], f"hydra.run.dir={outputs}")
+    said = folder / "said.txt"
     said.unlink(missing_ok=True)
     call, rest = choose.randint(1, whole[kind].calls), choose.randint(0, LARGEST_REST)
-    code = ended(start(workplace, words, fill_at_call(call, disk, rest)))
+    code = ended(start(folder, words, fill_at_call(call, disk, rest)))
     (disk / "ballast").unlink(missing_ok=True)
     text = said.read_text(encoding="utf-8")
     lost = []
@@ -69,10 +69,10 @@ def try_case(workplace: Path, disk: Path, number: int, whole: dict[str, Whole]) 
         lost.append(f"exit code {code}")
     if code == 1 and ("the disk is full" not in text or "Traceback" in text):
         lost.append("no plain message that the disk is full")
-    if code and (lasts := KeptCheckpoints(folder).lasts()) and KeptCheckpoints(folder).newest() is None:
+    if code and (lasts := KeptCheckpoints(outputs).lasts()) and KeptCheckpoints(outputs).newest() is None:
         lost.append(f"the checkpoints {lasts}")
-    again = ended(start(workplace, words))
-    lost += [f"exit code {again} when there was room"] if again else differences(folder, whole[kind].outcome)
+    again = ended(start(folder, words))
+    lost += [f"exit code {again} when there was room"] if again else differences(outputs, whole[kind].outcome)
     if lost:
         print(text[-2000:])
     return f"{kind}, {rest:,} bytes left from call {call} on, exit code {code}", lost
@@ -85,18 +85,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the counts here too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        workplace = Path(name)
-        disk = workplace / "disk"
+        folder = Path(name)
+        disk = folder / "disk"
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
             report("disk_full", 0, 0, ["No tmpfs could be mounted here (which takes root), so none filled up."], None)
         try:
-            prepare(workplace)
-            whole = {kind: run_whole(workplace, kind) for kind in KINDS}
+            prepare(folder)
+            whole = {kind: run_whole(folder, kind) for kind in KINDS}
             tried = []
             for number in range(options.cases):
-                done, lost = try_case(workplace, disk, number, whole)
+                done, lost = try_case(folder, disk, number, whole)
                 print(f"{number + 1:>3}  {done}: {'lost ' + ', '.join(lost) if lost else 'equal'}", flush=True)
                 tried.append((done, lost))
         finally:

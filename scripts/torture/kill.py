@@ -61,18 +61,18 @@ def kill_at_call(number: int, after: bool) -> Callable[[], None]:
     return patch
 
 
-def run_whole(workplace: Path, kind: str) -> Whole:
+def run_whole(folder: Path, kind: str) -> Whole:
     """The undisturbed run, whose process counts its calls."""
-    for folder in (f"warm_{kind}", f"whole_{kind}"):  # the first one fills the cache
+    for run in (f"warm_{kind}", f"whole_{kind}"):  # the first one fills the cache
         begun = time.monotonic()
-        words = (*KINDS[kind], f"hydra.run.dir={folder}")
-        code = ended(start(workplace, words, kill_at_call(0, after=False)))
-        assert code == 0, (workplace / "said.txt").read_text(encoding="utf-8")
+        words = (*KINDS[kind], f"hydra.run.dir={run}")
+        code = ended(start(folder, words, kill_at_call(0, after=False)))
+        assert code == 0, (folder / "said.txt").read_text(encoding="utf-8")
     seconds = time.monotonic() - begun
-    return Whole(outcome(workplace / f"whole_{kind}"), seconds, int((workplace / "calls.txt").read_text()))
+    return Whole(outcome(folder / f"whole_{kind}"), seconds, int((folder / "calls.txt").read_text()))
 
 
-def try_case(workplace: Path, number: int, seed: int, whole: dict[str, Whole]) -> tuple[str, list[str]]:
+def try_case(folder: Path, number: int, seed: int, whole: dict[str, Whole]) -> tuple[str, list[str]]:
     """Kill a run once or twice, then let it end; returns what was done and what was lost."""
     choose = random.Random(f"{seed} {number}")
     kind = list(KINDS)[number % len(KINDS)]
@@ -81,25 +81,25 @@ def try_case(workplace: Path, number: int, seed: int, whole: dict[str, Whole]) -
     for _ in range(1 + (choose.random() < 0.25)):
         if choose.random() < 0.5:
             call, after = choose.randint(1, whole[kind].calls), choose.random() < 0.5
-            code = ended(start(workplace, words, kill_at_call(call, after)))
+            code = ended(start(folder, words, kill_at_call(call, after)))
             moment = f"{'after' if after else 'before'} call {call}"
         else:
             seconds = choose.uniform(0, whole[kind].seconds)
-            pid = start(workplace, words)
+            pid = start(folder, words)
             timer = threading.Timer(seconds, os.kill, (pid, signal.SIGKILL))
             timer.start()
             code, moment = ended(pid), f"after {seconds:.1f} s"
             timer.cancel()
         done.append(f"killed {moment}" if code == -signal.SIGKILL else f"ended with {code}, kill {moment} came late")
-    code = ended(start(workplace, words))
-    lost = [f"exit code {code}"] if code else differences(workplace / f"case_{number}", whole[kind].outcome)
+    code = ended(start(folder, words))
+    lost = [f"exit code {code}"] if code else differences(folder / f"case_{number}", whole[kind].outcome)
     return ", ".join(done), lost
 
 
-def lane(workplace: Path, numbers: range, seed: int, whole: dict[str, Whole], results: Path) -> None:
+def lane(folder: Path, numbers: range, seed: int, whole: dict[str, Whole], results: Path) -> None:
     """Try these cases one after another, a line each into the file."""
     for number in numbers:
-        done, lost = try_case(workplace, number, seed, whole)
+        done, lost = try_case(folder, number, seed, whole)
         print(f"{number + 1:>3}  {done}: {'lost ' + ', '.join(lost) if lost else 'equal'}", flush=True)
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"done": done, "lost": lost}) + "\n")
@@ -113,19 +113,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the counts here too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        workplace = Path(name)
-        prepare(workplace)
-        whole = {kind: run_whole(workplace, kind) for kind in KINDS}
+        folder = Path(name)
+        prepare(folder)
+        whole = {kind: run_whole(folder, kind) for kind in KINDS}
         pids = []
         for first in range(LANES):
             if not (pid := os.fork()):
                 numbers = range(first, options.cases, LANES)
-                lane(workplace, numbers, options.seed, whole, workplace / "results.jsonl")
+                lane(folder, numbers, options.seed, whole, folder / "results.jsonl")
                 os._exit(0)
             pids.append(pid)
         for pid in pids:
             ended(pid)
-        cases = [json.loads(line) for line in (workplace / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+        cases = [json.loads(line) for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()]
     lost = sum(bool(case["lost"]) for case in cases) + options.cases - len(cases)
     kills = sum(case["done"].count("killed") for case in cases)
     facts = [

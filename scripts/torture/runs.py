@@ -34,12 +34,12 @@ def prepare(folder: Path) -> None:
     write_pairs(folder, train=40, evaluation=12)
 
 
-def start(workplace: Path, words: Iterable[str], before: Callable[[], Any] | None = None) -> int:
+def start(folder: Path, words: Iterable[str], before: Callable[[], Any] | None = None) -> int:
     """Begin `train.py` with these words in a new process; returns its id. before: called in it, first of all."""
     if pid := os.fork():
         return pid
     try:
-        os.chdir(workplace)
+        os.chdir(folder)
         sys.argv = ["train.py", *WORDS.split(), *words]
         said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(said, 1)

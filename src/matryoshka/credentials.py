@@ -15,6 +15,8 @@ from matryoshka.control_characters import visible
 
 MASK = "***"
 SHORTEST = 8  # characters: what is shorter is no secret, and would be masked within ordinary words
+CERTAIN = 16  # characters: no ordinary word is so long, and no longer word has so long a value by chance
+NOTHING = ("", "null", "None", "???")
 VARIABLE = re.compile(
     r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|PASS|PASSPHRASE|CREDENTIALS?)$", re.IGNORECASE
 )
@@ -26,7 +28,16 @@ NAME = re.compile(
 )
 OF_TOKENIZERS = re.compile(r".*(?:pad|unk|bos|eos|cls|sep|mask|special)_token", re.IGNORECASE)
 IN_AN_ADDRESS = re.compile(r"(?:(?<=://)[^\s/:'\"]*:|(?<=https://))[^\s/'\"]+(?=@)")
-SHAPES = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\b(?:gh[pousr]_|github_pat_|glpat-)[\w-]{20,}|(?<=\bBearer )[\w.~+/=-]{6,}")
+SHAPES = re.compile(
+    r"\bhf_[A-Za-z0-9]{20,}|\b(?:gh[pousr]_|github_pat_|glpat-|wandb_v1_)[\w-]{20,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|"
+    r"\bsk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{20,}|(?<=\bBearer )[\w.~+/=-]{6,}|"
+    r"(?i:(?<=\bbearer ))(?=\S*\d)[\w.~+/=-]{6,}"
+)
+# A line of YAML, JSON, TOML or of a list of overrides, in a diff too: what stands before the value, its key, the value.
+LINE = re.compile(
+    r"^([+-]?[ \t]*(?:- )?(?:export )?['\"]?[+~]*([\w.]+)['\"]?(?::[ \t]+|:(?=['\"])|[ \t]*=(?!=)[ \t]*))(\S.*)$",
+    re.MULTILINE,
+)
 
 
 def is_secret_name(key: str) -> bool:
@@ -34,21 +45,53 @@ def is_secret_name(key: str) -> bool:
     return bool(NAME.fullmatch(key)) and not OF_TOKENIZERS.fullmatch(key)
 
 
-def secret_values() -> list[str]:
-    """The values of the environment's variables that look like secrets, the longest first."""
-    found = {value for name, value in os.environ.items() if VARIABLE.search(name) and len(value) >= SHORTEST}
-    return sorted(found | {quote(value, safe="") for value in found}, key=len, reverse=True)
+def secret_variables() -> dict[str, str]:
+    """The values of the environment's variables that look like secrets, with the variables' names, the longest first.
+
+    Neither short values nor ordinary words in lower case: they stand in paths and messages and mean something else.
+    """
+    found: dict[str, str] = {}
+    for name, value in os.environ.items():
+        if VARIABLE.search(name) and len(value) >= SHORTEST and not _is_word(value):
+            found |= {value: name, quote(value, safe=""): name}
+    return dict(sorted(found.items(), key=lambda item: len(item[0]), reverse=True))
+
+
+def variable_within(text: str) -> str | None:
+    """The name of a variable whose secret is in the text; None if there is none."""
+    return next((name for value, name in secret_variables().items() if _whole(value).search(text)), None)
 
 
 def masked(text: str) -> str:
     """The text with *** for each secret in it.
 
     Secrets are the values of variables named like WANDB_API_KEY, HF_TOKEN, DB_PASSWORD; user and password of an
-    address; and what looks like a token of the Hugging Face hub, GitHub or GitLab, or follows `Bearer`.
+    address; and what looks like a token of the Hugging Face hub, GitHub, GitLab, W&B, AWS or OpenAI, or follows
+    `Bearer`.
     """
-    for value in secret_values():
-        text = text.replace(value, MASK)
+    for value in secret_variables():
+        text = _whole(value).sub(MASK, text)
     return SHAPES.sub(MASK, IN_AN_ADDRESS.sub(MASK, text))
+
+
+def without_secrets(text: str) -> str:
+    """The text of a file, or of a diff of files, masked, with *** for each value under a secret's key as well."""
+    return masked(LINE.sub(_without_value, text))
+
+
+def _without_value(line: re.Match[str]) -> str:
+    harmless = line[3].strip() in NOTHING or line[3].lstrip("'\"").startswith("${")
+    return line[0] if harmless or not is_secret_name(line[2]) else f"{line[1]}'{MASK}'"
+
+
+def _is_word(value: str) -> bool:
+    return len(value) < CERTAIN and re.fullmatch("[a-z]+", value) is not None
+
+
+def _whole(value: str) -> re.Pattern[str]:
+    """Finds the value; one that may be part of a longer word by chance only where it is not."""
+    escaped = re.escape(value)
+    return re.compile(escaped if len(value) >= CERTAIN else f"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])")
 
 
 def shown(text: str) -> str:

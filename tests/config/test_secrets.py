@@ -23,13 +23,27 @@ VALUE = "value-of-a-token"
         (f"+data.password={VALUE}", "data.password"),
         (f"+hydra.job.env_set.HF_TOKEN={VALUE}", "hydra.job.env_set.HF_TOKEN"),
         ("data.train=https://me:word@example.org/x.jsonl", "data.train"),
-        (f"name=run-{VALUE}", "name"),  # the value of a variable
     ],
 )
 def test_words_of_a_command(monkeypatch: pytest.MonkeyPatch, word: str, key: str) -> None:
     monkeypatch.setenv("HF_TOKEN", VALUE)
 
     assert words_with_secrets(["seed=1", word]) == [(key, REMEDY)]
+
+
+def test_the_value_of_a_variable_is_refused_by_the_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", VALUE)
+
+    [(key, problem)] = words_with_secrets([f"name=run-{VALUE}"])
+    assert key == "name"
+    assert problem.startswith("contains the value of $HF_TOKEN, ") and VALUE not in problem
+
+
+def test_a_password_that_is_an_ordinary_word_refuses_no_ordinary_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD", "postgres")
+
+    assert words_with_secrets(["data.train=/srv/postgres/a.jsonl"]) == []
+    assert words_with_secrets(["+data.password=postgres"]) != []
 
 
 def test_words_without_one() -> None:
@@ -48,7 +62,7 @@ def test_the_validator_says_so_beside_other_problems(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HF_TOKEN", VALUE)
     found = problems("batch_size=0", f"name={VALUE}", "+logger.token=abc")
 
-    assert ("name", REMEDY) in found
+    assert any(key == "name" and "$HF_TOKEN" in problem for key, problem in found)
     assert ("logger.token", REMEDY) in found
     assert any(key == "batch_size" for key, _ in found)
 
@@ -88,6 +102,6 @@ def test_the_command_line_refuses_it_before_anything_is_written(tmp_path: Path) 
 
     assert done.returncode == 2
     assert "logger.api_key: has a secret" in done.stderr
-    assert "name: has a secret" in done.stderr
+    assert "name: contains the value of $MY_SECRET" in done.stderr
     assert VALUE not in done.stdout + done.stderr
     assert list(tmp_path.iterdir()) == []

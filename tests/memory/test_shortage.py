@@ -49,6 +49,12 @@ def test_what_memory_that_ran_out_looks_like() -> None:
     assert is_shortage(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"))
     assert is_shortage(MemoryError())
     assert is_shortage(RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: ..."))
+    for said in (
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED when calling `c`",
+        "CUDNN_STATUS_ALLOC_FAILED",
+    ):
+        assert is_shortage(RuntimeError(f"{said}\nCompile with ..."))
     assert not is_shortage(RuntimeError("shapes do not match"))
     assert not is_shortage(MemoryShortageError("can't allocate memory"))
 
@@ -123,6 +129,25 @@ def test_an_evaluation_without_memory_names_its_budget(monkeypatch: pytest.Monke
     ):
         with pytest.raises(MemoryShortageError, match=said), shortage_explained(given):
             embed(encoder, [TokenIds.of(encoder.tokenize(["der", "die"], "query"))], token_budget=4096)
+
+
+@pytest.mark.parametrize(
+    ("device", "may_go_to_disk", "advised"), [("cpu", True, True), ("cpu", False, False), ("cuda", True, False)]
+)
+def test_the_disk_is_advised_where_it_would_help(
+    monkeypatch: pytest.MonkeyPatch, device: str, may_go_to_disk: bool, advised: bool
+) -> None:
+    from matryoshka.retrieval.embeddings import embed
+
+    def encode(self: Encoder, *args: Any) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Encoder, "encode_batches", encode)
+    encoder = tiny_encoder()
+    given = MemoryLimits(MemorySettings(token_budget=4096), torch.device(device), may_go_to_disk=may_go_to_disk)
+    with pytest.raises(MemoryShortageError) as caught, shortage_explained(given):
+        embed(encoder, [TokenIds.of(encoder.tokenize(["der", "die"], "query"))], token_budget=4096)
+    assert ("evaluator.on_disk" in str(caught.value)) == advised
 
 
 def test_what_a_run_had_taken_when_it_ran_out_is_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,21 @@ def test_the_short_form_says_that_there_were_changes() -> None:
     assert set(map(type, short.values())) == {str}
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [(("?? my.jsonl",), ""), (None, ", git did not say whether with changes"), ((), "")],
+)
+def test_files_that_are_not_tracked_are_no_changes_of_the_code(
+    monkeypatch: pytest.MonkeyPatch, changed: tuple[str, ...] | None, said: str
+) -> None:
+    monkeypatch.setattr(module, "code_state", lambda: CodeState(40 * "a", changed, ""))
+
+    whole = whole_environment()
+
+    assert in_short(whole)["commit"] == 40 * "a" + said
+    assert whole["changed"] == (None if changed is None else list(changed))
+
+
 def test_an_installed_package_has_no_commit_and_no_diff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "code_state", lambda: None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -20,18 +21,23 @@ from tests.report.whole import whole_record
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed")
 NARROW = 360  # a browser's own window is at least 500 wide, so the page is shown in a frame
-FRAME = """<!DOCTYPE html><title>frame</title><body data-done="no">
-<iframe width="{width}" height="800" frameborder="0" srcdoc="{page}"></iframe>
+FRAME = '<iframe width="{width}" height="800" frameborder="0" srcdoc="{page}"></iframe>'
+FRAMES = """<!DOCTYPE html><title>frames</title><body>
+{frames}
 <script>addEventListener("load", () => {{
-  const page = document.querySelector("iframe").contentDocument, root = page.scrollingElement;
-  const window_ = document.querySelector("iframe").contentWindow;
-  for (const part of page.querySelectorAll("details")) part.open = true;
   const acting = part => [...part.attributes].some(a => a.name.startsWith("on") || /^\\s*javascript:/i.test(a.value));
-  Object.assign(document.body.dataset, {{done: "yes", inner: window_.innerWidth, whole: root.scrollWidth,
-    title: page.title, sections: page.querySelectorAll("section").length,
-    scripts: page.querySelectorAll("script").length, images: page.querySelectorAll("img, iframe, object").length,
-    acting: [...page.querySelectorAll("*")].filter(acting).length}});
+  for (const frame of document.querySelectorAll("iframe")) {{
+    const page = frame.contentDocument, root = page.scrollingElement;
+    for (const part of page.querySelectorAll("details")) part.open = true;
+    const found = {{inner: frame.contentWindow.innerWidth, whole: root.scrollWidth,
+      title: page.title, sections: page.querySelectorAll("section").length,
+      scripts: page.querySelectorAll("script").length, images: page.querySelectorAll("img, iframe, object").length,
+      acting: [...page.querySelectorAll("*")].filter(acting).length}};
+    document.body.append(document.createElement("output"));
+    document.body.lastChild.textContent = JSON.stringify(found);
+  }}
 }});</script>"""
 # Each tries to get out of where it stands: an element, an attribute, a script, a line.
 HOSTILE = (
@@ -46,20 +52,19 @@ HOSTILE = (
 WHOLE = " ".join(HOSTILE)
 
 
-def opened(page: str, folder: Path) -> dict[str, str]:
-    """What a browser found in the page."""
+def opened(pages: Mapping[str, str], folder: Path) -> dict[str, dict[str, Any]]:
+    """What a browser found in each of the pages."""
     assert BROWSER is not None
-    page = page.replace("Content-Security-Policy", "x-none")  # it would hide a script that got in
-    path = folder / "frame.html"
-    path.write_text(FRAME.format(width=NARROW, page=html.escape(page)), encoding="utf-8")
+    shown = [page.replace("Content-Security-Policy", "x-none") for page in pages.values()]  # it would hide a script
+    frames = "\n".join(FRAME.format(width=NARROW, page=html.escape(page)) for page in shown)
+    path = folder / "frames.html"
+    path.write_text(FRAMES.format(frames=frames), encoding="utf-8")
 
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
     command = [BROWSER, *flags, "--dump-dom", path.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    body = re.search(r"<body [^>]*>", shown)
-    found = {name: html.unescape(value) for name, value in re.findall(r'data-(\w+)="([^"]*)"', body[0] if body else "")}
-    assert found.pop("done") == "yes"
-    return found
+    document = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = [json.loads(html.unescape(text)) for text in re.findall("<output>([^<]*)</output>", document)]
+    return dict(zip(pages, found, strict=True))
 
 
 def hostile(value: Any) -> Any:
@@ -76,19 +81,7 @@ def hostile(value: Any) -> Any:
     return value
 
 
-@pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed")
-def test_nothing_runs_and_nothing_overflows(tmp_path: Path) -> None:
-    report = Report.of_training(whole_record())
-    found = opened(html_report(report), tmp_path)
-
-    assert found["title"] == report.title
-    assert (found["inner"], found["sections"]) == (str(NARROW), "9")
-    assert int(found["whole"]) <= NARROW
-    assert (found["scripts"], found["images"], found["acting"]) == ("1", "0", "0")  # the one of the page itself
-
-
-@pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed")
-def test_no_text_of_a_run_gets_out_of_its_place(tmp_path: Path) -> None:
+def hostile_run() -> str:
     """Passages, queries and their ids, names of models, data and the run, the data doctor's findings."""
     whole = whole_record()
     record = replace(
@@ -105,29 +98,52 @@ def test_no_text_of_a_run_gets_out_of_its_place(tmp_path: Path) -> None:
         environment={WHOLE: WHOLE},
         config={**whole.config, WHOLE: WHOLE},
     )
-    page = html_report(Report.of_training(record))
-    found = opened(page, tmp_path)
-
-    assert found["title"].startswith(HOSTILE[0])
-    assert (found["scripts"], found["images"], found["acting"], found["sections"]) == ("1", "0", "0", "9")
+    return html_report(Report.of_training(record))
 
 
-@pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed")
-def test_no_text_of_a_sweep_gets_out_of_its_place(tmp_path: Path) -> None:
+def hostile_sweep(folder: Path) -> str:
+    """Names, settings, overrides and errors of its jobs."""
     jobs = [replace(job(), name=f"{i} {WHOLE}", settings={WHOLE: f"{i} {WHOLE}"}) for i in (1, 2, 3)]
     jobs[0] = replace(jobs[0], config={"name": WHOLE}, overrides=(f"x={WHOLE}", f"~y={WHOLE}"))
     jobs[2] = without_result(jobs[2], "failed", WHOLE)
-    page = html_sweep(sweep(*jobs, keys=(WHOLE,), name=WHOLE, split=WHOLE, stand_in=(WHOLE,)), tmp_path / "sweep")
-    found = opened(page, tmp_path)
-
-    assert found["title"].endswith(": 3 jobs")
-    assert (found["scripts"], found["images"], found["acting"], found["sections"]) == ("0", "0", "0", "6")
+    return html_sweep(sweep(*jobs, keys=(WHOLE,), name=WHOLE, split=WHOLE, stand_in=(WHOLE,)), folder)
 
 
-@pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed")
-def test_the_browser_tells_what_is_not_escaped(tmp_path: Path) -> None:
-    """Else the tests above could not fail."""
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """All pages in one browser, which takes longer to start than to show them."""
+    folder = tmp_path_factory.mktemp("browser")
     links = '<a href="javascript:1">x</a>'
-    found = opened(f"<!DOCTYPE html><title>calm</title><section>{HOSTILE[0]}{HOSTILE[1]}{links}</section>", tmp_path)
+    pages = {
+        "run": html_report(Report.of_training(whole_record())),
+        "hostile run": hostile_run(),
+        "hostile sweep": hostile_sweep(folder / "sweep"),
+        "not escaped": f"<!DOCTYPE html><title>calm</title><section>{HOSTILE[0]}{HOSTILE[1]}{links}</section>",
+    }
+    return opened(pages, folder)
 
-    assert (found["title"], found["scripts"], found["images"], found["acting"]) == ("ran", "1", "1", "2")
+
+def test_nothing_runs_and_nothing_overflows(found: dict[str, dict[str, Any]]) -> None:
+    page = found["run"]
+    assert page["title"] == Report.of_training(whole_record()).title
+    assert (page["inner"], page["sections"]) == (NARROW, 9)
+    assert page["whole"] <= NARROW
+    assert (page["scripts"], page["images"], page["acting"]) == (1, 0, 0)  # the one of the page itself
+
+
+def test_no_text_of_a_run_gets_out_of_its_place(found: dict[str, dict[str, Any]]) -> None:
+    page = found["hostile run"]
+    assert page["title"].startswith(HOSTILE[0])
+    assert (page["scripts"], page["images"], page["acting"], page["sections"]) == (1, 0, 0, 9)
+
+
+def test_no_text_of_a_sweep_gets_out_of_its_place(found: dict[str, dict[str, Any]]) -> None:
+    page = found["hostile sweep"]
+    assert page["title"].endswith(": 3 jobs")
+    assert (page["scripts"], page["images"], page["acting"], page["sections"]) == (0, 0, 0, 6)
+
+
+def test_the_browser_tells_what_is_not_escaped(found: dict[str, dict[str, Any]]) -> None:
+    """Else the tests above could not fail."""
+    page = found["not escaped"]
+    assert (page["title"], page["scripts"], page["images"], page["acting"]) == ("ran", 1, 1, 2)

@@ -40,7 +40,7 @@ def test_the_configuration_is_flat_and_has_no_secrets() -> None:
         "optimizer": {"lr": 2e-5, "betas": [0.9, 0.999]},
         "encoder": {"model": "e5", "prompts": {"query": "query: "}, "hub_token": "hf_x"},
         "evaluator": {"token_budget": 4096},
-        "data": {"api_key": "x", "password": "x", "MY_SECRET": "x", "id": None, "keys": "k"},
+        "data": {"api_key": "x", "password": "x", "MY_SECRET": "x", "id": None, "keys": "k", "id_key": "nr"},
         "reference": {},
         "token": "x",
     }
@@ -52,6 +52,7 @@ def test_the_configuration_is_flat_and_has_no_secrets() -> None:
         "evaluator.token_budget": 4096,
         "data.id": None,
         "data.keys": "k",
+        "data.id_key": "nr",
     }
 
 

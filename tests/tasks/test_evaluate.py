@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from matryoshka.encoder.encoder import Encoder
 from tests.tasks.test_train_and_sweep import run, workplace
 
 __all__ = ["workplace"]
@@ -70,3 +72,17 @@ def test_an_empty_question_is_a_mistake(
     assert run(monkeypatch, "model=tiny", "dims=[16]", "ask=", "hydra.run.dir=asked", task="evaluate") == 2
     assert "ask: the question is empty" in capsys.readouterr().err
     assert not (workplace / "asked").exists()
+
+
+def test_a_question_that_runs_out_of_memory_is_not_told_to_use_the_disk(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def encode(self: Encoder, *args: object) -> object:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Encoder, "encode_batches", encode)
+    for words, told in ((["ask=Wo?", "hydra.run.dir=asked"], False), (["hydra.run.dir=measured"], True)):
+        assert run(monkeypatch, "model=tiny", "dims=[16]", "device=cpu", *words, task="evaluate") == 1
+        said = capsys.readouterr().err
+        assert "evaluator.token_budget=" in said
+        assert ("evaluator.on_disk=true" in said) == told

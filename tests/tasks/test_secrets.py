@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ SECRETS = {
     "HF_TOKEN": "hf_" + "aZ" * 17,
     "STORE_PASSWORD": "correct horse battery",
 }
+IN_ADDRESS = "pass" + "-word"  # not in one piece: code.diff has this file's lines while it is being changed
 TELLING = '''
 import logging, os
 from matryoshka.losses.ranking import RankingLoss
@@ -58,19 +60,25 @@ def run(folder: Path, *words: str, fails_at: int) -> subprocess.CompletedProcess
     settings = (
         "data=pairs data.train=train.jsonl data.evaluation=evaluation.jsonl encoder=pretrained encoder.model=tiny "
         "pooling=saved dims=[32,16] dims_per_step=1 batch_size=9 trainer.max_epochs=2 trainer.precision=32-true "
-        "trainer.log_every_n_steps=1 trainer.accelerator=cpu loss._target_=telling.TellingLoss logger=wandb"
+        "trainer.log_every_n_steps=1 trainer.accelerator=cpu loss._target_=telling.TellingLoss logger=wandb "
+        "logger.init_timeout=200"  # on a busy machine wandb's own process begins late
     )
     environment = os.environ | SECRETS | {"FAILS_AT": str(fails_at), "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    environment["WANDB__SERVICE_WAIT"] = "200"
     environment |= {"PYTHONPATH": f"{PROJECT / 'src'}:{folder}", "MATRYOSHKA_CACHE": str(folder / "cache")}
     command = [sys.executable, str(PROJECT / "train.py"), *words, *settings.split()]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def holding_a_secret(folder: Path) -> list[str]:
-    wanted = [value.encode() for value in (*SECRETS.values(), "pass-word")]
+    wanted = [value.encode() for value in (*SECRETS.values(), IN_ADDRESS)]
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 5
-    return [path.name for path in files if any(value in path.read_bytes() for value in wanted)]
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):  # wandb's own process may end after the run, and removes files of its own
+            found += [path.name] * any(value in path.read_bytes() for value in wanted)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -93,4 +101,4 @@ def test_no_output_and_no_file_has_one(
     assert ("RuntimeError: cannot log in with *** at https://***@host/" in log) == bool(fails_at)
     assert len(list((workplace / name).rglob("environment.json"))) == 1  # a job of a sweep has its own
     assert holding_a_secret(workplace / name) == []
-    assert not any(value in said for value in (*SECRETS.values(), "pass-word"))
+    assert not any(value in said for value in (*SECRETS.values(), IN_ADDRESS))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matryoshka.atomic import write_atomically
-from matryoshka.credentials import MASK, is_secret_name, masked
+from matryoshka.credentials import NOTHING, is_secret_name, masked, variable_within, without_secrets
 
 Problem = tuple[str, str]
 REMEDY = (
     "has a secret, and a configuration is written to files; remove it and set it as an environment variable "
     "(HF_TOKEN, WANDB_API_KEY), which the libraries read by themselves"
 )
-NOTHING = ("", "null", "None", "???")
-LINE = re.compile(r"^(\s*(?:- )?['\"]?[+~]*([\w.]+)['\"]?(?:: |=))(.+)$", re.MULTILINE)
 
 
 def secret_problems(config: Any, key: str = "") -> Iterator[Problem]:
@@ -25,11 +22,22 @@ def secret_problems(config: Any, key: str = "") -> Iterator[Problem]:
         for name, value in config.items():
             yield from secret_problems(value, f"{key}.{name}" if key else str(name))
     elif isinstance(config, str):
-        if (is_secret_name(key) and config not in NOTHING) or masked(config) != config:
+        if is_secret_name(key) and config not in NOTHING:
             yield key, REMEDY
+        elif masked(config) != config:
+            yield key, _problem(variable_within(config))
     elif isinstance(config, Sequence):
         for number, value in enumerate(config):
             yield from secret_problems(value, f"{key}[{number}]")
+
+
+def _problem(variable: str | None) -> str:
+    if variable is None:
+        return REMEDY
+    return (
+        f"contains the value of ${variable}, and a configuration is written to files; remove it, as libraries read the "
+        "variable by themselves, or give the variable another name if it holds no secret"
+    )
 
 
 def words_with_secrets(words: Sequence[str]) -> list[Problem]:
@@ -42,10 +50,5 @@ def mask_written(folder: Path) -> None:
     """Mask what Hydra has written down of the command and its files before a task could check them."""
     for path in (folder / ".hydra").glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
-        if (without := masked(LINE.sub(_without_secret, text))) != text:
+        if (without := without_secrets(text)) != text:
             write_atomically(path, without)
-
-
-def _without_secret(line: re.Match[str]) -> str:
-    harmless = line[3].strip() in NOTHING or line[3].lstrip("'\"").startswith("${")
-    return line[0] if harmless or not is_secret_name(line[2]) else f"{line[1]}'{MASK}'"

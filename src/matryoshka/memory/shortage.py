@@ -11,8 +11,14 @@ import torch
 from matryoshka.memory.estimate import MemoryEstimate, MemorySettings
 
 Stage = Literal["training", "evaluation"]
-# The allocators of a CPU and of MPS raise plain RuntimeErrors.
-MESSAGES = ("can't allocate memory", "MPS backend out of memory")
+# The allocators of a CPU and of MPS raise plain RuntimeErrors, and so do CUDA itself and its libraries.
+MESSAGES = (
+    "can't allocate memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 KEEPS = 0.6  # of what there is: an estimate sees neither what kernels take for themselves nor what lies idle
 SHORTEST = 8  # tokens: of shorter texts little is left
 

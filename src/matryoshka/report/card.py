@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -14,16 +13,15 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from matryoshka.encoder.pretrained import EMBEDDED
 from matryoshka.export.sentence_transformers import pooling_config, transformer_config
+from matryoshka.report.card_tables import evaluation_tables, log_table, training_data_tables
 from matryoshka.report.hyperparameters import non_default
 from matryoshka.report.markdown import fenced, plain, shortened, table
 from matryoshka.report.record import TrainingRecord
-from matryoshka.report.result_table import ESSENTIAL
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 ORIGINS = {EMBEDDED: "intfloat/multilingual-e5-small"}  # where an embedded encoder's weights come from
 LOSSES = {"RankingLoss": "MultipleNegativesRankingLoss"}  # the names by which the Hub's users look for them
-SAMPLE, WIDGET, SNIPPET = 1000, 400, 90  # characters of a text in a table, in the widget, in code
+WIDGET, SNIPPET = 400, 90  # characters of a text in the widget, in code
 
 
 def model_card(record: TrainingRecord) -> str:
@@ -48,9 +46,9 @@ def model_card(record: TrainingRecord) -> str:
         hyperparameters=non_default(record.config),
         config=yaml.safe_dump(dict(record.config), sort_keys=False, allow_unicode=True),
         **_usage(record),
-        **_evaluation(record),
-        **_training_data(record),
-        **_log(record),
+        **evaluation_tables(record),
+        **training_data_tables(record),
+        **log_table(record),
     )
 
 
@@ -142,66 +140,3 @@ def _loss(record: TrainingRecord) -> dict[str, Any]:
     return {"loss": name, **loss, "matryoshka_dims": dims, "matryoshka_weights": list(weights)} | {
         "n_dims_per_step": record.config.get("dims_per_step") or -1
     }
-
-
-def _evaluation(record: TrainingRecord) -> dict[str, Any]:
-    base, tuned = record.base.metrics, record.tuned.metrics
-    measured = list(tuned[record.tuned.dims[0]])
-    essential = [name for name in ESSENTIAL if name in measured] or measured[:1]
-    rows = [
-        [str(d), *(f"{base[d][name]:.4f} → **{tuned[d][name]:.4f}**{_interval(record, d, name)}" for name in essential)]
-        for d in record.tuned.dims
-    ]
-    for other in record.baselines:
-        for d in other.dims:
-            label = plain(other.model if d == NO_DIM else f"{other.model}, {d}")
-            rows.append([label, *(f"{other.metrics[d][name]:.4f}" for name in essential)])
-    return {
-        "essential": essential,
-        "essential_rows": rows,
-        "protocol_columns": ["Dim", *(f"{name}, {way}" for name in essential for way in ("as is", "ties", "merged"))],
-        "protocol_rows": _protocols(record.tuned, essential) if record.tuned.copies else [],
-        "metric_rows": {
-            d: [[f"cosine_{name}", f"{base[d][name]:.4f}", f"{tuned[d][name]:.4f}"] for name in measured]
-            for d in record.tuned.dims
-        },
-    }
-
-
-def _interval(record: TrainingRecord, dim: int, name: str) -> str:
-    ends = record.tuned.intervals.get(dim, {}).get(name)
-    return f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-
-
-def _protocols(result: EvaluationResult, names: Sequence[str]) -> list[list[str]]:
-    """A row a dim: each metric as is, averaged over ties, merged; and what a perfect retriever gets."""
-    ways = [(str(d), result.metrics[d], result.expected[d], result.merged[d]) for d in result.dims]
-    ways.append(("a perfect retriever", result.ceiling, result.ceiling, result.merged_ceiling))
-    return [[label, *(f"{way[name]:.4f}" for name in names for way in of)] for label, *of in ways]
-
-
-def _training_data(record: TrainingRecord) -> dict[str, Any]:
-    columns = record.pairs.columns
-    lengths = [record.pairs.lengths[column] for column in columns]
-    details = [
-        f"<ul><li>min: {low} tokens</li><li>mean: {mean:.2f} tokens</li><li>max: {high} tokens</li></ul>"
-        for low, mean, high in lengths
-    ]
-    samples = [[plain(shortened(row[column], SAMPLE)) for column in columns] for row in record.pairs.samples]
-    return {"length_rows": [["details", *details]], "sample_rows": samples}
-
-
-def _log(record: TrainingRecord) -> dict[str, Any]:
-    """One row a step: its training loss, its evaluation or both; the saved step's row in bold."""
-    metric = record.selected.removeprefix("merged/").partition("/")[0]
-    names = ["train/loss", *(f"{record.selection_prefix}{metric}/dim_{dim}" for dim in record.tuned.dims)]
-    steps: dict[int, dict[str, float]] = {}
-    for logged in record.history:
-        steps.setdefault(int(logged["step"]), {}).update(logged)
-    rows = []
-    for step, row in sorted(steps.items()):
-        cells = [f"{row['epoch']:.4f}", str(step), *(f"{row[n]:.4f}" if n in row else "-" for n in names)]
-        rows.append([f"**{cell}**" for cell in cells] if step == record.saved_step else cells)
-    dev = "dev_" if record.dev_base else ""
-    columns = ["Epoch", "Step", "Training Loss", *(f"{dev}dim_{dim}_cosine_{metric}" for dim in record.tuned.dims)]
-    return {"log_columns": columns, "log_rows": rows, "saved_step_logged": record.saved_step in steps}

@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def in_short(whole: Mapping[str, Any]) -> dict[str, str]:
     hardware = whole["hardware"]
     facts = {"python": whole["python"], **{name: whole["packages"].get(name, "unknown") for name in DECISIVE}}
     if whole["commit"]:
-        facts["commit"] = whole["commit"] + (" with uncommitted changes" if whole["changed"] else "")
+        facts["commit"] = whole["commit"] + _changes(whole["changed"])
     facts["processor"] = f"{hardware['processor']}, {hardware['cores']} cores, {hardware['capability']}"
     facts["threads"] = str(whole["threads"]["torch"])
     if hardware["gpus"]:
@@ -51,12 +51,13 @@ def in_short(whole: Mapping[str, Any]) -> dict[str, str]:
 def whole_environment() -> dict[str, Any]:
     """Everything, as plain values: see docs/reproducing.md. No secret is in it."""
     state = code_state()
+    changed = state.changed if state else ()
     return {
         "command": shlex.join(map(masked, sys.argv)),
         "python": platform.python_version(),
         "system": platform.platform(),
         "commit": state.commit if state else None,
-        "changed": list(state.changed) if state else [],
+        "changed": None if changed is None else list(changed),
         "hardware": _hardware(),
         "threads": _threads(),
         "determinism": _determinism(),
@@ -65,6 +66,13 @@ def whole_environment() -> dict[str, Any]:
         },
         "packages": dict(sorted((found.name, found.version) for found in distributions() if found.name)),
     }
+
+
+def _changes(changed: Sequence[str] | None) -> str:
+    """A file that is not tracked, such as a user's data, is no change of the code."""
+    if changed is None:
+        return ", git did not say whether with changes"
+    return " with uncommitted changes" if any(not line.startswith("??") for line in changed) else ""
 
 
 def write_environment(folder: Path) -> Path:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from matryoshka.credentials import masked_values
+from matryoshka.credentials import is_secret_name, masked_values
 from matryoshka.report import wandb_names as names
 from matryoshka.report.failures import failures_rows, lost_rows
 from matryoshka.report.record import DEV, TrainingRecord
 
-SECRET = re.compile(r"(?:^|.*[._])(?:token|secret|password|passwd|key|credentials?)", re.IGNORECASE)
 TAG_LENGTH = 64  # characters that W&B takes
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # name, columns, rows
 
 
 def flat_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The configuration under dotted keys (`optimizer.lr`), lists kept; texts under keys like `token` are left out."""
+    """The configuration under dotted keys (`optimizer.lr`), lists kept; texts under a secret's key are left out."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         dotted = f"{prefix}{key}"
         if isinstance(value, Mapping):
             flat |= flat_config(value, f"{dotted}.")
-        elif not (isinstance(value, str) and SECRET.fullmatch(dotted)):
+        elif not (isinstance(value, str) and is_secret_name(dotted)):
             flat[dotted] = masked_values(value)
     return flat
 

@@ -30,7 +30,8 @@ class Evaluator:
     select: `metric@k/dim_d` as it is logged, `metric@k` for the widest dim, or over all dims `metric@k/mean`,
     `/worst` or `/retention` (see EvaluationResult.value); `merged/` in front counts copies as one.
     token_budget: tokens encoded at once. on_disk: whether the documents' embeddings go to a file instead of memory,
-    with the same result; auto: where a task finds that they would take more than a third of the free memory.
+    with the same result; auto: where a task finds that they would take more than a third of the free memory. Texts and
+    token ids are in memory either way.
     """
 
     def __init__(

@@ -59,8 +59,10 @@ def evaluate(config: Mapping[str, Any], folder: Path) -> float:
     if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, dims):
         raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {dims}")
     texts = tokenized_set(encoder, held_out)
-    with shortage_explained(MemoryLimits(MemorySettings(token_budget=measuring.evaluator.token_budget), device)):
-        if config.get("ask") is not None:
+    asked, settings = config.get("ask") is not None, MemorySettings(token_budget=measuring.evaluator.token_budget)
+    to_disk = measuring.may_go_to_disk and not asked  # a question is answered from memory
+    with shortage_explained(MemoryLimits(settings, device, may_go_to_disk=to_disk)):
+        if asked:
             return _ask(config["ask"], measuring, texts)
         return _measure(config, folder, source, texts, measuring, start)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from matryoshka.cache import cache_folder
 from matryoshka.data.tokens import TokenIds
-from matryoshka.distributed.together import from_first
+from matryoshka.distributed.together import from_first, processes
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.memory.available import available
 from matryoshka.report import terminal
@@ -28,7 +28,10 @@ CALIBRATED_ON = 256  # training passages, from which int8 takes its ranges; sent
 
 @dataclass(frozen=True)
 class Measuring:
-    """An encoder and how it is measured. store: where embeddings of equal weights are found again."""
+    """An encoder and how it is measured. store: where embeddings of equal weights are found again.
+
+    on_disk: whether embeddings of so many bytes go to a file, decided once: free memory changes meanwhile.
+    """
 
     encoder: Encoder
     evaluator: Evaluator
@@ -36,6 +39,7 @@ class Measuring:
     precision: Precision
     device: torch.device
     store: Store
+    on_disk: dict[int, bool] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -56,8 +60,16 @@ class Measuring:
         """The full name of the selecting metric."""
         return self.evaluator.selected(self.dims)
 
+    @property
+    def may_go_to_disk(self) -> bool:
+        """Whether evaluator.on_disk=true would change where the documents' embeddings are kept."""
+        return self.evaluator.on_disk is not True and processes() == 1
+
     def measure(self, texts: TokenizedSet, store: Store | None = None) -> EvaluationResult:
-        """The encoder as it is now, on this set."""
+        """The encoder as it is now, on this set; a line says how large a file its embeddings take, if they do."""
+        if on_disk := self._on_disk(texts):
+            documents, size = f"{len(texts.documents):,} documents", f"{self._bytes(texts) / 1e9:.1f} GB"
+            terminal.say("disk", f"the embeddings of {documents} take {size} in {cache_folder()} meanwhile")
         return self.evaluator.evaluate(
             self.encoder,
             texts,
@@ -65,21 +77,21 @@ class Measuring:
             precision=self.precision,
             progress=True,
             store=store or self.store,
-            on_disk=self._on_disk(texts),
+            on_disk=on_disk,
         )
 
     def _on_disk(self, texts: TokenizedSet) -> bool:
-        """Whether the documents' embeddings go to a file, as configured; where they do, a line says how large it is."""
-        size, asked = 4 * len(texts.documents) * self.encoder.width, self.evaluator.on_disk
-        if asked == "auto":
-            free = available(torch.device("cpu"), self.encoder)
-            asked = free is not None and size > free * OF_MEMORY
-        if asked:
-            documents = f"{len(texts.documents):,} documents"
-            terminal.say(
-                "disk", f"the embeddings of {documents} take {size / 1e9:.1f} GB in {cache_folder()} meanwhile"
-            )
-        return asked
+        """Whether the documents' embeddings go to a file, as configured, if one process works alone."""
+        if (size := self._bytes(texts)) not in self.on_disk:
+            asked = self.evaluator.on_disk
+            if asked == "auto":
+                free = available(torch.device("cpu"), self.encoder)
+                asked = free is not None and size > free * OF_MEMORY
+            self.on_disk[size] = asked and processes() == 1
+        return self.on_disk[size]
+
+    def _bytes(self, texts: TokenizedSet) -> int:
+        return 4 * len(texts.documents) * self.encoder.width
 
     def deployment(self, texts: TokenizedSet, passages: TokenIds) -> Deployment | None:
         """What cutting and rounding the vectors costs in the selecting metric, copies merged.

@@ -6,10 +6,9 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
@@ -29,11 +28,11 @@ from matryoshka.credentials import keep_out_of_logs
 from matryoshka.distributed.launched import devices_here, launched, silence
 from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
 from matryoshka.errors import DiskFullError, StoppedError, UserError
+from matryoshka.tasks.signals import signals_as_before, stop_at_signals
 
 Config = Mapping[str, Any]
 PATIENCE = timedelta(days=1)  # the others wait while the first measures; one that dies is noticed at once
 SAVING = timedelta(minutes=10)  # that processes have to end an update and to save, once they were told to stop
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # what torch's launcher handles
 
 
 class SharedBatches(DDPStrategy):
@@ -92,7 +91,7 @@ def start_processes(task: str, count: int, config: Config, folder: Path) -> floa
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.CRITICAL)
     logging_as_here = HydraConfig.get().job_logging if HydraConfig.initialized() else None
     try:
-        with _signals_as_before():
+        with signals_as_before():
             results = elastic_launch(launch, _process)(task, dict(config), folder, logging_as_here)
     except ChildFailedError as error:
         raise _first_failure(error) from None
@@ -100,28 +99,11 @@ def start_processes(task: str, count: int, config: Config, folder: Path) -> floa
     return value
 
 
-@contextmanager
-def _signals_as_before() -> Iterator[None]:
-    """A signal ends this process as one that runs alone: to torch's launcher it is an error, in later jobs as well."""
-    from torch.distributed.elastic.multiprocessing import SignalException
-
-    before = {number: signal.getsignal(number) for number in ENDING}
-    try:
-        yield
-    except SignalException as error:
-        raise StoppedError(error.sigval) from None
-    finally:
-        if threading.current_thread() is threading.main_thread():  # elsewhere the launcher leaves signals alone
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfig | None) -> float:
     place = launched()
     assert place is not None
     keep_out_of_logs()
-    for number in ENDING:
-        signal.signal(number, _stopping_once())
+    stop_at_signals()
     if place.rank:
         silence()
     elif logging_as_here is not None:
@@ -131,21 +113,6 @@ def _process(task: str, config: Config, folder: Path, logging_as_here: DictConfi
     except StoppedError as stop:
         sys.exit(128 + stop.number)  # the process that started this one says what there is to say
     return value
-
-
-def _stopping_once() -> Callable[[int, Any], None]:
-    """Ctrl-C comes from the terminal and from torch's launcher: the second time it would break into the process's end.
-
-    What Lightning sets and takes back in between is this handler again, so it remembers by itself.
-    """
-    seen: list[int] = []
-
-    def stop(number: int, frame: Any) -> None:
-        if not seen:
-            seen.append(number)
-            raise StoppedError(number)
-
-    return stop
 
 
 def _first_failure(error: Any) -> Exception:

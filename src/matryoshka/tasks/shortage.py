@@ -21,7 +21,7 @@ class MemoryLimits:
     """What a run needs and had before it started. memory: None where nothing was estimated, as in an evaluation alone.
 
     settings: with the batch size and the longest text. available: in bytes; None if unknown. before: the peak until
-    then.
+    then. may_go_to_disk: whether evaluator.on_disk=true would take the documents' embeddings out of memory.
     """
 
     settings: MemorySettings
@@ -29,6 +29,7 @@ class MemoryLimits:
     memory: RunMemory | None = None
     available: float | None = None
     before: int | None = None
+    may_go_to_disk: bool = True
 
     def needed(self) -> MemoryEstimate:
         """By the estimate."""
@@ -66,10 +67,12 @@ def _stage(error: BaseException) -> Stage | None:
 
 def _message(limits: MemoryLimits, stage: Stage, error: BaseException) -> str:
     device = "CPU" if limits.device.type == "cpu" else "GPU"
+    # An evaluation on a GPU keeps the embeddings in the memory of its host.
+    on_disk = ON_DISK if stage == "evaluation" and limits.may_go_to_disk and limits.device.type == "cpu" else ""
     said = f"out of memory on the {device} in {'training' if stage == 'training' else 'an evaluation'}"
     if limits.memory is None:
         lower = f"evaluator.token_budget={max(1, limits.settings.token_budget // 2)} (the same result; it is "
-        return f"{said}. Lower one of these: {lower}{limits.settings.token_budget}){ON_DISK}"
+        return f"{said}. Lower one of these: {lower}{limits.settings.token_budget}){on_disk}"
     peak, needed = peak_memory(limits.device), limits.needed()
     need = needed.peak if stage == "training" else needed.in_evaluation
     facts = [f"it was estimated to need {_gigabytes(need)}"]
@@ -80,7 +83,7 @@ def _message(limits: MemoryLimits, stage: Stage, error: BaseException) -> str:
     found = levers(limits.memory.estimate, limits.settings, limits.at_hand(), stage)
     helping = [lever for lever in found if lever.largest is not None] or found
     lower = "; or ".join(map(str, helping))
-    return f"{said}: {', '.join(facts)}. Lower one of these: {lower}{ON_DISK if stage == 'evaluation' else ''}"
+    return f"{said}: {', '.join(facts)}. Lower one of these: {lower}{on_disk}"
 
 
 def _gigabytes(size: float) -> str:

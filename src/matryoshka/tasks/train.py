@@ -128,7 +128,8 @@ def _memory(config: Config, room: Loaded, measuring: Measuring) -> MemoryLimits:
     budget, longest = measuring.evaluator.token_budget, room.encoder.max_seq_length
     settings = MemorySettings(config["pairs_at_once"], config["batch_size"], longest, budget)
     memory, device = run_memory(config, room, make_loss(config)), measuring.device
-    return MemoryLimits(settings, device, memory, available(device, room.encoder), peak_memory(device))
+    there_is, to_disk = available(device, room.encoder), measuring.may_go_to_disk
+    return MemoryLimits(settings, device, memory, there_is, peak_memory(device), to_disk)
 
 
 def _announce(
