@@ -85,10 +85,12 @@ def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("across_epochs", ["carry", "flush"])
-def test_cut_off_after_any_update_it_ends_the_same(tmp_path: Path, across_epochs: str) -> None:
+@pytest.mark.parametrize(
+    ("across_epochs", "every"), [("carry", 4), ("flush", 4), pytest.param("carry", 1, marks=pytest.mark.slow)]
+)
+def test_cut_off_after_any_update_it_ends_the_same(tmp_path: Path, across_epochs: str, every: int) -> None:
     whole, rows, kept = train(tmp_path / "whole", across_epochs)
-    for stop_at in range(1, whole.plan.updates + 1, 1 if across_epochs == "carry" else 4):
+    for stop_at in range(1, whole.plan.updates + 1, every):
         folder = tmp_path / f"{stop_at}"
         with pytest.raises(KilledError):
             train(folder, across_epochs, stop_at)

@@ -60,6 +60,7 @@ class Taking(Service):
                 files.setdefault(name, []).extend(chunk["content"])
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_group_of_runs_and_goes_up_by_one_command(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

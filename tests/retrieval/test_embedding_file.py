@@ -69,6 +69,7 @@ except MemoryError:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux only")
+@pytest.mark.slow
 def test_a_search_does_not_hold_the_corpus(tmp_path: Path) -> None:
     """61 MB of documents; 32 MiB of memory of the process's own may be added (mapped files do not count)."""
     file_ND = np.lib.format.open_memmap(tmp_path / "corpus.npy", "w+", np.float32, (60_000, 256))

@@ -89,6 +89,7 @@ def test_the_gpu_of_a_killed_process_goes_to_one_that_waits(tmp_path: Path) -> N
             process.communicate()
 
 
+@pytest.mark.slow
 def test_a_job_that_is_told_to_stop_is_begun_again_in_its_folder(tmp_path: Path) -> None:
     jobs = swept(tmp_path, "hydra/launcher=slurm_local", "+stopped=true", "seed=1")
 

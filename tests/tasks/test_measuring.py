@@ -15,6 +15,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 WORDS = ("logger=none", "export=none", "baselines=[]")
 
 
+@pytest.mark.slow
 def test_embeddings_that_would_fill_memory_go_to_the_disk_and_give_the_same_figures(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_second_run_tokenizes_nothing_and_encodes_only_what_it_trained(
     assert bases[1]["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_evaluate_encodes_a_model_once_whatever_is_measured(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, encoded: list[bool]
 ) -> None:

@@ -55,6 +55,7 @@ def failing_at(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "make_module", made)
 
 
+@pytest.mark.slow
 def test_every_job_runs_once_and_new_values_add_only_their_own(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_second_sweep_in_the_same_folder_is_refused(
     assert "another sweep is running in this folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_still_sums_up(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate, calls = Evaluator.evaluate, []
 
