@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from matryoshka.atomic import write_json
 from matryoshka.report.environment import environment
 from matryoshka.report.markdown import plain, table
 
@@ -60,13 +61,19 @@ class Outcome:
     lost: int = 0
     facts: tuple[str, ...] = ()
     took: str = ""
+    date: str = ""
     broken: bool = False
 
     @classmethod
     def read(cls, trial: Trial, record: Path) -> Outcome:
-        """What the trial's script wrote."""
-        plain_values = json.loads(record.read_text(encoding="utf-8"))
-        return cls(trial, plain_values["tried"], plain_values["lost"], tuple(plain_values["facts"]))
+        """What the trial's script, or `write`, wrote."""
+        values = json.loads(record.read_text(encoding="utf-8"))
+        facts, rest = tuple(values["facts"]), {key: values[key] for key in values.keys() & {"took", "date", "broken"}}
+        return cls(trial, values["tried"], values["lost"], facts, **rest)
+
+    def write(self, record: Path) -> None:
+        """Keep it, for the page of all trials."""
+        write_json(record, {**asdict(self), "trial": self.trial.name})
 
     @property
     def line(self) -> str:
@@ -76,16 +83,16 @@ class Outcome:
         return f"{self.trial.name}: {self.tried:,} cases tried, {self.lost:,} lost something"
 
 
-def page(outcomes: Sequence[Outcome], date: str) -> str:
+def page(outcomes: Sequence[Outcome]) -> str:
     """docs/reliability.md."""
     facts = environment()
     versions = ", ".join(f"{name} {facts[name]}" for name in ("matryoshka", "torch", "pytorch-lightning", "python"))
-    rows = [[plain(item.trial.name), plain(item.trial.case), *_counts(item), item.took] for item in outcomes]
+    rows = [[plain(item.trial.name), plain(item.trial.case), *_counts(item), item.took, item.date] for item in outcomes]
     parts = [
         "# Reliability",
         "What was tried by force, and what was lost. `make torture` tries it anew and writes this page.",
-        table(["trial", "cases", "tried", "lost something", "took"], rows, "left"),
-        f"On {date}, {facts['processor']}; {versions}. No GPU, and no loss of power, was tried.",
+        table(["trial", "cases", "tried", "lost something", "took", "date"], rows, "left"),
+        f"On {facts['processor']}; {versions}. No GPU, and no loss of power, was tried.",
     ]
     for item in outcomes:
         lines = [f"- {plain(fact)}" for fact in item.facts]

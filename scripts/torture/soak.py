@@ -18,7 +18,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,6 @@ def train(folder: Path, updates: int, workers: int) -> list[Sample]:
     from matryoshka import cli
     from matryoshka.export.sentence_transformers import SentenceTransformersFolder
     from matryoshka.module import EmbeddingModule
-    from matryoshka.tasks import loading
     from tests.tiny import tiny_encoder
 
     os.environ |= {"MATRYOSHKA_CACHE": str(folder / "cache"), "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
@@ -83,8 +81,7 @@ def train(folder: Path, updates: int, workers: int) -> list[Sample]:
             samples.append(sample(module.updates))
 
     EmbeddingModule.update = sampled  # type: ignore[method-assign]
-    loading.PairsModule = partial(loading.PairsModule, workers=workers)  # type: ignore[assignment, misc]
-    sys.argv = ["train.py", *WORDS.split(), f"trainer.max_epochs={updates // PER_EPOCH}"]
+    sys.argv = ["train.py", *WORDS.split(), f"trainer.max_epochs={updates // PER_EPOCH}", f"workers={workers}"]
     with contextlib.redirect_stdout(io.StringIO()):
         cli.train()
     return samples
