@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from matryoshka.encoder.model_folder import require_loadable
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import UserError
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.tiny import tiny_encoder
 
 COMMIT = "0123456789" * 4
 
@@ -98,3 +100,20 @@ def test_code_in_the_folder_is_left_to_who_trusts_it(tmp_path: Path) -> None:
     folder = model(tmp_path, auto_map={"AutoModel": "module.Class", "AutoTokenizer": ["slow.A", None]})
 
     require_loadable(folder, trust_remote_code=True)
+
+
+def test_a_tokenizer_that_names_tokens_it_does_not_have_is_refused(tmp_path: Path) -> None:
+    """Its file can be read, and Rust would panic over the first text."""
+    SentenceTransformersFolder().save(tiny_encoder(), tmp_path)
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+    with pytest.raises(UserError, match="its tokenizer cannot tokenize a text"):
+        Pretrained(str(tmp_path)).load()

@@ -29,6 +29,7 @@ def read_model(folder: Path, name: str, *, trust_remote_code: bool, finite: bool
     except Exception as error:  # the errors of transformers, tokenizers and safetensors are of every kind
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise UserError(f"{name} cannot be loaded: {lines[0].strip()}; {OF_ONE_MODEL}") from error
+    _require_working(tokenizer, name)
     _require_whole(backbone, set(told["missing_keys"]), name)
     if finite:
         _require_finite(backbone, name)
@@ -38,6 +39,16 @@ def read_model(folder: Path, name: str, *, trust_remote_code: bool, finite: bool
             f"{name}: its tokenizer has {tokens:,} tokens, its model {rows:,} rows for them; {OF_ONE_MODEL}"
         )
     return backbone.float(), tokenizer
+
+
+def _require_working(tokenizer: Any, name: str) -> None:
+    """A file can be read and yet name tokens that it does not have, which ends in a panic of the library's Rust code."""
+    try:
+        tokenizer(["a text"])
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"{name}: its tokenizer cannot tokenize a text ({error}); {OF_ONE_MODEL}") from error
 
 
 def _require_whole(backbone: PreTrainedModel, missing: set[str], name: str) -> None:
