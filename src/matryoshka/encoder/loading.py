@@ -42,7 +42,7 @@ def read_model(folder: Path, name: str, *, trust_remote_code: bool, finite: bool
 
 
 def _require_working(tokenizer: Any, name: str) -> None:
-    """A file can be read and yet name tokens that it does not have, which ends in a panic of the library's Rust code."""
+    """A file can be read and yet name tokens that it lacks, which ends in a panic of the library's Rust code."""
     try:
         tokenizer(["a text"])
     except BaseException as error:
