@@ -1,6 +1,6 @@
 """Measure any model: `python evaluate.py model=<folder or hub name>`; `--help` shows every choice."""
 
-from matryoshka.cli import evaluate
+from matryoshka.cli.app import evaluate
 
 if __name__ == "__main__":
     evaluate()

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from record import Curve, Numbers
 
-from matryoshka.atomic import write_atomically
-from matryoshka.report.figure import GRID, INK, MUTED, TUNED
+from matryoshka.report.figures.metric_figure import GRID, INK, MUTED, TUNED
+from matryoshka.storage.atomic import write_atomically
 
 # Okabe and Ito's colours, told apart by anyone; dashes and markers differ as well.
 STYLES = ((TUNED, "-", "o"), ("#D55E00", (0, (5, 2)), "s"), ("#009E73", (0, (1, 1.4)), "^"), ("#8A8A8A", "-.", "D"))

@@ -20,7 +20,7 @@ from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import PairFiles
 from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder import Encoder
-from matryoshka.retrieval.evaluation import Evaluator
+from matryoshka.evaluation.evaluator import Evaluator
 
 Metrics = Mapping[str, float]  # `ndcg@10/dim_256` -> value
 

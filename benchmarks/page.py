@@ -13,8 +13,8 @@ from pathlib import Path
 from curve_figure import draw
 from record import Comparison, Curve, Fact, Record, Run
 
-from matryoshka.atomic import write_atomically
 from matryoshka.report.markdown import plain, table
+from matryoshka.storage.atomic import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / "docs" / "benchmarks.md"

@@ -24,8 +24,8 @@ from record import Run
 from rich.console import Console
 from rich.markup import escape
 
-from matryoshka.precision import choose_precision
-from matryoshka.report.environment import environment
+from matryoshka.report.environment.environment import environment
+from matryoshka.training.precision import choose_precision
 
 HERE = Path(__file__).resolve().parent
 

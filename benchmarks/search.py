@@ -25,7 +25,7 @@ from sentence_transformers import util
 from sides import arguments, interleaved
 from torch import Tensor
 
-from matryoshka.retrieval.search import search
+from matryoshka.evaluation.nearest import search
 
 DIMS = (1024, 512, 256, 128, 64)
 WIDTH = max(DIMS)

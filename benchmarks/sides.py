@@ -16,8 +16,8 @@ from sentence_transformers import SentenceTransformer
 
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from matryoshka.precision import choose_precision
-from matryoshka.report.environment import environment
+from matryoshka.report.environment.environment import environment
+from matryoshka.training.precision import choose_precision
 
 DIMS = (768, 512, 256, 128, 64)
 LENGTH = 128

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
+from matryoshka.evaluation.deployment.deployment import Deployment
+from matryoshka.evaluation.result import NO_DIM, EvaluationResult, display_name
 from matryoshka.report.markdown import table
-from matryoshka.report.result_table import ESSENTIAL
-from matryoshka.retrieval.deployment import Deployment
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult, display_name
+from matryoshka.report.terminal.result_table import ESSENTIAL
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 FIGURE = "docs/images/bmf.png"

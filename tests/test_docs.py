@@ -27,9 +27,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from matryoshka.cli import as_text, configuration_folder
+from matryoshka.cli.app import as_text, configuration_folder
+from matryoshka.cli.search_space import search_space
 from matryoshka.config import resolvers
-from matryoshka.config.search_space import search_space
 from matryoshka.config.validation import check_comparison, check_evaluation, check_training
 from matryoshka.encoder import pretrained
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder

@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from matryoshka import finite, schedulers
-from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder, packed_attention
 from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.encoder.varlen_attention import varlen_kernel
-from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
-from matryoshka.module import EmbeddingModule, clip_gradients
-from matryoshka.plan import TrainingPlan
-from matryoshka.precision import choose_precision
+from matryoshka.training import nonfinite, schedulers
+from matryoshka.training.callbacks.metrics_file import MetricsFile
+from matryoshka.training.gradient_cache import cached_backward
+from matryoshka.training.module import EmbeddingModule, clip_gradients
+from matryoshka.training.plan import TrainingPlan
+from matryoshka.training.precision import choose_precision
 from tests.encoder.test_packed_attention import backbone, encoder, gradients, padded_embeddings, sequences
 from tests.tiny import tiny_encoder
 
@@ -195,7 +195,7 @@ def test_between_rows_one_flag_an_update_alone_waits_for_the_device(
         torch.cuda.set_sync_debug_mode("error" if between else "default") if device == "cuda" else None
         return reads[-1]
 
-    monkeypatch.setattr(finite, "read", read)
+    monkeypatch.setattr(nonfinite, "read", read)
     for i in range(6):
         batch = batch_for(module.encoder, device)
         between = device == "cuda" and i in (1, 3, 4)  # not the first, which sets things up, nor those with a row

@@ -33,7 +33,7 @@ def test_an_installed_package_finds_its_configuration_anywhere(tmp_path: Path) -
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import matryoshka.cli as c; "
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import matryoshka.cli.app as c; "
         "sys.argv = ['matryoshka', 'train', '+experiment=bmf', '--cfg', 'job']; c.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=60)

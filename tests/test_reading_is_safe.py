@@ -17,17 +17,17 @@ import pyarrow
 import pytest
 import torch
 
-from matryoshka.checkpoints.folder import BrokenCheckpointError, Checkpoint
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
+from matryoshka.evaluation.bm25 import BM25
+from matryoshka.evaluation.bm25_cache import KeptSearch
+from matryoshka.evaluation.embeddings import OnDisk
+from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.report.rankings import write_rankings
-from matryoshka.retrieval.bm25 import BM25
-from matryoshka.retrieval.embeddings import OnDisk
-from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.retrieval.kept_search import KeptSearch
 from matryoshka.tasks.setup import tokenized_set
+from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint
 from tests.tiny import tiny_encoder
 
 SOURCE = Path(__file__).parents[1] / "src"

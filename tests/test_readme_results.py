@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from matryoshka.retrieval.deployment import Deployment, DeploymentOption
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
+from matryoshka.evaluation.result import EvaluationResult
 
 ROOT = Path(__file__).parents[1]
 FACTS = (

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from matryoshka.checkpoints.kept import KeptCheckpoints
+from matryoshka.training.checkpoints.kept import KeptCheckpoints
 from scripts.torture.kill import CALLS, KINDS, Whole, run_whole
 from scripts.torture.runs import differences, ended, prepare, report, start
 

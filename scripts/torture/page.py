@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from matryoshka.atomic import write_json
-from matryoshka.report.environment import environment
+from matryoshka.report.environment.environment import environment
 from matryoshka.report.markdown import plain, table
+from matryoshka.storage.atomic import write_json
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from matryoshka.atomic import write_atomically
 from matryoshka.durations import in_words
+from matryoshka.storage.atomic import write_atomically
 from scripts.torture.page import TRIALS, Outcome, Trial, page
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -46,9 +46,9 @@ def start(folder: Path, words: Iterable[str], before: Callable[[], Any] | None =
         os.dup2(said, 2)
         if before:
             before()
-        from matryoshka import cli
+        from matryoshka.cli import app
 
-        cli.train()
+        app.train()
         code = 0
     except SystemExit as end:
         code = int(end.code or 0)

@@ -60,9 +60,9 @@ def resident() -> int:
 
 def train(folder: Path, updates: int, workers: int) -> list[Sample]:
     """Samples of a training with an evaluation every PER_EPOCH updates; updates must be a multiple."""
-    from matryoshka import cli
+    from matryoshka.cli import app
     from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-    from matryoshka.module import EmbeddingModule
+    from matryoshka.training.module import EmbeddingModule
     from tests.tiny import tiny_encoder
 
     os.environ |= {"MATRYOSHKA_CACHE": str(folder / "cache"), "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
@@ -83,7 +83,7 @@ def train(folder: Path, updates: int, workers: int) -> list[Sample]:
     EmbeddingModule.update = sampled  # type: ignore[method-assign]
     sys.argv = ["train.py", *WORDS.split(), f"trainer.max_epochs={updates // PER_EPOCH}", f"workers={workers}"]
     with contextlib.redirect_stdout(io.StringIO()):
-        cli.train()
+        app.train()
     return samples
 
 
@@ -112,8 +112,8 @@ def search_on_disk(folder: Path) -> dict[str, Any]:
     """A search over more embeddings than the process may hold; each query's nearest document is known."""
     import torch
 
-    from matryoshka.retrieval.mapped_rows import MappedRows
-    from matryoshka.retrieval.search import search
+    from matryoshka.evaluation.mapped_rows import MappedRows
+    from matryoshka.evaluation.nearest import search
 
     rows, width, chunk, dims = 250_000, 1024, 5000, [1024, 64]
     generator = torch.Generator().manual_seed(0)

@@ -20,11 +20,11 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 
-from matryoshka import cli
-from matryoshka.atomic import write_atomically
+from matryoshka.cli import app
 from matryoshka.errors import DataError
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.report.files import write_result
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.storage.atomic import write_atomically
 
 PROJECT = Path(__file__).parents[2]
 CONSOLE_SCRIPT = Path(sys.executable).with_name("matryoshka")
@@ -168,7 +168,7 @@ def shell(
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
 
-    def given(*words: str, command: Callable[[], None] = cli.train) -> Outcome:
+    def given(*words: str, command: Callable[[], None] = app.train) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{command.__name__}.py", *words])
         start = time.process_time()
         code: Any = 0
@@ -190,7 +190,7 @@ def shell(
 
 @pytest.mark.parametrize(("word", "code"), [("trian", 2), ("dims=[64]", 2), ("--help", 0), ("-h", 0)])
 def test_a_word_that_is_no_command_shows_how_it_is_used(word: str, code: int, shell: Shell) -> None:
-    outcome = shell(word, command=cli.main)
+    outcome = shell(word, command=app.main)
 
     assert outcome.code == code
     assert (outcome.err if code else outcome.out).startswith("usage: matryoshka {train,evaluate,dashboard}")
@@ -267,7 +267,7 @@ def test_each_mistake_has_its_message(words: tuple[str, ...], message: str, shel
 def test_each_mistake_in_evaluation_has_its_message(
     words: tuple[str, ...], message: str, shell: Shell, tmp_path: Path
 ) -> None:
-    outcome = shell(*words, command=cli.evaluate)
+    outcome = shell(*words, command=app.evaluate)
 
     assert outcome.code == 2
     assert message in outcome.err
@@ -426,7 +426,7 @@ def test_a_question_needs_no_quotes_but_the_shells(question: str, shell: Shell, 
 
     task(remember)
 
-    assert shell("model=embedded:e5_small", f"ask={question}", command=cli.evaluate).code == 0
+    assert shell("model=embedded:e5_small", f"ask={question}", command=app.evaluate).code == 0
     assert asked == [question]
 
 
@@ -442,13 +442,13 @@ def test_a_look_at_the_data_alone(shell: Shell, task: Callable[[Task], None]) ->
 
 
 def test_a_comparison_needs_two_runs_and_no_model(shell: Shell) -> None:
-    assert shell("compare=[a,b]", command=cli.evaluate).code == 0
+    assert shell("compare=[a,b]", command=app.evaluate).code == 0
     for words, message in (
         (("compare=[a]",), "compare: 1 runs are not two; use compare=[<run folder>,<run folder>]"),
         (("compare=[a,b]", "protocol=as-is"), "protocol: \"as-is\" is not 'as_is' or 'merged'"),
         (("compare=[a,b]", "metrics=map@100"), "metrics: unknown key; did you mean metric?"),
     ):
-        outcome = shell(*words, command=cli.evaluate)
+        outcome = shell(*words, command=app.evaluate)
         assert outcome.code == 2
         assert message in outcome.err
 

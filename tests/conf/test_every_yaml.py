@@ -11,10 +11,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from matryoshka.cli import configuration_folder
+from matryoshka.cli.app import configuration_folder
+from matryoshka.cli.search_space import search_space
 from matryoshka.config import resolvers
 from matryoshka.config.schema import GIVEN_BY_THE_TASK, EvaluateSchema
-from matryoshka.config.search_space import search_space
 from matryoshka.config.validation import checked
 from matryoshka.errors import ConfigError
 from matryoshka.sweep.space import texts_to_check
@@ -202,7 +202,7 @@ CARD = {
     "optimizer.eps": 1e-8,
     "optimizer.weight_decay": 0.0,
     "optimizer.fused": True,
-    "scheduler._target_": "matryoshka.schedulers.cosine",
+    "scheduler._target_": "matryoshka.training.schedulers.cosine",
     "scheduler.warmup": 0.1,
     "trainer.max_epochs": 10,
     "trainer.precision": "bf16-mixed",

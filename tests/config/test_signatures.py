@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from matryoshka.cli import configuration_folder
+from matryoshka.cli.app import configuration_folder
 from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.signatures import VARIADIC, Parameter, Unconfigurable, parameters_of
 from matryoshka.config.validation import bound
@@ -288,7 +288,7 @@ def test_an_object_of_a_library_cannot_be_configured(write: Write) -> None:
         "matryoshka.losses.ranking.forward",  # a method
         "matryoshka.losses.ranking.RankingLoss.forward",
         "matryoshka.losses.ranking.rows",  # a local variable
-        "matryoshka.schedulers.optimization.get_scheduler",
+        "matryoshka.training.schedulers.optimization.get_scheduler",
         "builtins.dict",
         "math.sqrt",
         "['a']",

@@ -13,7 +13,7 @@ from matryoshka.data.copies import normalised
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.split import DevOfTrain
 from matryoshka.data.ten_per_passage import TenPerPassage, runs_of_words
-from matryoshka.retrieval import metrics
+from matryoshka.evaluation import metrics
 
 PAGE = Path(__file__).parents[2] / "docs/copies_in_the_corpus.md"
 

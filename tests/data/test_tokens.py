@@ -16,9 +16,8 @@ import pytest
 from datasets import Dataset
 from tokenizers import normalizers
 
-from matryoshka.cache import remove_oldest
 from matryoshka.data import tokens
-from matryoshka.data.reading import read_rows
+from matryoshka.data.reading.rows import read_rows
 from matryoshka.data.tokens import (
     TokenIds,
     distinct_tokens,
@@ -28,6 +27,7 @@ from matryoshka.data.tokens import (
     tokenized_pairs,
     tokenizer_fingerprint,
 )
+from matryoshka.storage.cache import remove_oldest
 from tests.tiny import tiny_tokenizer
 
 PROMPTS = {"anchor": "query: ", "positive": "passage: "}

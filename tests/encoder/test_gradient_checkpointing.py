@@ -9,8 +9,8 @@ from torch import Tensor
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
 from matryoshka.encoder.compact_vocabulary import tokens_in
-from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
+from matryoshka.training.gradient_cache import cached_backward
 from tests.tiny import tiny_encoder, with_checkpointing
 
 LOSS = MatryoshkaLoss(RankingLoss(), [32, 8])

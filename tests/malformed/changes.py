@@ -13,7 +13,7 @@ from matryoshka.data.beir import BeirFolder
 from matryoshka.data.sources import PairFiles
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import UserError
-from matryoshka.retrieval.written_rankings import read_rankings
+from matryoshka.evaluation.written_rankings import read_rankings
 from tests.malformed.beir import GOOD
 from tests.malformed.case import CSV, JSON_LINES, PAIRS, TSV, write
 from tests.malformed.model_folders import tiny_model_files

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from matryoshka import cli
+from matryoshka.cli import app
 from matryoshka.config.resolvers import register_resolvers
 from tests.composing import Primary, composed
 
@@ -50,11 +50,11 @@ def run(words: tuple[str, ...], folder: Path, program: Primary = "train", *, loa
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         stack.enter_context(patch.object(sys, "argv", [f"{program}.py", *words]))
-        stack.enter_context(patch.object(cli, "hydra", SimpleNamespace(main=_started(folder, program))))
+        stack.enter_context(patch.object(app, "hydra", SimpleNamespace(main=_started(folder, program))))
         stack.enter_context(_stopping(load_model))
         stack.enter_context(_logged(err))
         try:
-            cli._run(program)
+            app._run(program)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
         except Accepted:

@@ -18,7 +18,7 @@ from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
-from matryoshka.report.terminal import show_memory
+from matryoshka.report.terminal.lines import show_memory
 from tests.tiny import tiny_encoder
 
 LOSS = MatryoshkaLoss(RankingLoss(), [32, 8])

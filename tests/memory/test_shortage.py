@@ -21,10 +21,10 @@ from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemoryEstimate, MemorySettings, RunMemory, measure_memory
+from matryoshka.memory.limits import MemoryLimits, shortage_explained
 from matryoshka.memory.shortage import MemoryShortageError, is_shortage, levers
-from matryoshka.tasks.shortage import MemoryLimits, shortage_explained
-from tests.callbacks.small import LIGHTNINGS_ADVICE, fit, small_module
 from tests.tiny import tiny_encoder
+from tests.training.callbacks.small import LIGHTNINGS_ADVICE, fit, small_module
 
 PROJECT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -115,7 +115,7 @@ def test_a_training_without_memory_names_levers_and_numbers(
 
 
 def test_an_evaluation_without_memory_names_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    from matryoshka.retrieval.embeddings import embed
+    from matryoshka.evaluation.embeddings import embed
 
     def encode(self: Encoder, *args: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -137,7 +137,7 @@ def test_an_evaluation_without_memory_names_its_budget(monkeypatch: pytest.Monke
 def test_the_disk_is_advised_where_it_would_help(
     monkeypatch: pytest.MonkeyPatch, device: str, may_go_to_disk: bool, advised: bool
 ) -> None:
-    from matryoshka.retrieval.embeddings import embed
+    from matryoshka.evaluation.embeddings import embed
 
     def encode(self: Encoder, *args: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
@@ -154,7 +154,7 @@ def test_what_a_run_had_taken_when_it_ran_out_is_what_there_is(monkeypatch: pyte
     given = replace(limits(), available=1000e6, before=500_000_000)
     assert given.memory
     for peak, there_is in ((1_300_000_000, 800e6), (1_600_000_000, 1000e6), (510_000_000, 1000e6)):
-        monkeypatch.setattr("matryoshka.tasks.shortage.peak_memory", lambda device, peak=peak: peak)
+        monkeypatch.setattr("matryoshka.memory.limits.peak_memory", lambda device, peak=peak: peak)
         assert given.at_hand() == pytest.approx(there_is, abs=given.memory.weights + 1)
 
 
@@ -174,13 +174,13 @@ def limits(evaluating: bool = False) -> MemoryLimits:
 LIMITED = """
 import resource, sys
 import torch, pytorch_lightning, transformers, datasets, matplotlib.pyplot
-from matryoshka import cli
+from matryoshka.cli import app
 import matryoshka.tasks.train
 torch.ones(64, 64) @ torch.ones(64, 64)
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv.pop(1)) * 1_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-cli.train()
+app.train()
 """
 
 

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from matryoshka.atomic import write_atomically
+from matryoshka.storage.atomic import write_atomically
 from tests.parity.table import AREAS, Comparison, page, rows, terminal_table
 
 PROJECT = Path(__file__).resolve().parents[2]

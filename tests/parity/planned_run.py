@@ -16,11 +16,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from matryoshka.config import resolvers
-from matryoshka.datamodule import PairsModule
-from matryoshka.plan import AcrossEpochs
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.tasks import train
 from matryoshka.tasks.trainer import fit, make_module, make_trainer, training_plan
+from matryoshka.training.datamodule import PairsModule
+from matryoshka.training.plan import AcrossEpochs
 from tests.composing import composed
 from tests.parity.transformers_plan import Notes
 from tests.tiny import tiny_encoder

@@ -20,9 +20,9 @@ from torch import Tensor
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
-from matryoshka.retrieval import evaluation
-from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.retrieval.search import search
+from matryoshka.evaluation import evaluator
+from matryoshka.evaluation.evaluator import Evaluator
+from matryoshka.evaluation.nearest import search
 from tests.parity.conftest import Parity, release
 
 THEIRS = release("sentence-transformers")
@@ -95,7 +95,7 @@ def our_metrics(case: Case, dims: Sequence[int]) -> Mapping[int, Mapping[str, fl
     def looked_up(_: Encoder, parts: Sequence[TokenIds], **options: Any) -> tuple[list[Tensor], float]:
         return [case.matrix([table[row] for (row,) in ids]) for ids in parts], 0.0
 
-    with patch.object(evaluation, "embed", looked_up):
+    with patch.object(evaluator, "embed", looked_up):
         return evaluator_of_all().evaluate(cast(Encoder, encoder), case.data, dims).metrics
 
 

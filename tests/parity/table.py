@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from matryoshka.report.environment import environment
+from matryoshka.report.environment.environment import environment
 from matryoshka.report.markdown import plain
 from matryoshka.report.markdown import table as markdown_table
 

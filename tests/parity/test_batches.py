@@ -12,7 +12,7 @@ from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
 from matryoshka.data.samplers import NoDuplicatesSampler
 from matryoshka.data.tokens import tokenized_pairs
-from matryoshka.datamodule import PairsModule
+from matryoshka.training.datamodule import PairsModule
 from tests.parity.conftest import Parity, release
 from tests.tiny import tiny_tokenizer
 

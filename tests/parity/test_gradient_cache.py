@@ -13,9 +13,9 @@ from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
-from matryoshka.gradient_cache import cached_backward
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.losses.ranking import Direction
+from matryoshka.training.gradient_cache import cached_backward
 from tests.parity.conftest import Parity, release
 from tests.parity.german_texts import german_pairs
 from tests.parity.two_encoders import backbone_of, saved_and_loaded

@@ -17,9 +17,9 @@ from torchmetrics.retrieval import (
     RetrievalRecall,
 )
 
-from matryoshka.retrieval import metrics
-from matryoshka.retrieval.judgements import Judgements
-from matryoshka.retrieval.search import search
+from matryoshka.evaluation import metrics
+from matryoshka.evaluation.judgements import Judgements
+from matryoshka.evaluation.nearest import search
 from tests.parity.conftest import Parity, release
 from tests.parity.prepared import RANKS, case
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult
 from tests.parity.conftest import Parity, release
 from tests.parity.files import read_json
 from tests.parity.german_texts import write_pairs

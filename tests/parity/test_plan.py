@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from matryoshka.report.card import model_card
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.report.card.card import model_card
 from tests.golden.card_log import SAVED_STEP, card_log
 from tests.parity import transformers_plan
 from tests.parity.conftest import Parity, release

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from sentence_transformers.util.quantization import _dequantize_embeddings, quantize_embeddings
 from torch import Tensor
 
-from matryoshka.retrieval.quantisation import decoded, int8_ranges, to_binary, to_int8
+from matryoshka.evaluation.deployment.quantisation import decoded, int8_ranges, to_binary, to_int8
 from tests.parity.conftest import Parity, release
 from tests.parity.german_texts import texts_of
 from tests.parity.two_encoders import embedded_encoder

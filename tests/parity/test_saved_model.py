@@ -14,9 +14,9 @@ from sentence_transformers import SentenceTransformer
 from matryoshka.data.sources import PairFiles
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.encoder.encoder import Prompt
+from matryoshka.evaluation.evaluator import Evaluator
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.retrieval.result import EvaluationResult
 from tests.parity.conftest import Parity, release
 from tests.parity.files import names_of_files, read_json, weights
 from tests.parity.german_texts import BLANK, UNUSUAL, long_texts, texts_of, write_pairs

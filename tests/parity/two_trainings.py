@@ -22,19 +22,19 @@ from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss as 
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch import Tensor
 
-from matryoshka import schedulers
-from matryoshka.callbacks.metrics_file import MetricsFile
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.samplers import NoDuplicatesSampler
 from matryoshka.data.tokens import tokenized_pairs
-from matryoshka.datamodule import PairsModule
 from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.ranking import Direction
-from matryoshka.module import EmbeddingModule
-from matryoshka.plan import TrainingPlan
-from tests.callbacks.small import fit
+from matryoshka.training import schedulers
+from matryoshka.training.callbacks.metrics_file import MetricsFile
+from matryoshka.training.datamodule import PairsModule
+from matryoshka.training.module import EmbeddingModule
+from matryoshka.training.plan import TrainingPlan
 from tests.parity.two_encoders import PROMPTS, backbone_of
+from tests.training.callbacks.small import fit
 
 Batch = tuple[tuple[tuple[int, ...], ...], ...]  # the token ids of each text of each column
 

@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from matryoshka.data.samplers import BatchSummary
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
-from matryoshka.retrieval.result import EvaluationResult
 
 DIMS = (32, 16, 8)
 METRICS = ("accuracy@1", "ndcg@10", "map@100")
@@ -34,7 +34,7 @@ CONFIG: dict[str, Any] = {
         "weight_decay": 0.0,
         "fused": True,
     },
-    "scheduler": {"_target_": "matryoshka.schedulers.cosine", "_partial_": True, "warmup": 0.1},
+    "scheduler": {"_target_": "matryoshka.training.schedulers.cosine", "_partial_": True, "warmup": 0.1},
     "trainer": {"_target_": "pytorch_lightning.Trainer", "max_epochs": 10, "precision": "bf16-mixed"},
     "dims": list(DIMS),
     "dim_weights": None,

@@ -14,10 +14,10 @@ import pytest
 import pytrec_eval
 import torch
 
+from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.result import NO_DIM
 from matryoshka.report.rankings import strictly_decreasing, trec_id, write_rankings
-from matryoshka.retrieval.rankings import Ranking, Rankings
-from matryoshka.retrieval.result import NO_DIM
-from tests.retrieval.planted import planted
+from tests.evaluation.planted import planted
 
 DIMS = (64, 16)
 MEASURES = {"map@100": "map_cut_100", "ndcg@10": "ndcg_cut_10", "recall@10": "recall_10", "precision@10": "P_10"}

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 from datasets import Dataset
 
-from matryoshka.data.diagnosis import Diagnosis
-from matryoshka.data.doctor import Doctor
+from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.doctor.doctor import Doctor
 from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
+from matryoshka.evaluation.deployment.quantisation import PRECISIONS, bytes_per_vector
+from matryoshka.evaluation.failures import Failure, Failures, Lost
+from matryoshka.evaluation.result import NO_DIM, EvaluationResult
 from matryoshka.report.record import TrainingRecord
-from matryoshka.retrieval.deployment import Deployment, DeploymentOption
-from matryoshka.retrieval.failures import Failure, Failures, Lost
-from matryoshka.retrieval.quantisation import PRECISIONS, bytes_per_vector
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
 from tests.report.records import DIMS, record, result
 
 NASTY = "</pre><script>document.title = 'ran'</script><img src=x onerror=\"document.title='ran'\"> & 'x' $a_{ <b"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.sweep.collect import ABSENT, collect
 from matryoshka.sweep.progress import mean_seconds, progress, write_plan
 from matryoshka.sweep.status import Status

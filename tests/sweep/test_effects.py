@@ -13,7 +13,7 @@ import pytest
 
 from matryoshka.sweep.effects import MainEffects, as_level, fitted, in_order, main_effects
 from matryoshka.sweep.ranges import Range, in_ranges, keys_in_ranges
-from tests.report.sweeps import drawn_sweep, job, sweep, whole_sweep, without_result
+from tests.report.sweep.sweeps import drawn_sweep, job, sweep, whole_sweep, without_result
 
 KEYS = ("lr", "scheduler", "batch")
 LEVELS: dict[str, list[Any]] = {"lr": [1e-5, 5e-5, 2e-4], "scheduler": ["cosine", "linear"], "batch": [16, 32]}

@@ -21,8 +21,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 
-from matryoshka import cli
-from matryoshka.multirun import launched
+from matryoshka.cli import app
+from matryoshka.cli.multirun import launched
 from matryoshka.sweep.jobs import Job, forget_attempt, is_running, running
 from matryoshka.sweep.status import Status, read_status
 
@@ -57,7 +57,7 @@ def test_four_jobs_on_two_gpus_never_share_one(tmp_path: Path) -> None:
 
 TAKE = """
 import sys, time
-from matryoshka.tasks.gpu_slots import take_gpu
+from matryoshka.cli.gpu_slots import take_gpu
 print(take_gpu(("0", "1"))[0], flush=True)
 time.sleep(60)
 """
@@ -159,7 +159,7 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_remedy(
     GlobalHydra.instance().clear()
 
     with pytest.raises(SystemExit) as end:
-        cli.train()
+        app.train()
 
     assert end.value.code == 2
     assert f"{plugin} is not installed; pip install 'matryoshka[sweeps]'" in capsys.readouterr().err

@@ -10,9 +10,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from matryoshka.config.search_space import search_space
+from matryoshka.cli.search_space import search_space
 from matryoshka.errors import ConfigError, UserError
-from matryoshka.report.search import front_csv, quality_against_bytes
+from matryoshka.report.sweep.search_table import front_csv, quality_against_bytes
 from matryoshka.sweep.jobs import running
 from matryoshka.sweep.search import Asked, Search, TrialJob, job_of
 from matryoshka.sweep.space import Space, space_words, texts_to_check

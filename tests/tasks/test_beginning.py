@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from matryoshka.atomic import write_json
-from matryoshka.checkpoints.kept import KeptCheckpoints
 from matryoshka.errors import UserError
+from matryoshka.storage.atomic import write_json
 from matryoshka.tasks.beginning import Beginning, different_keys
-from tests.callbacks.small import small_module
+from matryoshka.training.checkpoints.kept import KeptCheckpoints
 from tests.tiny import tiny_encoder
+from tests.training.callbacks.small import small_module
 
 CONFIG: dict[str, Any] = {
     "trainer": {"precision": "32-true", "max_epochs": 2},

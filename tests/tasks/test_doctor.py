@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from matryoshka.data.diagnosis import Diagnosis
+from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.tasks import doctor as task
 from matryoshka.tasks import loading
 from tests.tiny import tiny_encoder
@@ -32,7 +32,7 @@ def test_the_task_examines_what_is_configured(
         },
         "split": {"_target_": "matryoshka.data.split.SameSet"},
         "sampler": {"_target_": "matryoshka.data.samplers.NoDuplicatesSampler", "batch_size": 16},
-        "doctor": {"_target_": "matryoshka.data.doctor.Doctor", "languages": 0},
+        "doctor": {"_target_": "matryoshka.data.doctor.doctor.Doctor", "languages": 0},
     }
 
     warnings = task.doctor(config, tmp_path / "run")

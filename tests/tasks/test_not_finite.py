@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from matryoshka import finite
 from matryoshka.config.limits import OF_TARGET, Range
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.tasks.repeat import repeat
+from matryoshka.training import nonfinite
 from tests.tasks.test_train_and_sweep import run, workplace
 from tests.tiny import tiny_encoder
 
@@ -50,7 +50,7 @@ def test_a_run_that_breaks_says_where_and_keeps_the_step(
 def test_a_kept_step_can_be_computed_again_to_the_bit(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two micro-batches with dropout, which are held to be broken."""
     SentenceTransformersFolder().save(tiny_encoder(dropout=0.3), workplace / "tiny")
-    monkeypatch.setattr(finite, "read", lambda flag: True)
+    monkeypatch.setattr(nonfinite, "read", lambda flag: True)
     assert run(monkeypatch, "accumulation=2", "logger=none", "hydra.run.dir=run") == 1
 
     was = json.loads((REPEATED / "step.json").read_text())["micro_batches"]

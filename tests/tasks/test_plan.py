@@ -11,16 +11,16 @@ import pytest
 import torch
 import yaml
 
-from matryoshka import schedulers
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.memory.estimate import MemoryEstimate
-from matryoshka.plan import TrainingPlan
+from matryoshka.report.figures.schedule import MakeScheduler, Schedule
 from matryoshka.report.run_plan import Measured, RunPlan, show_plan
-from matryoshka.report.schedule import MakeScheduler, Schedule
 from matryoshka.tasks.plan import plan
 from matryoshka.tasks.train import train
+from matryoshka.training import schedulers
+from matryoshka.training.plan import TrainingPlan
 from tests.composing import plain
 from tests.real_pairs import write_pairs
 from tests.tiny import tiny_encoder
@@ -78,7 +78,7 @@ def test_nothing_is_encoded_for_it_but_a_few_tokens_and_nothing_else_is_written(
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("a plan measures nothing")
 
-    monkeypatch.setattr("matryoshka.retrieval.evaluation.Evaluator.evaluate", refused)
+    monkeypatch.setattr("matryoshka.evaluation.evaluator.Evaluator.evaluate", refused)
     weights = {name: tensor.clone() for name, tensor in tiny_encoder().state_dict().items()}
     loaded: list[Encoder] = []
     load = Encoder.__init__

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from matryoshka.checkpoints.kept import KeptCheckpoints
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from matryoshka.training.checkpoints.kept import KeptCheckpoints
 from scripts.torture.runs import WORDS
 from tests.real_pairs import write_pairs
 from tests.tasks.test_train_and_sweep import run

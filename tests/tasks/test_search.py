@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from matryoshka.retrieval.evaluation import Evaluator
+from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.sweep.search import JOURNAL
 from matryoshka.sweep.trial import journal_storage
 from tests.tasks.offline_run import runs_below

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from matryoshka.retrieval.evaluation import Evaluator
+from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.sweep.jobs import the_only_sweep
 from tests.tasks.test_train_and_sweep import run, workplace
 

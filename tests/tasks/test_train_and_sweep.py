@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from matryoshka import cli
+from matryoshka.cli import app
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from tests.real_pairs import write_pairs
 from tests.tiny import tiny_encoder
@@ -40,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str, task: str = "train") -> in
     defaults = [word for word in (*data, *model, *small) if word.split("=")[0] not in given]
     monkeypatch.setattr(sys, "argv", [f"{task}.py", *words, *defaults])
     try:
-        getattr(cli, task)()
+        getattr(app, task)()
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -87,7 +87,7 @@ def test_dims_in_any_order_are_sorted_with_their_weights(workplace: Path, monkey
 
 
 def test_a_failure_exits_1_with_its_traceback_in_the_log(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matryoshka.retrieval.evaluation import Evaluator
+    from matryoshka.evaluation.evaluator import Evaluator
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the disk is on fire")

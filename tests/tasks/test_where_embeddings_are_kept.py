@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from matryoshka.data.tokens import TokenIds
-from matryoshka.retrieval.embeddings import InMemory
-from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.retrieval.tokenized_set import TokenizedSet
+from matryoshka.evaluation.embeddings import InMemory
+from matryoshka.evaluation.evaluator import Evaluator
+from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.tasks import measuring as module
 from matryoshka.tasks.measuring import Measuring
-from tests.retrieval.small import small_set
+from tests.evaluation.small import small_set
 from tests.tiny import tiny_encoder
 
 

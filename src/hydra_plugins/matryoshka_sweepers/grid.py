@@ -19,7 +19,7 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """One job for each combination. Raises ConfigError before the first, JobsFailedError after the last."""
-        from matryoshka import multirun
+        from matryoshka.cli import multirun
 
         assert self.config is not None and self.hydra_context is not None
         loader = self.hydra_context.config_loader
@@ -35,7 +35,7 @@ class GridSweeper(BasicSweeper):
             return [self._launched(folder, chunk, number * size) for number, chunk in enumerate(chunks)]
 
     def _launched(self, folder: Path, jobs: Sequence[Job], first: int) -> Sequence[JobReturn]:
-        from matryoshka.multirun import launched
+        from matryoshka.cli.multirun import launched
 
         def launch(jobs: Sequence[Job]) -> Any:
             assert self.launcher is not None

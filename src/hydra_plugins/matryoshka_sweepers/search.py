@@ -13,9 +13,9 @@ from hydra.core.utils import JobReturn
 from .grid import GridSweeper
 
 if TYPE_CHECKING:  # Hydra imports this file at every start
+    from matryoshka.cli.trials import TrialJobs
     from matryoshka.sweep.jobs import Job
     from matryoshka.sweep.search import Search
-    from matryoshka.trials import TrialJobs
 
 log = logging.getLogger("matryoshka")
 
@@ -48,13 +48,13 @@ class SearchSweeper(GridSweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Raises ConfigError before the first trial, JobsFailedError after the last."""
         self._check_options()
-        from matryoshka import multirun
-        from matryoshka.config.search_space import search_space
+        from matryoshka.cli import multirun
+        from matryoshka.cli.search_space import search_space
+        from matryoshka.cli.trials import TrialJobs
         from matryoshka.config.sweep_names import sweep_name
-        from matryoshka.report.search import show_front
+        from matryoshka.report.sweep.search_table import show_front
         from matryoshka.sweep.collect import collect
         from matryoshka.sweep.search import Search
-        from matryoshka.trials import TrialJobs
 
         assert self.config is not None and self.hydra_context is not None
         loader = self.hydra_context.config_loader
@@ -75,7 +75,7 @@ class SearchSweeper(GridSweeper):
                     show_front(folder, search.outcomes(), collect(folder, folder.name).stand_in)
 
     def _run(self, search: Search, trial_jobs: TrialJobs, metrics: Sequence[str]) -> list[Sequence[JobReturn]]:
-        from matryoshka.report.search import show_search, trial_words
+        from matryoshka.report.sweep.search_table import show_search, trial_words
         from matryoshka.sweep.progress import write_plan
 
         started, returns, names = time.time(), [], list[str]()

@@ -9,7 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import OmegaConfBaseException
 
-from matryoshka.config.processes import process_problems
+from matryoshka.config.devices import process_problems
 from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
@@ -56,7 +56,7 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
 
 def schedule_problems(scheduler: Config) -> Iterator[Problem]:
     """Arguments of this project's schedules that no run can have; those of others are left to them."""
-    if not str(scheduler["_target_"]).startswith("matryoshka.schedulers."):
+    if not str(scheduler["_target_"]).startswith("matryoshka.training.schedulers."):
         return
     for key in ("warmup", "decay"):
         if scheduler.get(key, 0) < 0:

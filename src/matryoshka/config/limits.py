@@ -58,19 +58,19 @@ OF_TARGET: dict[str, dict[str, Range]] = {
         "weight_decay": Range(0, 1, "0.01"),
         "betas": BETA,
     },
-    "matryoshka.callbacks.checkpoint.Checkpoints": {"minutes": Range(0, 1_000_000, "10")},
+    "matryoshka.training.callbacks.checkpoint.Checkpoints": {"minutes": Range(0, 1_000_000, "10")},
     "matryoshka.losses.ranking.RankingLoss": {"scale": Range(0, 10_000, "20", open=True)},
     "matryoshka.data.samplers.NoDuplicatesSampler": {"batch_size": COUNT, "seed": SEED},
     "matryoshka.data.samplers.ShuffledSampler": {"batch_size": COUNT, "seed": SEED},
     "matryoshka.data.split.DevOfTrain": {"seed": SEED},
-    "matryoshka.retrieval.evaluation.Evaluator": {
+    "matryoshka.evaluation.evaluator.Evaluator": {
         **dict.fromkeys(("accuracy_at", "precision_at", "recall_at", "ndcg_at", "mrr_at", "map_at"), RANKS),
         "token_budget": Range(1, 1_000_000_000, "4096"),
     },
-    "matryoshka.schedulers.cosine": {"cycles": WAVES},
-    "matryoshka.schedulers.cosine_with_restarts": {"cycles": WAVES},
-    "matryoshka.schedulers.polynomial": {"power": Range(0, 100, "2.0", open=True)},
-    "matryoshka.report.wandb.wandb_logger": {
+    "matryoshka.training.schedulers.cosine": {"cycles": WAVES},
+    "matryoshka.training.schedulers.cosine_with_restarts": {"cycles": WAVES},
+    "matryoshka.training.schedulers.polynomial": {"power": Range(0, 100, "2.0", open=True)},
+    "matryoshka.report.wandb.logger.wandb_logger": {
         "init_timeout": Range(0, 86_400, "20", open=True),
         "finish_timeout": Range(0, 86_400, "300", open=True),
     },

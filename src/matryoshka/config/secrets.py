@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matryoshka.atomic import write_atomically
-from matryoshka.credentials import NOTHING, is_secret_name, masked, variable_within, without_secrets
+from matryoshka.storage.atomic import write_atomically
+from matryoshka.storage.credentials import NOTHING, is_secret_name, masked, variable_within, without_secrets
 
 Problem = tuple[str, str]
 REMEDY = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.data.reading import read_rows, require_texts
+from matryoshka.data.reading.rows import read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import Problem, dev_problems
 from matryoshka.errors import DataError

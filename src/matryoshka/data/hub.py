@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matryoshka.data.reading import require_texts
+from matryoshka.data.reading.rows import require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import Problem, dev_problems, set_of_pairs, training_columns
 from matryoshka.errors import DataError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from matryoshka.data.reading import first_row, missing_column, read_rows, require_texts
+from matryoshka.data.reading.rows import first_row, missing_column, read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from matryoshka.data.copies import normalised
-from matryoshka.data.reading import read_rows
+from matryoshka.data.reading.rows import read_rows
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import Problem, set_of_pairs
 from matryoshka.embedded.german_help import FOLDER

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from matryoshka.cache import cache_folder, keep, mark_used, remove_oldest
+from matryoshka.storage.cache import cache_folder, keep, mark_used, remove_oldest
 
 if TYPE_CHECKING:
     import pyarrow

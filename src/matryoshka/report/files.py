@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from matryoshka.atomic import write_atomically, write_json
-from matryoshka.credentials import masked_values
-from matryoshka.report.card import model_card
-from matryoshka.report.deployment_figure import metric_against_bytes
-from matryoshka.report.doctor import write_diagnosis
-from matryoshka.report.figure import metric_against_dim, save_figure, shown_metric
-from matryoshka.report.page import Report, write_report
+from matryoshka.evaluation.result import EvaluationResult, lexical
+from matryoshka.report.card.card import model_card
+from matryoshka.report.figures.deployment_figure import metric_against_bytes
+from matryoshka.report.figures.metric_figure import metric_against_dim, save_figure, shown_metric
+from matryoshka.report.page.report import Report, write_report
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
-from matryoshka.retrieval.result import EvaluationResult, lexical
-from matryoshka.spikes import loss_spikes
+from matryoshka.report.terminal.doctor import write_diagnosis
+from matryoshka.storage.atomic import write_atomically, write_json
+from matryoshka.storage.credentials import masked_values
+from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
-    from matryoshka.retrieval.deployment import Deployment
-    from matryoshka.retrieval.failures import Failures
+    from matryoshka.evaluation.deployment.deployment import Deployment
+    from matryoshka.evaluation.failures import Failures
 
 FINISHED = "run.json"  # the last file that a training writes
 

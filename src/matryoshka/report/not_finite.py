@@ -9,10 +9,10 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from matryoshka.atomic import write_atomically, write_json
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from matryoshka.finite import Evidence
+from matryoshka.storage.atomic import write_atomically, write_json
+from matryoshka.training.nonfinite import Evidence
 
 Row = Mapping[str, object]
 

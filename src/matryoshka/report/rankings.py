@@ -15,9 +15,9 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from matryoshka.atomic import write_atomically
-from matryoshka.retrieval.rankings import Ranking, Rankings
-from matryoshka.retrieval.result import NO_DIM
+from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.result import NO_DIM
+from matryoshka.storage.atomic import write_atomically
 
 Protocol = tuple[str, int, Ranking]
 BREAKING = re.compile(r"[\s%]")  # in an id: whitespace ends a TREC column; a percent sign, so that it can be undone

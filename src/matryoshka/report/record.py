@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.retrieval.result import EvaluationResult
-from matryoshka.spikes import loss_spikes
+from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
-    from matryoshka.data.diagnosis import Diagnosis
+    from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.data.samplers import BatchSummary
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.encoder.pooling import Mode
-    from matryoshka.retrieval.deployment import Deployment
-    from matryoshka.retrieval.failures import Failures
+    from matryoshka.evaluation.deployment.deployment import Deployment
+    from matryoshka.evaluation.failures import Failures
 
 DEV = "dev/"  # in front of what is measured on dev queries, in the log
 OVER_DIMS = {"mean": "mean {} over all dims", "worst": "lowest {} of all dims", "retention": "{} weighted by retention"}

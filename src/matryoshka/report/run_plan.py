@@ -11,17 +11,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from matryoshka.atomic import write_json
-from matryoshka.checkpoints.disk import bytes_on_disk
-from matryoshka.plan import TrainingPlan
-from matryoshka.report.figure import save_figure
-from matryoshka.report.schedule import Schedule, shown
-from matryoshka.report.schedule_figure import heading, schedule_figure, schedulers_figure
-from matryoshka.report.terminal import console, say
+from matryoshka.report.figures.metric_figure import save_figure
+from matryoshka.report.figures.schedule import Schedule, shown
+from matryoshka.report.figures.schedule_figure import heading, schedule_figure, schedulers_figure
+from matryoshka.report.terminal.lines import console, say
+from matryoshka.storage.atomic import write_json
+from matryoshka.training.checkpoints.disk import bytes_on_disk
+from matryoshka.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
+    from matryoshka.evaluation.tokenized_set import TokenizedSet
     from matryoshka.memory.estimate import MemoryEstimate
-    from matryoshka.retrieval.tokenized_set import TokenizedSet
 
 
 @dataclass(frozen=True)

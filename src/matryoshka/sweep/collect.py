@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.sweep.result import JobResult, Sweep, value_at
 from matryoshka.sweep.status import NAME, Status, read_status
 

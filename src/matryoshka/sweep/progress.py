@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from matryoshka.atomic import write_json
 from matryoshka.durations import in_words
+from matryoshka.storage.atomic import write_json
 from matryoshka.sweep.status import Status, read_status
 
 PLAN = "plan.json"

@@ -13,8 +13,8 @@ import optuna
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
-from matryoshka.atomic import write_atomically
 from matryoshka.errors import UserError
+from matryoshka.storage.atomic import write_atomically
 from matryoshka.sweep.jobs import is_running
 from matryoshka.sweep.result import Outcome
 from matryoshka.sweep.space import Space, short

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from matryoshka.atomic import write_json
-from matryoshka.credentials import masked_values
+from matryoshka.storage.atomic import write_json
+from matryoshka.storage.credentials import masked_values
 
 State = Literal["running", "done", "failed", "pruned"]
 NAME = "status.json"

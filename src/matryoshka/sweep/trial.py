@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matryoshka.atomic import write_json
+from matryoshka.storage.atomic import write_json
 
 if TYPE_CHECKING:  # every run imports this module, but only a search needs optuna
     from optuna.storages.journal import JournalStorage

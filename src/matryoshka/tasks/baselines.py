@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from matryoshka.distributed.together import first_then_others, from_first
 from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.evaluation.bm25 import BM25
+from matryoshka.evaluation.bm25_cache import KeptSearch
+from matryoshka.evaluation.embeddings import OnDisk
+from matryoshka.evaluation.evaluator import Evaluator
+from matryoshka.evaluation.judgements import Judgements
+from matryoshka.evaluation.measurement import asked_for, measure
+from matryoshka.evaluation.nearest import Hits
+from matryoshka.evaluation.protocols import CopyGroups
+from matryoshka.evaluation.result import NO_DIM, EvaluationResult
+from matryoshka.processes.together import first_then_others, from_first
 from matryoshka.report.record import DEV
-from matryoshka.report.result_table import show_protocols, show_result
-from matryoshka.retrieval.bm25 import BM25
-from matryoshka.retrieval.embeddings import OnDisk
-from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.retrieval.judgements import Judgements
-from matryoshka.retrieval.kept_search import KeptSearch
-from matryoshka.retrieval.measurement import asked_for, measure
-from matryoshka.retrieval.protocols import Copies
-from matryoshka.retrieval.result import NO_DIM, EvaluationResult
-from matryoshka.retrieval.search import Hits
+from matryoshka.report.terminal.result_table import show_protocols, show_result
 from matryoshka.tasks.loading import Loaded
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import tokenized_set
@@ -78,7 +78,7 @@ def measure_bm25(bm25: BM25, judgements: Judgements, evaluator: Evaluator) -> Ev
     data = judgements.data
     texts = [data.corpus[document] for document in judgements.document_ids]
     row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    copies = Copies(judgements, torch.tensor([row_of[text] for text in texts]))
+    copies = CopyGroups(judgements, torch.tensor([row_of[text] for text in texts]))
     queries = [data.queries[query] for query in judgements.query_ids]
     index = KeptSearch(bm25, list(row_of))
 

@@ -13,19 +13,19 @@ import torch
 import yaml
 from pytorch_lightning.loggers import Logger
 
-from matryoshka.atomic import remove_unfinished
-from matryoshka.callbacks.checkpoint import rows_trained
-from matryoshka.callbacks.metrics_file import MetricsFile
-from matryoshka.checkpoints.folder import BrokenCheckpointError, Checkpoint
-from matryoshka.checkpoints.kept import FOLDER, KeptCheckpoints
-from matryoshka.distributed.together import from_first, processes
 from matryoshka.errors import UserError
-from matryoshka.module import EmbeddingModule
-from matryoshka.plan import TrainingPlan
+from matryoshka.processes.together import from_first, processes
 from matryoshka.report.files import FINISHED
-from matryoshka.report.terminal import say
+from matryoshka.report.terminal.lines import say
+from matryoshka.storage.atomic import remove_unfinished
 from matryoshka.sweep.jobs import NOT_COMPARED, config_hash
 from matryoshka.tasks.pinning import pinned_as_before
+from matryoshka.training.callbacks.checkpoint import rows_trained
+from matryoshka.training.callbacks.metrics_file import MetricsFile
+from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint
+from matryoshka.training.checkpoints.kept import FOLDER, KeptCheckpoints
+from matryoshka.training.module import EmbeddingModule
+from matryoshka.training.plan import TrainingPlan
 
 Config = Mapping[str, Any]
 AFTER_A_STOP = ("not_finite", "skipped_at_most")  # what may be changed after an update that was not made

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from matryoshka.errors import UserError
-from matryoshka.report.comparison import show_comparison, write_comparison
-from matryoshka.report.terminal import show_paths
-from matryoshka.retrieval import comparison
+from matryoshka.evaluation import comparison
+from matryoshka.report.terminal.comparison import show_comparison, write_comparison
+from matryoshka.report.terminal.lines import show_paths
 
 
 def compare(config: Mapping[str, Any], folder: Path) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from matryoshka.report import files, terminal
-from matryoshka.report.doctor import show_diagnosis, write_diagnosis
+from matryoshka.report import files
+from matryoshka.report.terminal import lines
+from matryoshka.report.terminal.doctor import show_diagnosis, write_diagnosis
 from matryoshka.tasks.loading import load
 from matryoshka.tasks.setup import quiet_libraries
 
@@ -21,5 +22,5 @@ def doctor(config: Mapping[str, Any], folder: Path) -> float:
     diagnosis = load(config).examine(instantiate(config["doctor"], _convert_="all"))
     files.write_config(folder, config)
     show_diagnosis(diagnosis, brief=False)
-    terminal.show_paths({**write_diagnosis(folder, diagnosis), "configuration": folder / "config.yaml"})
+    lines.show_paths({**write_diagnosis(folder, diagnosis), "configuration": folder / "config.yaml"})
     return float(len(diagnosis.warnings))

@@ -13,22 +13,23 @@ from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.encoder.model_folder import read_json
 from matryoshka.errors import DataError, UserError
+from matryoshka.evaluation.ask import answers
+from matryoshka.evaluation.embeddings import OnDisk
+from matryoshka.evaluation.failures import find_failures
+from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.memory.estimate import MemorySettings
-from matryoshka.precision import choose_precision
-from matryoshka.report import files, terminal
-from matryoshka.report.ask import show_answers
-from matryoshka.report.environment import environment, write_environment
-from matryoshka.report.page import Report
-from matryoshka.report.summary import show_evaluation
-from matryoshka.retrieval.ask import answers
-from matryoshka.retrieval.embeddings import OnDisk
-from matryoshka.retrieval.failures import find_failures
-from matryoshka.retrieval.tokenized_set import TokenizedSet
+from matryoshka.memory.limits import MemoryLimits, shortage_explained
+from matryoshka.report import files
+from matryoshka.report.environment.environment import environment, write_environment
+from matryoshka.report.page.report import Report
+from matryoshka.report.terminal import lines
+from matryoshka.report.terminal.ask import show_answers
+from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.pinning import pinned
 from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries, tokenized_set
-from matryoshka.tasks.shortage import MemoryLimits, shortage_explained
+from matryoshka.training.precision import choose_precision
 
 if TYPE_CHECKING:
     from matryoshka.data.sources import Source
@@ -109,7 +110,7 @@ def _training_passages(source: Source, encoder: Encoder) -> TokenIds | None:
     try:
         pairs = source.training_pairs()
     except DataError as error:
-        terminal.say("deploy", f"left out, as int8 is calibrated on training passages: {error}")
+        lines.say("deploy", f"left out, as int8 is calibrated on training passages: {error}")
         return None
     texts = [pairs[row]["positive"] for row in drawn_for_calibration(len(pairs))]
     return TokenIds.of(encoder.tokenize(texts, "document"))

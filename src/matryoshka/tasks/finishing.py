@@ -9,21 +9,21 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 
-from matryoshka.callbacks.checkpoint import Checkpoints
-from matryoshka.checkpoints.kept import Best, KeptCheckpoints
-from matryoshka.distributed.together import broadcast_state, from_first
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.evaluation.deployment.deployment import Deployment
+from matryoshka.evaluation.failures import find_failures
+from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.processes.together import broadcast_state, from_first
 from matryoshka.report import files
-from matryoshka.report.environment import environment
+from matryoshka.report.environment.environment import environment
 from matryoshka.report.record import EncoderSummary, TrainingRecord
-from matryoshka.report.summary import show_training
-from matryoshka.retrieval.deployment import Deployment
-from matryoshka.retrieval.failures import find_failures
-from matryoshka.retrieval.result import EvaluationResult
+from matryoshka.report.terminal.summary import show_training
 from matryoshka.tasks.baselines import Before
 from matryoshka.tasks.loading import Loaded
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import stand_in
+from matryoshka.training.callbacks.checkpoint import Checkpoints
+from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
 
 Config = Mapping[str, Any]
 

@@ -11,15 +11,15 @@ from hydra.utils import instantiate
 
 from matryoshka.data.split import Split
 from matryoshka.data.tokens import TokenIds, distinct_tokens, token_counts, tokenized_pairs
-from matryoshka.datamodule import PairsModule
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.report.record import DEV, PairsSummary
-from matryoshka.retrieval.tokenized_set import TokenizedSet
 from matryoshka.tasks.measuring import drawn_for_calibration
 from matryoshka.tasks.setup import load_encoder, pairs_summary, tokenized_set
+from matryoshka.training.datamodule import PairsModule
 
 if TYPE_CHECKING:
-    from matryoshka.data.diagnosis import Diagnosis
+    from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.data.samplers import BatchSummary
 
 

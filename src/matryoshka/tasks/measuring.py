@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from matryoshka.cache import cache_folder
 from matryoshka.data.tokens import TokenIds
-from matryoshka.distributed.together import from_first, processes
 from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.evaluation.deployment.deployment import Deployment, drawn, measure_deployment
+from matryoshka.evaluation.embeddings import InMemory, Store, embed
+from matryoshka.evaluation.evaluator import Evaluator
+from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.memory.available import available
-from matryoshka.report import terminal
-from matryoshka.retrieval.deployment import Deployment, drawn, measure_deployment
-from matryoshka.retrieval.embeddings import InMemory, Store, embed
-from matryoshka.retrieval.evaluation import Evaluator
-from matryoshka.retrieval.result import EvaluationResult
-from matryoshka.retrieval.tokenized_set import TokenizedSet
+from matryoshka.processes.together import from_first, processes
+from matryoshka.report.terminal import lines
+from matryoshka.storage.cache import cache_folder
 
 OF_MEMORY = 1 / 3  # of what is free: a larger share for embeddings sends them to the disk
 CALIBRATED_ON = 256  # training passages, from which int8 takes its ranges; sentence-transformers asks for 100 or more
@@ -69,7 +69,7 @@ class Measuring:
         """The encoder as it is now, on this set; a line says how large a file its embeddings take, if they do."""
         if on_disk := self._on_disk(texts):
             documents, size = f"{len(texts.documents):,} documents", f"{self._bytes(texts) / 1e9:.1f} GB"
-            terminal.say("disk", f"the embeddings of {documents} take {size} in {cache_folder()} meanwhile")
+            lines.say("disk", f"the embeddings of {documents} take {size} in {cache_folder()} meanwhile")
         return self.evaluator.evaluate(
             self.encoder,
             texts,
@@ -100,7 +100,7 @@ class Measuring:
         None where they do not stay in memory: each way of rounding would be another copy of them.
         """
         if self._on_disk(texts):
-            terminal.say("deploy", "left out: it needs the documents' embeddings in memory, evaluator.on_disk=false")
+            lines.say("deploy", "left out: it needs the documents' embeddings in memory, evaluator.on_disk=false")
             return None
         (documents_UD, queries_UD, calibration_MD), _ = embed(
             self.encoder,

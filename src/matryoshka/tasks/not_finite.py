@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from matryoshka.distributed.together import from_first
-from matryoshka.finite import Evidence, NotFiniteError
+from matryoshka.processes.together import from_first
 from matryoshka.report.markdown import shortened
 from matryoshka.report.not_finite import Row, write_step
 from matryoshka.tasks.loading import Loaded
+from matryoshka.training.nonfinite import Evidence, NotFiniteError
 
 SHOWN = 5  # rows in the message
 SNIPPET = 60  # characters of a text in it

@@ -8,18 +8,19 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from matryoshka import schedulers
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings
-from matryoshka.plan import TrainingPlan
-from matryoshka.report import files, terminal
+from matryoshka.report import files
+from matryoshka.report.figures.schedule import Schedule
 from matryoshka.report.run_plan import Measured, RunPlan, show_plan, write_plan
-from matryoshka.report.schedule import Schedule
+from matryoshka.report.terminal import lines
 from matryoshka.tasks.loading import Loaded, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import device_of, nested_dims, quiet_libraries, run_memory, stand_in, with_precision
 from matryoshka.tasks.train import OPTIONAL
 from matryoshka.tasks.trainer import make_loss, training_plan
+from matryoshka.training import schedulers
+from matryoshka.training.plan import TrainingPlan
 
 Config = Mapping[str, Any]
 
@@ -30,13 +31,13 @@ def plan(config: Config, folder: Path) -> float:
     config, reason = with_precision({**OPTIONAL, **config, **nested_dims(config)})
     room = load(config)
     training = training_plan(config, room.batches)
-    terminal.announce(config, room.encoder, room.pairs, room.split, training, reason, stand_in(config))
-    terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
+    lines.announce(config, room.encoder, room.pairs, room.split, training, reason, stand_in(config))
+    lines.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
     planned = run_plan(config, room, training)
-    terminal.show_memory(planned.memory, planned.available, config)
+    lines.show_memory(planned.memory, planned.available, config)
     files.write_config(folder, config)
     show_plan(planned)
-    terminal.show_paths({**write_plan(folder, planned), "configuration": folder / "config.yaml"})
+    lines.show_paths({**write_plan(folder, planned), "configuration": folder / "config.yaml"})
     return float(training.updates)
 
 

@@ -24,10 +24,10 @@ from omegaconf import DictConfig
 from pytorch_lightning.strategies import DDPStrategy
 
 from matryoshka import errors
-from matryoshka.credentials import keep_out_of_logs
-from matryoshka.distributed.launched import devices_here, launched, silence
-from matryoshka.distributed.together import ElsewhereError, broadcast_state, leave, rank
 from matryoshka.errors import DiskFullError, StoppedError, UserError
+from matryoshka.processes.launched import devices_here, launched, silence
+from matryoshka.processes.together import ElsewhereError, broadcast_state, leave, rank
+from matryoshka.storage.credentials import keep_out_of_logs
 from matryoshka.tasks.signals import signals_as_before, stop_at_signals
 
 Config = Mapping[str, Any]

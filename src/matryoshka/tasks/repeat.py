@@ -22,10 +22,10 @@ from matryoshka.data.clashes import no_negatives
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.encoder.pretrained import Pretrained
-from matryoshka.gradient_cache import cached_backward, set_random_state
 from matryoshka.losses.matryoshka import NestedLoss
 from matryoshka.tasks.setup import device_of
 from matryoshka.tasks.trainer import make_loss
+from matryoshka.training.gradient_cache import cached_backward, set_random_state
 
 Config = Mapping[str, Any]
 OF_RUN = {"dim_weights": None, "dims_per_step": None}  # what a configuration need not have

@@ -12,11 +12,11 @@ from hydra.utils import instantiate
 
 from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts
 from matryoshka.encoder.compact_vocabulary import is_exact_with
+from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.memory.estimate import RunMemory, measure_memory
-from matryoshka.precision import choose_precision
 from matryoshka.report.record import PairsSummary
-from matryoshka.retrieval.tokenized_set import TokenizedSet
 from matryoshka.tasks.processes import processes_of
+from matryoshka.training.precision import choose_precision
 
 if TYPE_CHECKING:
     from datasets import Dataset

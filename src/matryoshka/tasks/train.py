@@ -13,16 +13,16 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 
-from matryoshka.checkpoints.disk import bytes_on_disk, require_room
-from matryoshka.data.diagnosis import Diagnosis
-from matryoshka.distributed.together import first_then_others, from_first, is_first, leave
+from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings
+from matryoshka.memory.limits import MemoryLimits, shortage_explained
 from matryoshka.memory.peak import peak_memory
-from matryoshka.plan import TrainingPlan
-from matryoshka.report import files, terminal
-from matryoshka.report.doctor import show_diagnosis
-from matryoshka.report.environment import write_environment
+from matryoshka.processes.together import first_then_others, from_first, is_first, leave
+from matryoshka.report import files
+from matryoshka.report.environment.environment import write_environment
+from matryoshka.report.terminal import lines
+from matryoshka.report.terminal.doctor import show_diagnosis
 from matryoshka.tasks.baselines import measure_before
 from matryoshka.tasks.beginning import Beginning
 from matryoshka.tasks.finishing import restore_best, training_record, what_to_deploy, write
@@ -40,8 +40,9 @@ from matryoshka.tasks.setup import (
     stand_in,
     with_precision,
 )
-from matryoshka.tasks.shortage import MemoryLimits, shortage_explained
 from matryoshka.tasks.trainer import closed_if_failed, fit, make_loss, make_module, make_trainer, training_plan
+from matryoshka.training.checkpoints.disk import bytes_on_disk, require_room
+from matryoshka.training.plan import TrainingPlan
 
 Config = Mapping[str, Any]
 
@@ -103,8 +104,8 @@ def _train(config: Config, folder: Path) -> float:
         before = measure_before(config, room, measuring)
         for logger in trainer.loggers if begun.state is None else ():
             logger.log_metrics(before.logged, step=0)
-        terminal.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
-        terminal.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
+        lines.show_estimate(before.base, room.selecting, room.pairs, plan, config["batch_size"])
+        lines.say("tokens", compact_vocabulary(config, room.encoder, room.used_tokens))
         module = make_module(config, room.encoder, plan)
         begun.restore(module, trainer.loggers)
         if not begun.is_trained(plan):
@@ -137,11 +138,11 @@ def _announce(
 ) -> Diagnosis:
     """The first lines: what will run, what is wrong with the data, what it needs; returns what the doctor found."""
     diagnosis = room.examine(instantiate(config["doctor"], _convert_="all"))
-    terminal.announce(config, room.encoder, room.pairs, room.split, plan, reason, stand_in(config))
+    lines.announce(config, room.encoder, room.pairs, room.split, plan, reason, stand_in(config))
     show_diagnosis(diagnosis, brief=True)
-    terminal.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
+    lines.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
     needed = limits.needed()
-    terminal.show_memory(needed, limits.available, config)
+    lines.show_memory(needed, limits.available, config)
     whole = sum(p.numel() * p.element_size() for p in room.encoder.parameters()) if config["export"] else 0
-    terminal.say("disk", require_room(folder, *bytes_on_disk(needed.gradients, needed.optimizer, whole)))
+    lines.say("disk", require_room(folder, *bytes_on_disk(needed.gradients, needed.optimizer, whole)))
     return diagnosis

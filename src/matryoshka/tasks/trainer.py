@@ -13,27 +13,27 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from pytorch_lightning.loggers import Logger
 
-from matryoshka.callbacks.checkpoint import Checkpoints
-from matryoshka.callbacks.evaluation import EpochEvaluation
-from matryoshka.callbacks.metrics_file import MetricsFile
-from matryoshka.callbacks.progress import TrainingProgress
-from matryoshka.callbacks.pruning import Pruning
-from matryoshka.callbacks.spikes import SpikeNotes
-from matryoshka.checkpoints.kept import KeptCheckpoints
-from matryoshka.datamodule import PairsModule
-from matryoshka.distributed.launched import launched
-from matryoshka.distributed.together import is_first
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
-from matryoshka.finite import FiniteUpdates
 from matryoshka.losses.matryoshka import MatryoshkaLoss
-from matryoshka.module import EmbeddingModule
-from matryoshka.plan import TrainingPlan
-from matryoshka.report.result_table import show_epoch
+from matryoshka.processes.launched import launched
+from matryoshka.processes.together import is_first
+from matryoshka.report.terminal.result_table import show_epoch
 from matryoshka.sweep.trial import read_trial
 from matryoshka.tasks.beginning import Beginning
 from matryoshka.tasks.processes import trainer_options
 from matryoshka.tasks.setup import stand_in
+from matryoshka.training.callbacks.checkpoint import Checkpoints
+from matryoshka.training.callbacks.evaluation import EpochEvaluation
+from matryoshka.training.callbacks.loss_spikes import SpikeNotes
+from matryoshka.training.callbacks.metrics_file import MetricsFile
+from matryoshka.training.callbacks.progress import TrainingProgress
+from matryoshka.training.callbacks.pruning import Pruning
+from matryoshka.training.checkpoints.kept import KeptCheckpoints
+from matryoshka.training.datamodule import PairsModule
+from matryoshka.training.module import EmbeddingModule
+from matryoshka.training.nonfinite import FiniteUpdates
+from matryoshka.training.plan import TrainingPlan
 
 Config = Mapping[str, Any]
 

@@ -1,0 +1,79 @@
+"""Which run a command goes on with, and the command that goes on with a run."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict, read_write
+
+from matryoshka.errors import UserError
+from matryoshka.processes.launched import launched
+
+PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)  # what needs no quotes in Hydra's grammar
+
+
+def run_to_resume(resume: str | bool, fresh: Path) -> Path:
+    """The folder that `resume=` means: the one it names, or the newest unfinished run beside Hydra's fresh folder.
+
+    Raises UserError where there is none.
+    """
+    # Not at the top: they take most of a second, which a mistake in the command need not wait for.
+    from matryoshka.report.files import FINISHED
+    from matryoshka.sweep.jobs import is_running
+
+    if isinstance(resume, str):
+        if not (folder := Path(resume)).is_dir():
+            raise UserError(f"resume={resume}: there is no such folder; give that of a run, as in outputs/train/...")
+        if not (folder / "config.yaml").is_file():
+            raise UserError(f"resume={resume}: holds no run (config.yaml is missing); give the folder of one")
+        return folder
+    runs = [path.parent for path in fresh.parent.glob("*/config.yaml") if path.parent != fresh]
+    unfinished = [run for run in runs if (run / "checkpoints").is_dir() or not (run / FINISHED).is_file()]
+    unfinished = [run for run in unfinished if not is_running(run)]
+    if not unfinished:
+        raise UserError(f"resume=true: there is no unfinished run in {fresh.parent}; without it a new one begins")
+    return max(unfinished, key=lambda run: (run / "config.yaml").stat().st_mtime)
+
+
+def use_folder(folder: Path) -> None:
+    """Let Hydra's log and whoever asks Hydra for the run's folder use this one."""
+    config = cast(DictConfig, HydraConfig.instance().cfg)
+    before = Path(config.hydra.runtime.output_dir)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.runtime.output_dir = str(folder.absolute())
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, logging.FileHandler)]:
+        path = Path(handler.baseFilename)
+        if path.parent != before:
+            continue
+        moved = logging.FileHandler(folder / path.name, encoding=handler.encoding)
+        moved.setFormatter(handler.formatter)
+        moved.setLevel(handler.level)
+        root.removeHandler(handler)
+        handler.close()
+        root.addHandler(moved)
+
+
+def going_on(folder: Path) -> str:
+    """What to tell of a run that ends early: what is there, and the command that goes on from it."""
+    updates = [path.name.removeprefix("last-") for path in folder.glob("checkpoints/last-*")]
+    if not (numbers := [int(text) for text in updates if text.isdigit()]):
+        return f"what was written until then is in {folder}"
+    words = [word for word in sys.argv[1:] if word.partition("=")[0] not in ("resume", "hydra.run.dir")]
+    program = [*(["python"] if sys.argv[0].endswith(".py") else []), *shlex.split(sys.argv[0])]
+    if launched():
+        return f"saved after update {max(numbers)}; to go on: the same command with {_word(folder)}"
+    command = shlex.join([*program, *words, _word(folder)])
+    return f"saved after update {max(numbers)}; to go on: {command}"
+
+
+def _word(folder: Path) -> str:
+    """resume=<folder> as Hydra's grammar reads it, whatever is in the name."""
+    name = str(folder)
+    return f"resume={name}" if PLAIN.fullmatch(name) else "resume='" + name.replace("'", r"\'") + "'"

@@ -1,0 +1,220 @@
+"""What the doctor found in a data set: plain numbers and examples, for every surface to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matryoshka.data.samplers import BatchSummary
+
+Likeness = Literal["exact", "normalised", "near"]
+
+
+@dataclass(frozen=True)
+class CopyCounts:
+    """How many are copies of another: letter for letter, and after normalising, which counts the exact ones too."""
+
+    exact: int
+    normalised: int
+
+
+@dataclass(frozen=True)
+class TextPlace:
+    """A text of the training pairs; rows are numbered from 1."""
+
+    row: int
+    column: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TextPlaces:
+    """How many there are, and the first of them."""
+
+    count: int
+    examples: tuple[TextPlace, ...]
+
+
+@dataclass(frozen=True)
+class RepeatedText:
+    """A text of one column, normalised, that several rows have: how many, and the first of them."""
+
+    rows: int
+    first: TextPlace
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two training texts of one column that nearly are copies: the later one, the earlier one, their Jaccard index."""
+
+    later: TextPlace
+    earlier: TextPlace
+    jaccard: float
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """How many distinct texts of a column are near copies of an earlier one, and the first of them."""
+
+    texts: int
+    examples: tuple[NearPair, ...]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens a text. cut: texts as long as the limit, so cut there or just fitting. edges: of the bins, one more."""
+
+    mean: float
+    longest: int
+    cut: int
+    cut_share: float
+    edges: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Languages:
+    """Languages of a sample. short, unsure: texts that were not judged. shares: of the judged; language -> share."""
+
+    sampled: int
+    short: int
+    unsure: int
+    judged: int
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the training pairs.
+
+    distinct: texts that differ in any letter. copies: rows whose text an earlier row has. near_copies, languages: None
+    where they were not asked for. wordless: texts without a letter or digit. most_repeated: the most frequent copies.
+    """
+
+    distinct: int
+    copies: CopyCounts
+    most_repeated: tuple[RepeatedText, ...]
+    wordless: TextPlaces
+    lengths: Lengths
+    near_copies: NearCopies | None = None
+    languages: Languages | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """A held-out text, by its id, that a training row has too, and where it stands there; rows count from 1."""
+
+    id: str
+    text: str
+    row: int
+    column: str
+    likeness: Likeness
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Held-out texts that training rows have too, in any column.
+
+    texts: held out. exact, normalised: found in training (normalised counts the exact ones). near: those besides that
+    nearly are, None if not asked for. rows: training rows with any of these. examples: exact ones first.
+    """
+
+    texts: int
+    exact: int
+    normalised: int
+    near: int | None
+    rows: int
+    examples: tuple[Match, ...]
+
+    @property
+    def found(self) -> int:
+        """All texts found, however alike."""
+        return self.normalised + (self.near or 0)
+
+
+@dataclass(frozen=True)
+class CorpusCopies:
+    """What copies do to the measurement: documents whose texts are equal but for case, spaces and punctuation.
+
+    documents: copies of one before them in the corpus. answers: queries with a right document that has a copy which is
+    not right for them. mean: how many other documents have the text of a right one. best_accuracy: accuracy@1, as is,
+    that is expected of a perfect retriever, who cannot tell documents apart that are equal letter for letter.
+    sharing: queries whose right answer another query has too, under whatever id.
+    """
+
+    documents: int
+    answers: int
+    mean: float
+    best_accuracy: float
+    sharing: int
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One held-out set.
+
+    queries_in_training, answers_in_training: leaks. others_in_training: documents that answer no query, which is no
+    leak. lengths: of `queries` and `documents`, where they were counted.
+    """
+
+    queries: int
+    documents: int
+    queries_in_training: Overlap
+    answers_in_training: Overlap
+    others_in_training: Overlap
+    copies: CorpusCopies
+    lengths: Mapping[str, Lengths]
+
+
+@dataclass(frozen=True)
+class SharedText:
+    """A text of two held-out sets, by its id in both."""
+
+    ids: tuple[str, str]
+    text: str
+
+
+@dataclass(frozen=True)
+class HeldOutOverlap:
+    """Queries and right answers of the second of two held-out sets that the first has as well."""
+
+    sets: tuple[str, str]
+    queries: CopyCounts
+    answers: CopyCounts
+    examples: tuple[SharedText, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A data set, examined.
+
+    repeated_rows: rows whose texts all stand in one earlier row. same_pairs: rows whose anchor is their positive,
+    normalised. batches: those of an epoch; masked: whether the loss leaves out the copies that meet in one.
+    warnings: what to mend, worst first, a sentence each; empty for a clean data set.
+    """
+
+    rows: int
+    max_seq_length: int
+    columns: Mapping[str, Column]
+    repeated_rows: CopyCounts
+    same_pairs: TextPlaces
+    held_out: Mapping[str, HeldOut]
+    between: tuple[HeldOutOverlap, ...]
+    batches: BatchSummary | None = None
+    masked: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Diagnosis:
+        """The diagnosis of which as_dict gave this, read back from JSON or not."""
+        from pydantic import TypeAdapter
+
+        from matryoshka.data.samplers import BatchSummary  # noqa: F401 - looked up here by its name, and imports torch
+
+        return TypeAdapter(cls).validate_python(dict(plain))

@@ -1,0 +1,1 @@
+"""Files of rows: JSON lines, CSV, TSV and Parquet, read and checked."""

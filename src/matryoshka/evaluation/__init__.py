@@ -1,0 +1,1 @@
+"""Sets to embeddings, once; exact search at every dim; metrics, ties, intervals; one result."""

@@ -1,0 +1,1 @@
+"""What cutting and rounding stored vectors costs, in quality and in bytes."""

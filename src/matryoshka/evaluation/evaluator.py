@@ -1,0 +1,127 @@
+"""Evaluation: each distinct text encoded once, a dim is a slice, all metrics from the same ranked hits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from torch import Tensor
+
+from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.encoder.progress import token_progress
+from matryoshka.evaluation.embeddings import Store, embed
+from matryoshka.evaluation.mapped_rows import MappedRows, embed_to_file
+from matryoshka.evaluation.measurement import asked_for, measure
+from matryoshka.evaluation.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
+from matryoshka.evaluation.metrics import Precision as PrecisionAt
+from matryoshka.evaluation.nearest import Documents, Hits, search
+from matryoshka.evaluation.protocols import CopyGroups
+from matryoshka.evaluation.result import EvaluationResult, selecting_metric
+from matryoshka.evaluation.tokenized_set import TokenizedSet
+from matryoshka.processes.together import from_first, is_first, processes
+
+
+class Evaluator:
+    """Which metrics at which ranks, and which of them selects the best checkpoint.
+
+    select: `metric@k/dim_d` as it is logged, `metric@k` for the widest dim, or over all dims `metric@k/mean`,
+    `/worst` or `/retention` (see EvaluationResult.value); `merged/` in front counts copies as one.
+    token_budget: tokens encoded at once. on_disk: whether the documents' embeddings go to a file instead of memory,
+    with the same result; auto: where a task finds that they would take more than a third of the free memory. Texts and
+    token ids are in memory either way.
+    """
+
+    def __init__(
+        self,
+        accuracy_at: Sequence[int] = (1, 3, 5, 10),
+        precision_at: Sequence[int] = (1, 3, 5, 10),
+        recall_at: Sequence[int] = (1, 3, 5, 10),
+        ndcg_at: Sequence[int] = (10,),
+        mrr_at: Sequence[int] = (10,),
+        map_at: Sequence[int] = (100,),
+        select: str = "ndcg@10",
+        token_budget: int = 4096,
+        on_disk: bool | Literal["auto"] = "auto",
+    ) -> None:
+        wanted: list[tuple[str, Callable[..., RankedMetric], Sequence[int]]] = [
+            ("accuracy", Accuracy, accuracy_at),
+            ("precision", PrecisionAt, precision_at),
+            ("recall", Recall, recall_at),
+            ("ndcg", NDCG, ndcg_at),
+            ("mrr", MRR, mrr_at),
+            ("map", MAP, map_at),
+        ]
+        # Of several processes one measures all queries: torchmetrics would wait for the others'.
+        alone = {"sync_on_compute": False}
+        self.metrics = {f"{name}@{k}": make(k, **alone) for name, make, ranks in wanted for k in ranks}
+        self.select = select
+        self.token_budget = token_budget
+        self.on_disk = on_disk
+
+    @property
+    def metric(self) -> str:
+        """The name of the selecting metric alone, `ndcg@10`."""
+        return self.select.removeprefix("merged/").partition("/")[0]
+
+    def selected(self, dims: Sequence[int]) -> str:
+        """The full name of the selecting metric, `ndcg@10/dim_768`."""
+        return selecting_metric(self.select, dims)
+
+    def evaluate(
+        self,
+        encoder: Encoder,
+        data: RetrievalSet | TokenizedSet,
+        dims: Sequence[int],
+        *,
+        precision: Precision = "fp32",
+        progress: bool = False,
+        store: Store | None = None,
+        on_disk: bool | None = None,
+    ) -> EvaluationResult:
+        """Encode, search, measure. Documents of equal similarity rank by id, ascending.
+
+        data: tokenized where it is measured more than once. store: where embeddings of equal weights are found again;
+        not used with on_disk, whose default is the evaluator's (one process only; auto is False).
+        Several processes encode together; the first searches and measures, and the others get the result without its
+        rankings.
+        """
+        texts = data if isinstance(data, TokenizedSet) else TokenizedSet.of(data, encoder.tokenize)
+        data = texts.data
+        shown = progress and is_first()
+        with token_progress(f"evaluating {len(data.queries):,} queries", texts.tokens, shown) as advance:
+            options: Any = {"token_budget": self.token_budget, "precision": precision, "advance": advance}
+            documents_UD: Documents
+            if (self.on_disk is True if on_disk is None else on_disk) and processes() == 1:
+                documents_UD, seconds = embed_to_file(encoder, texts.documents, **options)
+                (queries_ND,), more = embed(encoder, [texts.queries], **options)
+                seconds += more
+            else:
+                both = [texts.documents, texts.queries]
+                (documents_UD, queries_ND), seconds = embed(encoder, both, store=store, **options)
+
+        def measured() -> EvaluationResult:
+            start = time.perf_counter()
+            result = self._measure(encoder.name, texts, queries_ND, documents_UD, dims)
+            took = seconds + time.perf_counter() - start
+            return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
+
+        try:
+            return from_first(measured, lambda result: replace(result, rankings=None))
+        finally:
+            if isinstance(documents_UD, MappedRows):
+                documents_UD.close()
+
+    def _measure(
+        self, model: str, texts: TokenizedSet, queries_ND: Tensor, documents_UD: Documents, dims: Sequence[int]
+    ) -> EvaluationResult:
+        copies = CopyGroups(texts.judgements, texts.documents_N)
+        queries_QD = queries_ND[texts.queries_Q]
+
+        def again(rows_M: Tensor, dim: int, k: int) -> Hits:
+            return search(queries_QD[rows_M], documents_UD, [dim], k)[dim]
+
+        hits = search(queries_QD, documents_UD, dims, asked_for(copies, self.metrics))
+        return measure(model, copies, hits, again, self.metrics)

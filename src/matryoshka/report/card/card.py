@@ -1,0 +1,142 @@
+"""The model card: a training record as the README.md of the model's folder, with metadata for the Hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from matryoshka.encoder.pretrained import EMBEDDED
+from matryoshka.export.sentence_transformers import pooling_config, transformer_config
+from matryoshka.report.card.card_tables import evaluation_tables, log_table, training_data_tables
+from matryoshka.report.card.hyperparameters import non_default
+from matryoshka.report.markdown import fenced, plain, shortened, table
+from matryoshka.report.record import TrainingRecord
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+ORIGINS = {EMBEDDED: "intfloat/multilingual-e5-small"}  # where an embedded encoder's weights come from
+LOSSES = {"RankingLoss": "MultipleNegativesRankingLoss"}  # the names by which the Hub's users look for them
+WIDGET, SNIPPET = 400, 90  # characters of a text in the widget, in code
+
+
+def model_card(record: TrainingRecord) -> str:
+    """The card in Markdown, ready to be written as README.md.
+
+    Every number in it is the record's. Texts are escaped, so that none breaks the page or its metadata.
+    """
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True)
+    environment.undefined = jinja2.StrictUndefined
+    environment.filters |= {"text": plain, "fenced": fenced, "capitalized": lambda text: text[:1].upper() + text[1:]}
+    environment.globals |= {"table": table}
+    source = files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        record=record,
+        tuned=record.tuned,
+        pairs=record.pairs,
+        title=_title(record),
+        metadata=metadata(record).to_yaml(),
+        base_link=_base_link(record.base_model),
+        architecture=_architecture(record),
+        loss=json.dumps(_loss(record), indent=4),
+        hyperparameters=non_default(record.config),
+        config=yaml.safe_dump(dict(record.config), sort_keys=False, allow_unicode=True),
+        **_usage(record),
+        **evaluation_tables(record),
+        **training_data_tables(record),
+        **log_table(record),
+    )
+
+
+def metadata(record: TrainingRecord) -> ModelCardData:
+    """The card's front matter: base model, tags, widget, and a model-index with every metric at every dim."""
+    tuned = record.tuned
+    results = [
+        EvalResult(
+            task_type="information-retrieval",
+            task_name="Information Retrieval",
+            dataset_type=f"dim_{dim}",
+            dataset_name=f"dim {dim}",
+            dataset_revision=record.config.get("data", {}).get("revision"),
+            metric_type=f"cosine_{name}",
+            metric_name=f"Cosine {name.title()}",
+            metric_value=value,
+        )
+        for dim in tuned.dims
+        for name, value in tuned.metrics[dim].items()
+    ]
+    loss = _loss(record)["loss"]
+    tags = ["sentence-transformers", "sentence-similarity", "feature-extraction", "matryoshka"]
+    tags += [f"dataset_size:{record.pairs.rows}", "loss:MatryoshkaLoss", f"loss:{LOSSES.get(loss, loss)}"]
+    return ModelCardData(
+        base_model=_hub_name(record.base_model),
+        library_name="sentence-transformers",
+        metrics=[f"cosine_{name}" for name in tuned.metrics[tuned.dims[0]]],
+        pipeline_tag="sentence-similarity",
+        tags=[*tags, "stand-in"] if record.stand_in else tags,
+        widget=_widget(record),
+        model_name=_title(record),
+        eval_results=results,
+    )
+
+
+def _hub_name(model: str) -> str | None:
+    name = ORIGINS.get(model, model)
+    return name if HUB_NAME.fullmatch(name) else None
+
+
+def _base_link(model: str) -> str:
+    name = _hub_name(model)
+    if name is None:
+        return plain(model)
+    note = f" ({plain(model)}: its weights rounded to 4 bits)" if model in ORIGINS else ""
+    return f"[{plain(name)}](https://huggingface.co/{name}){note}"
+
+
+def _title(record: TrainingRecord) -> str:
+    return f"{record.name}: SentenceTransformer based on {_hub_name(record.base_model) or record.base_model}"
+
+
+def _widget(record: TrainingRecord) -> list[dict[str, Any]]:
+    """Each sample's first text to be compared with the second texts of all, its own first."""
+    first, second = _first_two_columns(record, WIDGET)
+    return [
+        {"source_sentence": text, "sentences": list(dict.fromkeys(second[i:] + second[:i]))}
+        for i, text in enumerate(first)
+    ]
+
+
+def _first_two_columns(record: TrainingRecord, length: int) -> list[list[str]]:
+    return [[shortened(row[c], length) for row in record.pairs.samples] for c in record.pairs.columns[:2]]
+
+
+def _architecture(record: TrainingRecord) -> str:
+    encoder = record.encoder
+    return (
+        "SentenceTransformer(\n"
+        f"  (0): Transformer({transformer_config(encoder.max_seq_length)}) with Transformer model: "
+        f"{encoder.architecture}\n"
+        f"  (1): Pooling({pooling_config(encoder.modes, encoder.hidden_size)})\n"
+        "  (2): Normalize()\n"
+        ")"
+    )
+
+
+def _usage(record: TrainingRecord) -> dict[str, Any]:
+    """Texts for the code that shows how to use the model, as Python writes them, and a dim in the middle."""
+    queries, documents = _first_two_columns(record, SNIPPET)
+    dims = record.tuned.dims
+    return {"queries": repr(queries), "documents": repr(documents), "dim": dims[len(dims) // 2]}
+
+
+def _loss(record: TrainingRecord) -> dict[str, Any]:
+    loss, dims = dict(record.config["loss"]), list(record.config["dims"])
+    name = str(loss.pop("_target_")).rpartition(".")[2]
+    weights = record.config["dim_weights"] or [1] * len(dims)
+    return {"loss": name, **loss, "matryoshka_dims": dims, "matryoshka_weights": list(weights)} | {
+        "n_dims_per_step": record.config.get("dims_per_step") or -1
+    }

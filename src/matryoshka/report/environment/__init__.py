@@ -1,0 +1,1 @@
+"""Machine, versions and state of the code that a result comes from."""

@@ -1,0 +1,1 @@
+"""A result as figures, light and dark."""

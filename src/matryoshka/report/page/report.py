@@ -1,0 +1,184 @@
+"""One page about a run that opens from disk, needs nothing else, and says everything to someone who was not there."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from markupsafe import Markup
+
+from matryoshka.durations import in_words
+from matryoshka.evaluation.deployment.quantisation import PRECISIONS
+from matryoshka.evaluation.result import EvaluationResult, display_name
+from matryoshka.report.figures.metric_figure import finding, shown_metric
+from matryoshka.report.figures.palette import DARK, LIGHT
+from matryoshka.report.page.page_figures import page_figures
+from matryoshka.report.page.templates import page_style, page_template
+from matryoshka.report.record import TrainingRecord
+from matryoshka.report.terminal.result_table import essential
+from matryoshka.storage.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from matryoshka.data.doctor.diagnosis import Diagnosis
+    from matryoshka.evaluation.deployment.deployment import Deployment
+    from matryoshka.evaluation.failures import Failures
+
+TUNED, BASE = "tuned", "base"
+KEEP = 0.98  # of the full value: what the advised way to store vectors keeps
+# On paper nothing can be clicked; browsers that know ::details-content do not need it.
+SCRIPT = """
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  for (const part of closed) part.open = true;
+});
+addEventListener("afterprint", () => { for (const part of closed) part.open = false; });
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page shows, of a training run or of an evaluation alone.
+
+    facts: what was done, a label and a sentence each. tuned: the model that the page is about; name: what tables call
+    it. The rest as in TrainingRecord; None or empty where a run has none, and then the page has no such section.
+    """
+
+    title: str
+    name: str
+    facts: Mapping[str, str]
+    tuned: EvaluationResult
+    config: Mapping[str, Any]
+    environment: Mapping[str, str]
+    stand_in: tuple[str, ...] = ()
+    split: str = ""
+    base: EvaluationResult | None = None
+    dev_base: EvaluationResult | None = None
+    baselines: tuple[EvaluationResult, ...] = ()
+    diagnosis: Diagnosis | None = None
+    deployment: Deployment | None = None
+    failures: Failures | None = None
+    history: tuple[Mapping[str, float], ...] = ()
+    saved_step: int | None = None
+    selected: str = ""
+
+    @classmethod
+    def of_training(cls, record: TrainingRecord) -> Report:
+        """The report of a training run."""
+        encoder, config = record.encoder, record.config
+        pooling = f"{' + '.join(encoder.modes)} pooling, {encoder.max_seq_length:,} tokens at most"
+        facts = {
+            "Base model": f"{record.base_model}; {pooling}",
+            "Trained on": f"{record.pairs.rows:,} pairs of {record.pairs.name}",
+            "Updates": f"{record.updates:,}, each of {_pairs(config)}",
+            **({"Troubles": "; ".join(record.troubles)} if record.troubles else {}),
+            "Kept": f"the weights of update {record.saved_step:,}, the best by {record.selection}",
+            **_measured(record.tuned, record.environment),
+            "Duration": in_words(record.seconds),
+        }
+        shared = {item.name for item in fields(cls)} & {item.name for item in fields(record)} - {"name"}
+        title = f"{record.name}: {record.base_model}, trained on {record.pairs.name}"
+        return cls(title=title, name=TUNED, facts=facts, **{item: getattr(record, item) for item in shared})
+
+    @classmethod
+    def of_evaluation(
+        cls,
+        result: EvaluationResult,
+        baselines: tuple[EvaluationResult, ...],
+        deployment: Deployment | None,
+        failures: Failures | None,
+        config: Mapping[str, Any],
+        environment: Mapping[str, str],
+        seconds: float,
+    ) -> Report:
+        """The report of an evaluation alone."""
+        facts = {"Model": result.model, **_measured(result, environment), "Duration": in_words(seconds)}
+        title = f"{result.model}, measured on {result.data}"
+        return cls(
+            title=title,
+            name=result.model,
+            facts=facts,
+            tuned=result,
+            config=config,
+            environment=environment,
+            baselines=baselines,
+            deployment=deployment,
+            failures=failures,
+        )
+
+    @property
+    def models(self) -> list[tuple[str, EvaluationResult]]:
+        """Every model measured, by what tables call it: base, tuned, and the others."""
+        own = [(BASE, self.base)] if self.base else []
+        return [*own, (self.name, self.tuned), *((other.model, other) for other in self.baselines)]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of the summary, first the one that the figure shows."""
+        first = shown_metric(self.tuned)
+        return [first, *(name for name in essential(self.tuned) if name != first)]
+
+    @property
+    def sections(self) -> dict[str, str]:
+        """The sections that there are, id -> heading."""
+        there = {
+            "summary": ("Summary", True),
+            "protocols": ("Two protocols", bool(self.tuned.merged)),
+            "doctor": ("Data", self.diagnosis is not None),
+            "curves": ("Training", len(self.history) > 1),
+            "metrics": ("All metrics", True),
+            "deploy": ("What to deploy", self.deployment is not None),
+            "failures": ("Where it fails", self.failures is not None),
+            "config": ("Configuration", True),
+            "environment": ("Environment", True),
+        }
+        return {name: heading for name, (heading, present) in there.items() if present}
+
+
+def html_report(report: Report) -> str:
+    """The whole page: HTML with its style and figures in it, every text escaped, nothing loaded from anywhere."""
+    script_hash = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    return page_template("page.html.j2", metric=display_name).render(
+        report=report,
+        finding=finding(report.tuned, report.metrics[0]),
+        groups=_groups(report),
+        config=yaml.safe_dump(dict(report.config), sort_keys=False, allow_unicode=True),
+        style=page_style(),
+        palettes={"light": LIGHT, "dark": DARK},
+        script=Markup(SCRIPT),
+        script_hash=script_hash,
+        diagnosis=report.diagnosis,
+        deployment=report.deployment,
+        failures=report.failures,
+        keep=KEEP,
+        precisions=PRECISIONS,
+        **page_figures(report, KEEP),
+    )
+
+
+def write_report(folder: Path, report: Report) -> Path:
+    """report.html in the folder, there whole or not at all; returns its path."""
+    return write_atomically(folder / "report.html", html_report(report))
+
+
+def _groups(report: Report) -> list[tuple[int, list[tuple[str, EvaluationResult]]]]:
+    """Dim, widest first, and the models measured there; what has no dims comes last."""
+    dims = sorted({dim for _, result in report.models for dim in result.metrics}, reverse=True)
+    return [(dim, [model for model in report.models if dim in model[1].metrics]) for dim in dims]
+
+
+def _measured(result: EvaluationResult, environment: Mapping[str, str]) -> dict[str, str]:
+    counts = f"{result.queries:,} queries over {result.documents:,} documents of {result.data}"
+    facts = {"Measured on": f"{counts}, by cosine similarity, encoded in {result.precision}"}
+    device = environment.get("gpu") or environment.get("processor")
+    return facts | ({"Device": device} if device else {})
+
+
+def _pairs(config: Mapping[str, Any]) -> str:
+    windows, size = config["accumulation"], config["batch_size"]
+    return f"{windows:,} x {size:,} pairs" if windows > 1 else f"{size:,} pairs"

@@ -1,0 +1,115 @@
+"""An evaluation as tables in the terminal: before and after, with intervals and baselines; and as is beside merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from matryoshka.evaluation.result import NO_DIM, EvaluationResult
+from matryoshka.report.terminal.lines import console
+
+ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10")
+ARTEFACT = ("accuracy@1", "mrr@10", "ndcg@10", "accuracy@10")  # metrics that show best what copies do
+LABELS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "accuracy": "acc", "precision": "prec", "recall": "rec"}
+
+
+def essential(result: EvaluationResult, wanted: Sequence[str] = ESSENTIAL) -> list[str]:
+    """Those of the wanted metrics that were measured, else the first five."""
+    measured = list(result.metrics[result.dims[0]])
+    return [name for name in wanted if name in measured] or measured[:5]
+
+
+def show_result(
+    result: EvaluationResult,
+    base: EvaluationResult | None,
+    title: str,
+    baselines: Sequence[EvaluationResult] = (),
+) -> None:
+    """One row a dim, the essential metrics as is; with a base, its values before; the baselines' rows below.
+
+    The first metric has half its 95% interval beside it.
+    """
+    names = essential(result)
+    table = _table(title)
+    table.padding = (0, 1, 0, 0)  # fits 80 characters
+    table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
+    for name in names:
+        table.add_column(_label(name), justify="right", no_wrap=True)
+    for dim in result.dims:
+        before = base.metrics[dim] if base else {}
+        cells = [_cell(before.get(name), result.metrics[dim][name]) for name in names]
+        table.add_row(str(dim), _with_interval(cells[0], result, dim, names[0]), *cells[1:])
+    for other in baselines:
+        table.add_section()
+        for dim in other.dims:
+            cells = [_cell(None, other.metrics[dim][name]) for name in names]
+            row = other.model if dim == NO_DIM else f"{other.model} {dim}"
+            table.add_row(row, _with_interval(cells[0], other, dim, names[0]), *cells[1:])
+    if result.intervals:
+        groups = f"{result.clusters:,} groups of queries that share an answer"
+        independent = f"{result.queries:,} queries" if result.clusters == result.queries else groups
+        table.caption = f"±: half of the 95% interval, by bootstrap over {independent}"
+    console.print(table)
+
+
+def show_protocols(result: EvaluationResult) -> None:
+    """What copies in the corpus do to the figures: as is, on average over ties, and merged; nothing without copies."""
+    if not result.copies:
+        return
+    table = _table(f"{result.copies:,} of {result.documents:,} documents are copies")
+    table.padding = (0, 1, 0, 0)
+    table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
+    names = essential(result, ARTEFACT)[:3]
+    for name in names:
+        for protocol, above, style in (("as is", "", "dim"), ("ties", _label(name), "dim"), ("merged", "", "bold")):
+            table.add_column(Text(f"{above}\n{protocol}", justify="right"), justify="right", no_wrap=True, style=style)
+    for dim in result.dims:
+        values = [of[dim][name] for name in names for of in (result.metrics, result.expected, result.merged)]
+        table.add_row(str(dim), *(f"{value:.3f}" for value in values))
+    table.add_section()
+    ceilings = [of[name] for name in names for of in (result.ceiling, result.ceiling, result.merged_ceiling)]
+    table.add_row("perfect", *(f"{value:.3f}" for value in ceilings))
+    table.caption = (
+        "as is: each copy counts for itself, ties in the order of ids; ties: averaged over all orders; "
+        "merged: copies are one document; perfect: the most that can be had"
+    )
+    console.print(table)
+
+
+def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
+    """The table after an epoch."""
+    show_result(result, None, title=f"{result.data}: epoch {epoch:.2f}, update {update}")
+
+
+def _table(title: str) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        caption_style="dim",
+        pad_edge=False,
+    )
+
+
+def _cell(before: float | None, after: float) -> Text:
+    if before is None:
+        return Text(f"{after:.4f}")
+    style = "green" if after > before else "red" if after < before else ""
+    return Text.assemble((f"{before:.3f} → ".removeprefix("0"), "dim"), (f"{after:.3f}".removeprefix("0"), style))
+
+
+def _with_interval(cell: Text, result: EvaluationResult, dim: int, name: str) -> Text:
+    if dim not in result.intervals or name not in result.intervals[dim]:
+        return cell
+    low, high = result.intervals[dim][name]
+    return Text.assemble(cell, (f" ±{(high - low) / 2:.3f}".replace("±0.", "±."), "dim"))
+
+
+def _label(metric: str) -> str:
+    name, _, k = metric.partition("@")
+    return f"{LABELS.get(name, name)}@{k}"

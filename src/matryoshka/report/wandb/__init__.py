@@ -1,0 +1,1 @@
+"""W&B: the one package that knows it."""

@@ -1,0 +1,66 @@
+"""What a run shows in W&B: its configuration, tags, summary and tables, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from matryoshka.report.record import DEV, TrainingRecord
+from matryoshka.report.terminal.failures import failures_rows, lost_rows
+from matryoshka.report.wandb import names
+from matryoshka.storage.credentials import is_secret_name, masked_values
+
+TAG_LENGTH = 64  # characters that W&B takes
+Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # name, columns, rows
+
+
+def flat_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The configuration under dotted keys (`optimizer.lr`), lists kept; texts under a secret's key are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flat_config(value, f"{dotted}.")
+        elif not (isinstance(value, str) and is_secret_name(dotted)):
+            flat[dotted] = masked_values(value)
+    return flat
+
+
+def tags_of(config: Mapping[str, Any], choices: Sequence[str]) -> list[str]:
+    """Recipe, encoder, the sweep's choices, and `stand-in` where the run is none of the recipe's reference."""
+    encoder = config.get("encoder", {}).get("model")
+    stand_in = "stand-in" if config.get("stand_in") else None
+    tags = [str(tag)[:TAG_LENGTH] for tag in (config.get("name"), encoder, *choices, stand_in) if tag]
+    return list(dict.fromkeys(tags))
+
+
+def summary_of(record: TrainingRecord) -> dict[str, Any]:
+    """Every number of results.json by its name in W&B, and results.json itself; dev metrics are the saved update's."""
+    saved = {name: value for row in record.history if row["step"] == record.saved_step for name, value in row.items()}
+    rows = {name: value for name, value in saved.items() if name.startswith(DEV)} | record.tuned.flat()
+    summary: dict[str, Any] = {names.name_of(name): value for name, value in rows.items()}
+    summary |= {names.name_of(f"base/{name}"): value for name, value in record.base.flat().items()}
+    summary |= {"results_json": record.tuned.as_dict(), "saved_update": record.saved_step, "seconds": record.seconds}
+    told = {
+        names.SELECTED: record.selected_value,
+        "selected": record.selected,
+        "split": record.split,
+        "stand_in": "; ".join(record.stand_in),
+    }
+    return summary | {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def tables_of(record: TrainingRecord) -> Iterator[Table]:
+    """What a person may want to sort and filter: results, what is not found, what shorter vectors cost."""
+    results, hardest, lost, deployment = names.TABLES
+    metrics = list(record.tuned.metrics[record.tuned.dims[0]])
+    labelled = [("base", record.base), ("tuned", record.tuned), *((other.model, other) for other in record.baselines)]
+    rows = [[dim, label, *map(of.metrics[dim].get, metrics)] for label, of in labelled for dim in of.dims]
+    yield results, ["dim", "model", *metrics], rows
+    if record.failures:
+        yield hardest, *failures_rows(record.failures)
+        yield lost, *lost_rows(record.failures)
+    if record.deployment:
+        options = [asdict(option) for option in record.deployment.options]
+        yield deployment, list(options[0]), [list(option.values()) for option in options]

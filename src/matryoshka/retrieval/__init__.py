@@ -1,1 +1,0 @@
-"""Searching and measuring: exact top-k at every dim, metrics over ranked hits, one frozen result."""

@@ -1,0 +1,1 @@
+"""Where encoder, loss and optimizer meet: the LightningModule, its batches, its plan of updates."""

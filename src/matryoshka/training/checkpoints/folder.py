@@ -1,0 +1,132 @@
+"""One checkpoint: a folder of files with their checksums, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from matryoshka.errors import UserError
+from matryoshka.memory.shortage import is_shortage
+from matryoshka.storage.atomic import whole_folder, write_json
+
+FORMAT = 1
+WEIGHTS, TRAINING, MANIFEST = "model.safetensors", "training.pt", "manifest.json"
+
+
+class BrokenCheckpointError(Exception):
+    """A checkpoint that cannot be gone on from; names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in a folder. update: after which it was saved. run: the hash of its run's configuration."""
+
+    folder: Path
+    update: int
+    run: str
+    files: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Checkpoint:
+        """What the manifest says. Raises BrokenCheckpointError, and UserError for one of another version."""
+        path = folder / MANIFEST
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            if plain["format"] != FORMAT:
+                said = f"{path}: of format {plain['format']}, where this version of matryoshka has {FORMAT}"
+                raise UserError(f"{said}; go on with the version that wrote it, or begin a new run")
+            return cls(folder, int(plain["update"]), str(plain["run"]), dict(plain["files"]))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BrokenCheckpointError(f"{path}: no manifest of a checkpoint ({_in_words(error)})") from error
+
+    def check(self) -> None:
+        """Raises BrokenCheckpointError unless every file is as it was written."""
+        for name, expected in self.files.items():
+            path = self.folder / name
+            if not path.is_file():
+                raise BrokenCheckpointError(f"{path}: missing")
+            if (size := path.stat().st_size) != expected["bytes"]:
+                raise BrokenCheckpointError(f"{path}: {size:,} bytes where {expected['bytes']:,} were written")
+            if checksum(path) != expected["sha256"]:
+                raise BrokenCheckpointError(f"{path}: its content is not what was written (the checksum differs)")
+
+    def load_weights(self, model: nn.Module) -> None:
+        """Give the model these weights. Raises BrokenCheckpointError for those of another model."""
+        path = self.folder / WEIGHTS
+        try:
+            load_model(model, path)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise BrokenCheckpointError(f"{path}: not the weights of this model ({_in_words(error)})") from error
+
+    def training(self) -> dict[str, Any]:
+        """The training's state: plain values and tensors, on the CPU; nothing else is unpickled."""
+        path = self.folder / TRAINING
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, UnpicklingError) as error:
+            if is_shortage(error):  # which is no fault of the file's
+                raise
+            raise BrokenCheckpointError(f"{path}: not the state of a training ({_in_words(error)})") from error
+        return state
+
+
+def write_checkpoint(
+    folder: Path, update: int, run: str, weights: nn.Module | Path, training: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """A checkpoint in place of what the folder held.
+
+    weights: a model's, or a file of another checkpoint, with which it is then shared. training: None for weights alone.
+    Raises DiskFullError.
+    """
+    with whole_folder(folder, _bytes(weights) + _bytes(training)) as beside:
+        if isinstance(weights, Path):
+            _share(weights, beside / WEIGHTS)
+        else:
+            save_model(weights, str(beside / WEIGHTS))
+        (beside / WEIGHTS).chmod(0o644)  # safetensors would keep colleagues out
+        if training is not None:
+            with (beside / TRAINING).open("wb") as file:
+                torch.save(dict(training), file)
+        files = {path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)} for path in beside.iterdir()}
+        write_json(beside / MANIFEST, {"format": FORMAT, "update": update, "run": run, "files": files})
+    return Checkpoint(folder, update, run, files)
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _share(file: Path, other: Path) -> None:
+    """Files of checkpoints are never written to, so two names of one are as good as a copy."""
+    try:
+        os.link(file, other)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, other)
+
+
+def _bytes(what: Any) -> int:
+    """Of the tensors in a model or a state; none of a file that is there already."""
+    if isinstance(what, nn.Module):
+        return sum(_bytes(tensor) for tensor in what.state_dict().values())
+    if isinstance(what, torch.Tensor):
+        return what.numel() * what.element_size()
+    inner = what.values() if isinstance(what, Mapping) else what if isinstance(what, list | tuple) else ()
+    return sum(map(_bytes, inner))
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,128 @@
+"""An update whose loss or gradient is NaN or infinite is not made: the run stops, or leaves it out."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from matryoshka.processes.together import add_up
+from matryoshka.training.log_rows import MicroBatch
+
+log = logging.getLogger("matryoshka")
+
+Policy = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of an update that was not made.
+
+    update: its number, from 1. epoch: its last micro-batch's, from 1. window: its micro-batches. gradient_norms: of
+    each parameter, by name, in the order of the encoder's modules. weights: names of parameters that are not finite
+    themselves.
+    """
+
+    update: int
+    epoch: int
+    window: Sequence[MicroBatch]
+    gradient_norms: Mapping[str, float]
+    weights: Sequence[str]
+
+    @property
+    def bad(self) -> list[int]:
+        """The places in the window of micro-batches whose loss is not finite."""
+        return [i for i, micro in enumerate(self.window) if not math.isfinite(micro.total)]
+
+    @property
+    def first_parameter(self) -> str | None:
+        """Whose gradient the backward pass, from the loss to the inputs, first found not finite; None if no one's."""
+        broken = [name for name, norm in self.gradient_norms.items() if not math.isfinite(norm)]
+        return broken[-1] if broken else None
+
+    def sentences(self) -> list[str]:
+        """What is not finite, and where."""
+        said = []
+        for i in self.bad:
+            micro = self.window[i]
+            dims = [dim for dim, loss in micro.per_dim.items() if not math.isfinite(loss)]
+            at = f" at {'dim' if len(dims) == 1 else 'dims'} {', '.join(map(str, sorted(dims, reverse=True)))}"
+            said.append(
+                f"the loss of micro-batch {i + 1} of {len(self.window)} is {float(micro.total)}{at * bool(dims)}"
+            )
+        if name := self.first_parameter:
+            norm = self.gradient_norms[name]
+            also = "" if self.bad else "every loss is finite, but "
+            said.append(f"{also}the gradient of {name}, the first in the backward pass, is {norm}")
+        elif not self.bad:
+            said.append("every loss and each parameter's gradient is finite, but their norm together is not")
+        if self.weights:
+            said.append(f"the weights themselves were not finite before it, {self.weights[0]} first")
+        return said
+
+
+class NotFiniteError(ArithmeticError):
+    """The end of a run at an update that cannot be made. Its evidence is there to be written down."""
+
+    def __init__(self, message: str, evidence: Evidence) -> None:
+        super().__init__(message)
+        self.evidence = evidence
+
+
+class FiniteUpdates:
+    """Decides whether an update is made: only if the losses of its window and the gradient's norm are finite.
+
+    policy: stop raises NotFiniteError. skip leaves the update out: weights and the optimizer's averages stay, while its
+    number and the schedule go on, so that the run has as many updates as planned; after more than skipped_at_most of
+    them it ends all the same. skipped: how many it were so far.
+    """
+
+    def __init__(self, policy: Policy = "stop", skipped_at_most: int = 10) -> None:
+        self.policy = policy
+        self.skipped_at_most = skipped_at_most
+        self.skipped = 0
+
+    def allows(self, update: int, epoch: int, window: Sequence[MicroBatch], norm: Tensor, encoder: nn.Module) -> bool:
+        """Whether the update is to be made; called with the gradients as they are, before clipping.
+
+        It reads one number from the device. Of several processes all decide alike, since all add up what each found.
+        Raises NotFiniteError.
+        """
+        broken = torch.stack([~torch.isfinite(x) for x in (norm, *(micro.total for micro in window))]).any()
+        if not read(add_up(broken.float())):
+            return True
+        evidence = Evidence(update, epoch, window, _gradient_norms(encoder), _broken_weights(encoder))
+        message = f"update {update} in epoch {epoch} was not made: {'; '.join(evidence.sentences())}"
+        if self.policy == "skip":
+            self.skipped += 1
+            if self.skipped <= self.skipped_at_most:
+                log.warning("%s (skipped so far: %d)", message, self.skipped)
+                return False
+            message += f"; it is the last of {self.skipped} such updates, where skipped_at_most={self.skipped_at_most}"
+        raise NotFiniteError(message, evidence)
+
+    def row(self, norm: Tensor) -> dict[str, float]:
+        """What a logged row says: the last update's gradient norm, if it was made, and the skipped updates so far."""
+        row = {"train/gradient_norm": float(norm)}
+        row = row if math.isfinite(row["train/gradient_norm"]) else {}
+        return row | ({"train/skipped_updates": float(self.skipped)} if self.policy == "skip" else {})
+
+
+def read(flag: Tensor) -> bool:
+    """A number of the device as a truth: the one place where an update waits for it."""
+    return bool(flag)
+
+
+def _gradient_norms(encoder: nn.Module) -> dict[str, float]:
+    gradients = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+    return {name: float(torch.linalg.vector_norm(gradient.float())) for name, gradient in gradients.items()}
+
+
+def _broken_weights(encoder: nn.Module) -> list[str]:
+    named: Iterable[tuple[str, nn.Parameter]] = encoder.named_parameters()
+    return [name for name, p in named if not bool(torch.isfinite(p).all())]

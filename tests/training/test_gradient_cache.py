@@ -1,0 +1,103 @@
+"""A batch in parts against the whole batch in one: the same loss and the same gradients, dropout included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from matryoshka.data.packing import PackedBatch
+from matryoshka.encoder import Encoder
+from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
+from matryoshka.training.gradient_cache import cached_backward
+from tests.tiny import tiny_encoder
+
+TEXTS = [
+    ["der", "die das", "und der", "das haus", "ein rad", "x", "schule"],
+    ["die schule", "da", "das und", "y", "ein langes haus mit rad", "z und", "die"],
+    ["haus", "rad", "der der", "w", "v und", "das", "u"],
+]
+LOSS = MatryoshkaLoss(RankingLoss(direction="both"), [32, 8], [1.0, 0.5])
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def batch_for(encoder: Encoder, columns: int, masked: bool = False) -> PackedBatch:
+    ids = [encoder.tokenize(column) for column in TEXTS[:columns]]
+    mask_BN = torch.rand(7, 7 * (columns - 1)) < 0.2 if masked else None
+    return PackedBatch.from_ids(ids, mask_BN)
+
+
+def loss_of(batch: PackedBatch, embeddings_SD: Tensor) -> NestedLoss:
+    nested: NestedLoss = LOSS(*embeddings_SD.tensor_split([batch.columns[0]]), batch.mask_BN)
+    return nested
+
+
+def gradients(encoder: Encoder) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 3, 6, 7, 100])
+@pytest.mark.parametrize(("columns", "masked"), [(2, False), (3, True)])
+def test_equals_one_backward_of_the_whole_batch(pairs: int, columns: int, masked: bool) -> None:
+    whole, cached = tiny_encoder().train(), tiny_encoder().train()
+    batch = batch_for(whole, columns, masked)
+
+    nested = loss_of(batch, whole(batch))
+    (nested.total / 4).backward()
+    other = cached_backward(cached, batch, pairs, lambda x: loss_of(batch, x), divisor=4)
+    torch.testing.assert_close(other.total, nested.total.detach(), rtol=0, atol=1e-5)
+    assert not other.total.requires_grad
+    expected, found = gradients(whole), gradients(cached)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_dropout_is_that_of_the_first_pass() -> None:
+    """The same parts encoded with their graphs kept, which needs the memory of the whole batch."""
+    kept, cached = tiny_encoder(dropout=0.3).train(), tiny_encoder(dropout=0.3).train()
+    batch = batch_for(kept, 2)
+
+    torch.manual_seed(5)
+    parts = list(batch.in_parts(3))
+    encoded = torch.cat([kept(part) for part, _ in parts])
+    order = torch.tensor([row for _, rows in parts for row in rows]).argsort()
+    loss_of(batch, encoded[order]).total.backward()
+    state = torch.get_rng_state()
+    torch.manual_seed(5)
+    cached_backward(cached, batch, 3, lambda x: loss_of(batch, x))
+    assert torch.equal(torch.get_rng_state(), state)  # what follows draws as if nothing had been drawn twice
+    for name, gradient in gradients(kept).items():
+        torch.testing.assert_close(gradients(cached)[name], gradient, rtol=1e-4, atol=2e-6)
+
+
+def test_gradients_add_up_over_batches() -> None:
+    encoder = tiny_encoder().train()
+    batch = batch_for(encoder, 2)
+
+    cached_backward(encoder, batch, 2, lambda x: loss_of(batch, x))
+    once = {name: gradient.clone() for name, gradient in gradients(encoder).items()}
+    cached_backward(encoder, batch, 2, lambda x: loss_of(batch, x))
+    for name, gradient in gradients(encoder).items():
+        torch.testing.assert_close(gradient, 2 * once[name], rtol=1e-4, atol=1e-6)
+
+
+def test_parts_hold_every_sequence_once_with_its_place() -> None:
+    batch = batch_for(tiny_encoder(), 3)
+
+    texts = [ids.tolist() for ids in batch.input_ids_T.split(list(batch.lengths))]
+    seen: list[int] = []
+    for part, places in batch.in_parts(3):
+        found = [ids.tolist() for ids in part.input_ids_T.split(list(part.lengths))]
+        assert found == [texts[place] for place in places]
+        assert len(set(part.columns)) == 1
+        seen += places
+    assert sorted(seen) == list(range(21))
