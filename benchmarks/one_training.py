@@ -39,8 +39,8 @@ from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.memory.estimate import estimate_memory
+from matryoshka.training.clipping import clip_gradients
 from matryoshka.training.gradient_cache import cached_backward
-from matryoshka.training.module import clip_gradients
 
 AdamW = partial(torch.optim.AdamW, lr=2e-5, weight_decay=0.0, fused=True)
 Pairs = list[tuple[str, str]]

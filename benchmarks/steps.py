@@ -16,7 +16,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
 from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
-from matryoshka.training.module import clip_gradients
+from matryoshka.training.clipping import clip_gradients
 
 Pairs = Sequence[tuple[str, str]]
 Columns = list[dict[str, Any]]

@@ -25,8 +25,9 @@ from matryoshka.encoder.varlen_attention import varlen_kernel
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.training import nonfinite, schedulers
 from matryoshka.training.callbacks.metrics_file import MetricsFile
+from matryoshka.training.clipping import clip_gradients
 from matryoshka.training.gradient_cache import cached_backward
-from matryoshka.training.module import EmbeddingModule, clip_gradients
+from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.precision import choose_precision
 from tests.encoder.test_packed_attention import backbone, encoder, gradients, padded_embeddings, sequences

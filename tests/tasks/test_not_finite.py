@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 
 import pytest
+from matryoshka.tasks.repeat import repeat
 from safetensors.torch import load_file
 
 from matryoshka.config.limits import OF_TARGET, Range
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from matryoshka.tasks.repeat import repeat
 from matryoshka.training import nonfinite
 from tests.tasks.test_train_and_sweep import run, workplace
 from tests.tiny import tiny_encoder

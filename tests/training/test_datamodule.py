@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch import nn
 
 from matryoshka.data.equal_texts import text_numbers
+from matryoshka.data.negatives import EveryOther
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.samplers import NoDuplicatesSampler, ShuffledSampler
 from matryoshka.training.datamodule import PairsModule
@@ -147,14 +148,15 @@ def test_a_limit_is_lightnings(limit: int | float | None, expected: list[int]) -
     assert module(ShuffledSampler).micro_batches(2, limit) == expected
 
 
-def test_copies_in_a_batch_are_masked_where_the_sampler_says_so() -> None:
+def test_copies_in_a_batch_are_masked_unless_every_other_candidate_is_a_negative() -> None:
     rows = [0, 1, 4]  # the first two share their passage
     masked = PairsModule(PAIRS, partial(NoDuplicatesSampler, batch_size=4, clashes="mask")).collate(rows)
 
     assert masked.mask_BN is not None
     assert masked.mask_BN.int().tolist() == [[0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
     assert masked.to("meta").mask_BN.device.type == "meta"  # type: ignore[union-attr]
-    assert module().collate(rows).mask_BN is None
+    every = PairsModule(PAIRS, partial(NoDuplicatesSampler, batch_size=4, clashes="mask"), negatives=EveryOther)
+    assert every.collate(rows).mask_BN is None
 
 
 @pytest.mark.parametrize(("device", "waits"), [("cuda", False), ("cpu", True), ("mps", True)])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from matryoshka.training.callbacks.loss_spikes import SpikeNotes
+from matryoshka.training.callbacks.loss_spikes import LossSpikes
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.loss_spikes import Spike, loss_spikes
 
@@ -57,12 +59,13 @@ def test_few_rows_and_a_loss_that_hardly_moves_say_nothing() -> None:
 
 def test_each_spike_is_one_line_in_the_log_when_its_row_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     metrics = MetricsFile(tmp_path / "metrics.jsonl")
-    notes, losses = SpikeNotes(metrics), noisy(100)
+    notes, losses = LossSpikes(), noisy(100)
+    trainer: Any = SimpleNamespace(loggers=[metrics])
     losses[60:62] = [40.0, 30.0]
     for row in rows(losses):
         metrics.log_metrics({key: value for key, value in row.items() if key != "step"}, int(row["step"]))
         with caplog.at_level(logging.WARNING, "matryoshka"):
-            notes.on_train_batch_end()
-            notes.on_train_batch_end()  # a micro-batch without a row
+            notes.on_train_batch_end(trainer)
+            notes.on_train_batch_end(trainer)  # a micro-batch without a row
     (line,) = (record.getMessage() for record in caplog.records if record.name == "matryoshka")
     assert line.startswith("loss spike at update 610: 40, where ")

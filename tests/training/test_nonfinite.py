@@ -16,7 +16,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.module import EmbeddingModule
-from matryoshka.training.nonfinite import FiniteUpdates, NotFiniteError, Policy
+from matryoshka.training.nonfinite import NonFiniteGuard, NotFiniteError, Policy
 from tests.tiny import tiny_encoder
 from tests.training.callbacks.small import LIGHTNINGS_ADVICE, UPDATES, fit, small_module
 
@@ -56,7 +56,7 @@ def run(
 ) -> tuple[EmbeddingModule, list[dict[str, float]], Weights]:
     """The module, its rows, one an update, and its weights before each. Dims 8 and 32, two micro-batches an update."""
     module, data = small_module(log_every=1)
-    module.loss, module.finite = MatryoshkaLoss(poison, [32, 8]), FiniteUpdates(policy, at_most)
+    module.loss, module.nonfinite = MatryoshkaLoss(poison, [32, 8]), NonFiniteGuard(policy, at_most)
     log, weights, update = MetricsFile(folder / "metrics.jsonl"), Weights(), module.update
 
     def keeping() -> None:
@@ -132,7 +132,7 @@ def test_a_skipped_update_changes_no_weight_and_no_average_and_the_schedule_goes
 
 def test_the_mean_loss_of_a_row_leaves_skipped_updates_out(tmp_path: Path) -> None:
     module, data = small_module(log_every=2)
-    module.loss, module.finite = MatryoshkaLoss(Poisoned(nan, 0), [32, 8]), FiniteUpdates("skip")
+    module.loss, module.nonfinite = MatryoshkaLoss(Poisoned(nan, 0), [32, 8]), NonFiniteGuard("skip")
     log = MetricsFile(tmp_path / "metrics.jsonl")
     fit(module, data, tmp_path, loggers=[log])
     _, each, _ = run(tmp_path, Poisoned(nan, 0), "skip")

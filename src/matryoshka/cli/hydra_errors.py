@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka.config.definitions import UnknownTargetError
-from matryoshka.config.schema import GIVEN_BY_THE_TASK
+from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, groups_of
 from matryoshka.config.signatures import VARIADIC, parameters_of
 
 PLUGINS = ("joblib", "submitit_local", "submitit_slurm")  # what conf/hydra/launcher builds on
@@ -60,12 +60,13 @@ def _unknown_key(key: str, folder: Path, config_name: str, words: Sequence[str])
     config = _composed(folder, config_name, words)
     group, _, argument = key.partition(".")
     node = config.get(group)
-    if key == group and group in GIVEN_BY_THE_TASK and group in config:
+    groups = groups_of(TrainingRecipe) | groups_of(EvaluationRecipe)
+    if key == group and group in groups and group in config:
         return f"{key}: takes the name of a choice; its values are changed one by one, {key}.<key>=<value>"
     if key in _dotted(config):
         return f"{key}: the value has keys that are not there by default; write +{key}=... if they are meant"
     if argument and isinstance(node, dict) and "_target_" in node:
-        given = GIVEN_BY_THE_TASK.get(group, set())
+        given = groups[group].given if group in groups else frozenset()
         arguments = [name for name in _arguments(node["_target_"]) if name not in given]
         if argument in given:
             return f"{key}: is set by the run itself; remove it"

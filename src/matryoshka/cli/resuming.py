@@ -1,11 +1,14 @@
-"""Which run a command goes on with, and the command that goes on with a run."""
+"""The folder of a run: the one that a command goes on with, and the command that goes on with it."""
 
 from __future__ import annotations
 
 import logging
 import re
 import shlex
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
 from matryoshka.errors import UserError
-from matryoshka.processes.launched import launched
+from matryoshka.processes.launched import launched, speaks
 
 PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)  # what needs no quotes in Hydra's grammar
 
@@ -77,3 +80,38 @@ def _word(folder: Path) -> str:
     """resume=<folder> as Hydra's grammar reads it, whatever is in the name."""
     name = str(folder)
     return f"resume={name}" if PLAIN.fullmatch(name) else "resume='" + name.replace("'", r"\'") + "'"
+
+
+def run_folder(task: str, resume: str | bool | None, folder: Path) -> Path:
+    """Hydra's folder, or that of the run that resume=... goes on with, which Hydra's log then goes to as well."""
+    if not resume or task != "train" or not speaks():
+        return folder
+    given = any(word.startswith("hydra.run.dir=") for word in HydraConfig.get().overrides.hydra)
+    if given and resume is True:
+        return folder
+    other = run_to_resume(resume, folder)
+    use_folder(other)
+    remove_if_unused(folder)
+    return other
+
+
+@contextmanager
+def only_one_there(task: str, folder: Path) -> Iterator[None]:
+    """Two trainings would write over each other in one folder. Raises UserError where another process is at work."""
+    from matryoshka.sweep.jobs import is_running, running
+
+    if task != "train" or not speaks():
+        yield
+        return
+    if is_running(folder):
+        raise UserError(f"{folder}: another process is training there; wait for it or stop it")
+    with running(folder):
+        yield
+
+
+def remove_if_unused(folder: Path) -> None:
+    """A run that wrote nothing leaves no folder behind: nothing is in it but what Hydra wrote."""
+    if folder.is_dir() and all(item.name in (".hydra", ".lock") or item.suffix == ".log" for item in folder.iterdir()):
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()

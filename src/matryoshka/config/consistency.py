@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka.config.devices import process_problems
+from matryoshka.config.recipe import created
 from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
 PRECISIONS = ("auto", "bf16-mixed", "32-true", "32", 32)
 OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
+EXAMINED = ("data", "split", "doctor", "encoder", "bm25", "export")  # parts that are created without loading torch
 POOLING = "matryoshka.encoder.pooling.Pooling"
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.
@@ -113,31 +114,34 @@ def mode_problems(pooling: Config) -> Iterator[Problem]:
         yield "pooling.modes", f"a mode is given twice; use pooling.modes={_list(dict.fromkeys(modes))}"
 
 
-def room_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
+def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     """What data, encoder and export say of their own arguments, and whether the dims fit the encoder.
 
     broken: the root keys that are known to be wrong, and of which nothing more can be said.
     """
-    rooms: dict[str, Any] = {}
-    for group in ("data", "split", "doctor", "encoder", "bm25", "export"):
-        if group in broken or not config.get(group):
+    parts: dict[str, Any] = {}
+    nodes = {name: config.get(name) for name in EXAMINED if name not in broken}
+    if "sets" not in broken:
+        nodes |= {f"sets.{name}": node for name, node in (config.get("sets") or {}).items()}
+    for name, node in nodes.items():
+        if not node:
             continue
         try:
-            rooms[group] = _created(config[group])
+            parts[name] = created(node)
         except (InstantiationException, OmegaConfBaseException) as error:
-            yield group, f"cannot be created: {error.__cause__ or error}"
+            yield name, f"cannot be created: {error.__cause__ or error}"
             continue
-        found = list(rooms[group].problems()) if hasattr(rooms[group], "problems") else []
-        yield from ((f"{group}.{key}", message) for key, message in found)
-        if group == "encoder" and any(key == "model" for key, _ in found):
-            del rooms[group]  # the width it tells is no better
+        found = list(parts[name].problems()) if hasattr(parts[name], "problems") else []
+        yield from ((f"{name}.{key}", message) for key, message in found)
+        if name == "encoder" and any(key == "model" for key, _ in found):
+            del parts[name]  # the width it tells is no better
     if "baselines" not in broken:
         yield from baseline_problems(config.get("baselines") or [])
     pooling = config.get("pooling") or {}
-    if "export" in rooms and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
+    if "export" in parts and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
         yield "export", f"no saved format can describe {pooling['_target_']}; use export=none"
-    if "encoder" in rooms and config.get("dims") and not broken & {"pooling", "dims"}:
-        yield from width_problems(config["dims"], rooms["encoder"], pooling)
+    if "encoder" in parts and config.get("dims") and not broken & {"pooling", "dims"}:
+        yield from width_problems(config["dims"], parts["encoder"], pooling)
 
 
 def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
@@ -158,17 +162,13 @@ def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterat
     try:
         modes = pooling.get("modes") or encoder.settings.pooling or ["cls"]
         ours = pooling.get("_target_", POOLING) == POOLING
-        width = encoder.config["hidden_size"] * (len(set(modes)) if ours else _created(pooling).factor)
+        width = encoder.config["hidden_size"] * (len(set(modes)) if ours else created(pooling).factor)
     except (UserError, AttributeError, KeyError, InstantiationException):  # said already, or of another kind
         return
     fitting = sorted({width, *(dim for dim in dims if 1 <= dim <= width)}, reverse=True)
     for i, dim in enumerate(dims):
         if dim > width:
             yield f"dims[{i}]", f"{dim} is wider than the encoder's {width}; use dims={_list(fitting)}"
-
-
-def _created(node: Config) -> Any:
-    return instantiate(dict(node), _convert_="all")
 
 
 def _list(values: Any) -> str:

@@ -6,8 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import Any
 
 import pydantic
 from omegaconf import DictConfig, OmegaConf
@@ -17,12 +16,12 @@ from matryoshka.config.consistency import (
     count_problems,
     dims_problems,
     mode_problems,
-    room_problems,
+    part_problems,
     selection_problems,
 )
 from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.limits import limit_problems
-from matryoshka.config.schema import GIVEN_BY_THE_TASK, MAY_BE_EMPTY, EvaluateSchema, TrainSchema
+from matryoshka.config.recipe import EvaluationRecipe, Group, TrainingRecipe, groups_of
 from matryoshka.config.secrets import secret_problems
 from matryoshka.config.signatures import VARIADIC, Parameter, parameters_of
 from matryoshka.errors import ConfigError
@@ -34,7 +33,7 @@ LOADED = {"_target_", "_partial_"}
 
 def check_training(config: Config) -> None:
     """Raises ConfigError with every problem of a composed and resolved conf/train.yaml."""
-    structure = list(_structure(config, TrainSchema))
+    structure = list(_structure(config, TrainingRecipe))
     broken = _broken(structure)
     problems = list(structure)
     if not broken & {"dims", "dim_weights", "dims_per_step"}:
@@ -46,7 +45,7 @@ def check_training(config: Config) -> None:
 
 def check_evaluation(config: Config) -> None:
     """Raises ConfigError with every problem of a composed and resolved conf/evaluate.yaml."""
-    problems = list(_structure(config, EvaluateSchema))
+    problems = list(_structure(config, EvaluationRecipe))
     broken = _broken(problems)
     if config.get("dims") is not None and "dims" not in broken:
         problems += dims_problems(config["dims"], None)
@@ -57,11 +56,16 @@ def check_evaluation(config: Config) -> None:
 def check_comparison(config: Config) -> None:
     """Raises ConfigError with every problem of a comparison of two runs: no model is looked at, and no data."""
     unused = {"model", "encoder", "data"}
-    problems = [problem for problem in _structure(config, EvaluateSchema) if not _broken([problem]) & unused]
+    problems = [problem for problem in _structure(config, EvaluationRecipe) if not _broken([problem]) & unused]
     runs = config["compare"]
     if "compare" not in _broken(problems) and len(runs) != 2:
         problems.append(("compare", f"{len(runs)} runs are not two; use compare=[<run folder>,<run folder>]"))
     _raise(problems)
+
+
+def check_of(task: str) -> Callable[[Config], None]:
+    """The check of a task's whole configuration."""
+    return {"evaluate": check_evaluation, "compare": check_comparison}.get(task, check_training)
 
 
 def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def _in_common(config: Config, broken: set[str]) -> list[Problem]:
         problems += selection_problems(config["evaluator"], None if "dims" in broken else config.get("dims"))
     if "pooling" not in broken:
         problems += mode_problems(config.get("pooling") or {})
-    return problems + list(room_problems(config, broken | _broken(problems)))
+    return problems + list(part_problems(config, broken | _broken(problems)))
 
 
 def _broken(problems: Sequence[Problem]) -> set[str]:
@@ -122,22 +126,35 @@ def _raise(problems: list[Problem]) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def _structure(config: Config, schema: type) -> Iterator[Problem]:
+def _structure(config: Config, kind: type[TrainingRecipe | EvaluationRecipe]) -> Iterator[Problem]:
     """Unknown and missing keys and wrong types, at the root and in every group."""
-    hints = get_type_hints(schema)
-    roots = {
-        item.name: Parameter(hints[item.name], item.default is MISSING and item.default_factory is MISSING)
-        for item in fields(schema)
-    }
-    yield from bound("", config, roots)
-    for group, given in GIVEN_BY_THE_TASK.items():
-        node = config.get(group)
-        if isinstance(node, Mapping) and group in roots and (node or group not in MAY_BE_EMPTY):
-            yield from _group_problems(group, node, given)
+    groups = groups_of(kind)
+    yield from bound("", config, _roots(kind, groups))
+    for name, group in groups.items():
+        node = config.get(name)
+        if not isinstance(node, Mapping):
+            continue
+        if group.several:
+            for key, inner in node.items():
+                yield from _group_problems(f"{name}.{key}", inner, group)
+        elif node or not group.optional:
+            yield from _group_problems(name, node, group)
 
 
-def _group_problems(group: str, node: Config, given: set[str]) -> Iterator[Problem]:
-    if "_target_" not in node:
+def _roots(kind: type[TrainingRecipe | EvaluationRecipe], groups: Mapping[str, Group]) -> dict[str, Parameter]:
+    """The root keys, read from the recipe's source like any other signature."""
+    roots = {}
+    for name, parameter in parameters_of(f"{kind.__module__}.{kind.__name__}").items():
+        if group := groups.get(name):
+            optional = group.optional or group.several
+            parameter = Parameter(dict[str, Any] | None if optional else dict[str, Any], not optional)
+        if name != "config":
+            roots[name] = parameter
+    return roots
+
+
+def _group_problems(group: str, node: Any, part: Group) -> Iterator[Problem]:
+    if not isinstance(node, Mapping) or "_target_" not in node:
         yield f"{group}._target_", f"missing: name the class or function, or choose a group with {group}=..."
         return
     target = node["_target_"]
@@ -146,10 +163,10 @@ def _group_problems(group: str, node: Config, given: set[str]) -> Iterator[Probl
     except UnknownTargetError:
         yield f"{group}._target_", f"there is no {target!r}; give a dotted name of Python code"
         return
-    for key in given & node.keys():
+    for key in part.given & node.keys():
         yield f"{group}.{key}", "is set by the run itself; remove it"
-    own = {name: parameter for name, parameter in parameters.items() if name not in given}
-    values = {key: value for key, value in node.items() if key not in LOADED | given}
+    own = {name: parameter for name, parameter in parameters.items() if name not in part.given}
+    values = {key: value for key, value in node.items() if key not in LOADED | part.given}
     if (group, values.get("precision")) == ("trainer", "auto"):
         del values["precision"]  # ours: decided by a measurement before the run
     yield from bound(group, values, own)

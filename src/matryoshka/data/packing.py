@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+from matryoshka.data.pairs import CANDIDATE
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class PackedBatch:
     input_ids_T: the sequences one after another. cu_seqlens_Z: where each sequence starts, and the end of the last
     (Z = S + 1, int32). lengths: tokens of each sequence (on the host: no device sync). columns: how many of the
     sequences belong to each column (anchors first, then positives, then negatives). mask_BN: candidates that are no
-    negatives of a row, if there are any (see clashes.no_negatives). rows: the pairs' numbers in the training set.
+    negatives of a row, if there are any (see negatives). rows: the pairs' numbers in the training set. numbers:
+    matrices (B, N) of numbers of the candidates, by the name under which a loss asks for them (see data.pairs).
     """
 
     input_ids_T: Tensor
@@ -26,16 +29,21 @@ class PackedBatch:
     columns: tuple[int, ...]
     mask_BN: Tensor | None = None
     rows: tuple[int, ...] = ()
+    numbers: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def from_ids(
-        cls, columns: Sequence[Sequence[Sequence[int]]], mask_BN: Tensor | None = None, rows: Sequence[int] = ()
+        cls,
+        columns: Sequence[Sequence[Sequence[int]]],
+        mask_BN: Tensor | None = None,
+        rows: Sequence[int] = (),
+        numbers: Mapping[str, Tensor] | None = None,
     ) -> PackedBatch:
         """Pack the sequences of every column, in order."""
         sequences = [ids for column in columns for ids in column]
         flat = torch.tensor([i for ids in sequences for i in ids], dtype=torch.int64)
         lengths = tuple(map(len, sequences))
-        return cls(flat, _cu_seqlens_Z(lengths), lengths, tuple(map(len, columns)), mask_BN, tuple(rows))
+        return cls(flat, _cu_seqlens_Z(lengths), lengths, tuple(map(len, columns)), mask_BN, tuple(rows), numbers or {})
 
     @property
     def lengths_S(self) -> Tensor:
@@ -82,19 +90,21 @@ class PackedBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""
-        ids_T, mask_BN = self.input_ids_T, self.mask_BN
-        return replace(
-            self,
-            input_ids_T=ids_T.to(device, non_blocking=non_blocking),
-            cu_seqlens_Z=self.cu_seqlens_Z.to(device, non_blocking=non_blocking),
-            mask_BN=None if mask_BN is None else mask_BN.to(device, non_blocking=non_blocking),
-        )
+        return self._changed(lambda x: x.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> PackedBatch:
         """The same batch in page-locked memory, from where copies to a GPU need not wait."""
-        mask_BN = None if self.mask_BN is None else self.mask_BN.pin_memory()
-        ids_T, cu_seqlens_Z = self.input_ids_T.pin_memory(), self.cu_seqlens_Z.pin_memory()
-        return replace(self, input_ids_T=ids_T, cu_seqlens_Z=cu_seqlens_Z, mask_BN=mask_BN)
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> PackedBatch:
+        """The batch with each of its tensors changed."""
+        return replace(
+            self,
+            input_ids_T=change(self.input_ids_T),
+            cu_seqlens_Z=change(self.cu_seqlens_Z),
+            mask_BN=None if self.mask_BN is None else change(self.mask_BN),
+            numbers={name: change(x_BN) for name, x_BN in self.numbers.items()},
+        )
 
     def sent(self, device: torch.device) -> PackedBatch:
         """The same batch on a device that it goes to without the host waiting, as `sent` does for one tensor."""
@@ -127,3 +137,18 @@ def by_token_budget(lengths: Sequence[int], token_budget: int) -> Iterator[list[
         tokens += lengths[index]
     if batch:
         yield batch
+
+
+def number_matrices(table: Mapping[str, Sequence[float]], candidates: Sequence[str]) -> dict[str, Tensor]:
+    """kind -> (B, N), fp32: row i has the numbers of its own candidates, NaN for those of other rows.
+
+    table: the columns of numbers of B rows. candidates: the columns of texts but the anchors; N are their B texts each.
+    """
+    matrices: dict[str, Tensor] = {}
+    for column, values in table.items():
+        candidate, kind = CANDIDATE.fullmatch(column).groups()  # type: ignore[union-attr]
+        rows = len(values)
+        matrix_BN = matrices.setdefault(f"{kind}_BN", torch.full((rows, rows * len(candidates)), torch.nan))
+        start = candidates.index(candidate) * rows
+        matrix_BN[:, start : start + rows].diagonal().copy_(torch.tensor(values, dtype=torch.float32))
+    return matrices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -34,8 +34,6 @@ class ShuffledSampler:
     texts: per row a number for each of its texts, one a column; equal texts have equal numbers.
     """
 
-    mask_clashes = False  # whether a text that meets its copy in a batch is to be left out of the loss
-
     def __init__(self, texts: Sequence[Sequence[int]], batch_size: int, seed: int = 42) -> None:
         self.texts = texts
         self.batch_size = batch_size
@@ -44,6 +42,7 @@ class ShuffledSampler:
         self._shared = shared_texts(texts)
         self._full = -(-len(texts) // batch_size)  # batches if none is smaller, but for the last
         self._first = (0, 0)  # of which epoch, with which batch a pass begins
+        self.reached = (0, 0)  # the epoch and the batch that a training comes to next
         self._made: tuple[int, list[list[int]]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
@@ -53,6 +52,16 @@ class ShuffledSampler:
     def start_at(self, batch: int) -> None:
         """Let passes over the present epoch begin with this batch: a run goes on where it was cut off."""
         self._first = (self.epoch, batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where a training is: batches that workers have prepared ahead do not count."""
+        return {"reached": self.reached}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on there."""
+        self.reached = epoch, batch = tuple(state["reached"])
+        self.set_epoch(epoch)
+        self.start_at(batch)
 
     def permutation(self) -> list[int]:
         """The rows in this epoch's order."""
@@ -95,7 +104,8 @@ class NoDuplicatesSampler(ShuffledSampler):
     The same batches as sentence-transformers 6.2's no_duplicates sampler makes with the same seed, without scanning
     the waiting rows for each. clashes: what becomes of rows that cannot be kept apart in as many batches as the rows
     fill. `smaller_batch`: more batches, the last ones smaller (of one row at worst, which learns nothing). `mask`: no
-    more batches, and the loss leaves out a candidate that is no negative. Every row is in exactly one batch either way.
+    more batches, so that copies meet, and the loss leaves out what is no negative (see negatives). Every row is in
+    exactly one batch either way.
     """
 
     def __init__(
@@ -106,11 +116,11 @@ class NoDuplicatesSampler(ShuffledSampler):
         clashes: Clashes = "smaller_batch",
     ) -> None:
         super().__init__(texts, batch_size, seed)
-        self.mask_clashes = clashes == "mask"
+        self.full_batches = clashes == "mask"
 
     def make_batches(self) -> list[list[int]]:
         """By first fit."""
-        most = self._full if self.mask_clashes else None
+        most = self._full if self.full_batches else None
         return first_fit(self.permutation(), self._shared, self.batch_size, most)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from matryoshka.data.components import components
 from matryoshka.data.copies import normalised
+from matryoshka.data.pairs import texts_and_numbers
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 class Split:
     """The three sides of an experiment.
 
-    pairs: to train on. dev: what the checkpoint is selected on; None: on the test queries. test: what is reported.
-    label: a sentence that says so, for whoever reads a figure. rows: the numbers that the pairs have among all training
-    pairs of the source; None: all of them are there.
+    pairs: the texts to train on. dev: what the checkpoint is selected on; None: on the test queries. test: what is
+    reported. label: a sentence that says so, for whoever reads a figure. rows: the numbers that the pairs have among
+    all training pairs of the source; None: all of them are there. numbers: those of the pairs' candidates, if any.
     """
 
     pairs: Dataset
@@ -32,6 +33,7 @@ class Split:
     test: RetrievalSet
     label: str
     rows: Sequence[int] | None = None
+    numbers: Dataset | None = None
 
     def source_row(self, row: int) -> int:
         """The number, from 1, that one of the pairs has in the source."""
@@ -62,19 +64,25 @@ class DevOfTrain:
         The dev corpus is the dev rows' passages and, so that the search is not too easy, the documents of the test set
         that answer none of its queries. Raises DataError if the rows hang together in groups too large to hold out.
         """
-        pairs, test = source.training_pairs(), source.retrieval_set()
+        pairs, numbers = texts_and_numbers(source.training_pairs(), source.name)
+        test = source.retrieval_set()
         reported = f"reported on {len(test.queries)} test queries"
         own = source.dev_set() if hasattr(source, "dev_set") else None  # a source without one need not say so
         if own is not None:
             return Split(
-                pairs, own, test, f"checkpoint selected on the data's {len(own.queries)} dev queries, {reported}"
+                pairs,
+                own,
+                test,
+                f"checkpoint selected on the data's {len(own.queries)} dev queries, {reported}",
+                numbers=numbers,
             )
         dev_rows = self._drawn(_groups(pairs), source.name)
         held_out = set(dev_rows)
         dev = _dev_set(f"{source.name} (dev)", dev_rows, pairs.select(dev_rows), test)
         rows = [row for row in range(len(pairs)) if row not in held_out]
         selected = f"checkpoint selected on {len(dev.queries)} dev queries that share no text with the training pairs"
-        return Split(pairs.select(rows), dev, test, f"{selected}, {reported}", rows)
+        numbers = None if numbers is None else numbers.select(rows)
+        return Split(pairs.select(rows), dev, test, f"{selected}, {reported}", rows, numbers)
 
     def _drawn(self, groups: Sequence[Sequence[int]], name: str) -> list[int]:
         """The rows of whole groups, drawn by the seed, in their order."""
@@ -102,7 +110,8 @@ class SameSet:
     def split(self, source: Source) -> Split:
         """Train and test."""
         label = "checkpoint selected on the very queries it is reported on, as in the card: the figures are optimistic"
-        return Split(source.training_pairs(), None, source.retrieval_set(), label)
+        pairs, numbers = texts_and_numbers(source.training_pairs(), source.name)
+        return Split(pairs, None, source.retrieval_set(), label, numbers=numbers)
 
 
 def _groups(pairs: Dataset) -> list[list[int]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from matryoshka.evaluation.mapped_rows import MappedRows
 from matryoshka.evaluation.top import RunningTop
-from matryoshka.losses.matryoshka import nested_similarities
+from matryoshka.losses.similarities import nested_similarities
 
 Documents = Tensor | np.ndarray[Any, np.dtype[Any]] | MappedRows
 MANY = 1 / 512  # share of pairs from which on a product in fp64 costs less than looking at so many in fp64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from matryoshka.losses.matryoshka import EPSILON
+from matryoshka.losses.similarities import EPSILON
 
 PIECE = 2**17  # numbers that are summed at once: they stay in a processor's cache
 

@@ -1,6 +1,7 @@
 """Losses over score matrices, and the one place that turns nested embeddings into scores."""
 
-from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, nested_similarities
+from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss
 from matryoshka.losses.ranking import RankingLoss, ranking_loss
+from matryoshka.losses.similarities import nested_similarities
 
 __all__ = ["MatryoshkaLoss", "NestedLoss", "RankingLoss", "nested_similarities", "ranking_loss"]

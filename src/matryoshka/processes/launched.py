@@ -55,6 +55,12 @@ def devices_here(trainer: Mapping[str, Any], count_gpus: Callable[[], int]) -> i
     return max(1, count_gpus()) if trainer.get("accelerator", "auto") in ON_GPUS else 1
 
 
+def processes_of(trainer: Mapping[str, Any], count_gpus: Callable[[], int]) -> int:
+    """How many processes a run has, those of other machines too: as many as were started, else as devices here."""
+    place = launched()
+    return place.processes if place else devices_here(trainer, count_gpus)
+
+
 def speaks() -> bool:
     """Whether this is the process that tells the user what all of them have to say."""
     place = launched()

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.data.tokens import token_counts
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.data.samplers import BatchSummary
     from matryoshka.encoder.encoder import Encoder
@@ -34,6 +37,15 @@ class PairsSummary:
     columns: tuple[str, ...]
     lengths: Mapping[str, tuple[int, float, int]]
     samples: tuple[Mapping[str, str], ...]
+
+    @classmethod
+    def of(cls, name: str, pairs: Dataset, tokens: Dataset) -> PairsSummary:
+        """The summary of pairs and their token ids."""
+        lengths = {}
+        for column, counts in token_counts(tokens).items():
+            lengths[column] = (int(counts.min()), float(counts.mean()), int(counts.max()))
+        samples = tuple(dict(row) for row in pairs.select(range(min(3, len(pairs)))))
+        return cls(name, len(pairs), tuple(pairs.column_names), lengths, samples)
 
 
 @dataclass(frozen=True)

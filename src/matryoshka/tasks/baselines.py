@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
+from matryoshka.config.recipe import Recipe
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.evaluation.bm25 import BM25
 from matryoshka.evaluation.bm25_cache import KeptSearch
-from matryoshka.evaluation.embeddings import OnDisk
+from matryoshka.evaluation.embeddings import OnDisk, Store
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.judgements import Judgements
 from matryoshka.evaluation.measurement import asked_for, measure
@@ -23,20 +22,20 @@ from matryoshka.evaluation.result import NO_DIM, EvaluationResult
 from matryoshka.processes.together import first_then_others, from_first
 from matryoshka.report.record import DEV
 from matryoshka.report.terminal.result_table import show_protocols, show_result
-from matryoshka.tasks.loading import Loaded
+from matryoshka.tasks.loading import TrainingData, tokenized_set
 from matryoshka.tasks.measuring import Measuring
-from matryoshka.tasks.setup import tokenized_set
 
 WITHOUT_A_MODEL = "bm25"
 
 
 @dataclass(frozen=True)
 class Before:
-    """What was measured before training: the untrained encoder on the test and the dev queries, and the baselines."""
+    """What was measured before training: the untrained encoder on all queries, the baselines on the test queries."""
 
     base: EvaluationResult
     dev_base: EvaluationResult | None
     baselines: tuple[EvaluationResult, ...]
+    sets: Mapping[str, EvaluationResult]
 
     @property
     def logged(self) -> dict[str, float]:
@@ -45,25 +44,27 @@ class Before:
         return {**self.base.flat(), **{f"{DEV}{name}": value for name, value in dev.items()}, "epoch": 0.0}
 
 
-def measure_before(config: Mapping[str, Any], room: Loaded, measuring: Measuring) -> Before:
+def measure_before(recipe: Recipe, data: TrainingData, measuring: Measuring) -> Before:
     """Measure them all and show the test queries' table."""
-    base = measuring.measure(room.test, OnDisk())  # other runs begin with these weights too
-    dev_base = measuring.measure(room.dev, OnDisk()) if room.dev else None
-    baselines = measure_baselines(config, room.test.judgements, measuring)
+    base = measuring.measure(data.test, OnDisk())  # other runs begin with these weights too
+    dev_base = measuring.measure(data.dev, OnDisk()) if data.dev else None
+    baselines = measure_baselines(recipe, data.test.judgements, measuring)
     show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
     show_protocols(base)
-    return Before(base, dev_base, baselines)
+    return Before(base, dev_base, baselines, measure_sets(data, measuring, OnDisk()))
 
 
-def measure_baselines(
-    config: Mapping[str, Any], judgements: Judgements, measuring: Measuring
-) -> tuple[EvaluationResult, ...]:
-    """One result for each of config["baselines"]; a model is measured at those of the dims that it has."""
+def measure_sets(data: TrainingData, measuring: Measuring, store: Store | None = None) -> dict[str, EvaluationResult]:
+    """The encoder as it is now, on each of the further sets."""
+    return {name: measuring.measure(texts, store) for name, texts in data.sets.items()}
+
+
+def measure_baselines(recipe: Recipe, judgements: Judgements, measuring: Measuring) -> tuple[EvaluationResult, ...]:
+    """One result for each of the recipe's baselines; a model is measured at those of the dims that it has."""
     results = []
-    for name in config["baselines"]:
+    for name in recipe.baselines:
         if name == WITHOUT_A_MODEL:
-            bm25 = instantiate(config["bm25"], _convert_="all")
-            by_words = partial(measure_bm25, bm25, judgements, measuring.evaluator)
+            by_words = partial(measure_bm25, recipe.bm25, judgements, measuring.evaluator)
             results.append(from_first(by_words, lambda result: replace(result, rankings=None)))
             continue
         encoder = first_then_others(partial(Pretrained.named(name).load, None)).to(measuring.device)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hydra.utils import instantiate
-
+from matryoshka.config.recipe import EvaluationRecipe, rebuilt
+from matryoshka.data.sources import Source
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.encoder.model_folder import read_json
@@ -26,64 +26,66 @@ from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.ask import show_answers
 from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines
+from matryoshka.tasks.libraries import quiet_libraries
+from matryoshka.tasks.loading import load_encoder, tokenized_set
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.pinning import pinned
-from matryoshka.tasks.setup import device_of, load_encoder, quiet_libraries, tokenized_set
-from matryoshka.training.precision import choose_precision
-
-if TYPE_CHECKING:
-    from matryoshka.data.sources import Source
+from matryoshka.training.precision import choose_precision, device_of
 
 USUAL_DIMS = (768, 512, 256, 128, 64)
 
 
-def evaluate(config: Mapping[str, Any], folder: Path) -> float:
+def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     """Encode once, measure every dim, print tables, write the files; returns the selecting metric.
 
     With a question to `ask`, only what is found for it is shown, and the similarity of the first passage returned.
     """
     start = time.perf_counter()
     quiet_libraries()
-    device = device_of(config.get("device", "auto"))
-    run = _run_of(config["model"])
-    precision = config["precision"]
-    if precision == "auto":
-        chosen = run["precision"] if run else choose_precision(device).precision
-        precision = "bf16" if "bf16" in chosen else "fp32"
-    source = instantiate(config["data"], _convert_="all")
-    held_out = source.retrieval_set()
-    encoder = load_encoder(config).to(device)
-    usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
-    dims = sorted(config.get("dims") or usual or [encoder.width], reverse=True)
-    config = {"baselines": [], **config, "dims": dims, "precision": precision}
-    measuring = Measuring.of(config, encoder, dims, precision, device, OnDisk())
-    if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, dims):
-        raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {dims}")
+    device = device_of(recipe.device)
+    run = _run_of(recipe.model)
+    held_out = recipe.data.retrieval_set()
+    encoder = load_encoder(recipe).to(device)
+    recipe = _settled(recipe, run, encoder)
+    assert recipe.dims
+    measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device, OnDisk())
+    if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, recipe.dims):
+        raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {recipe.dims}")
     texts = tokenized_set(encoder, held_out)
-    asked, settings = config.get("ask") is not None, MemorySettings(token_budget=measuring.evaluator.token_budget)
+    asked, settings = recipe.ask is not None, MemorySettings(token_budget=measuring.evaluator.token_budget)
     to_disk = measuring.may_go_to_disk and not asked  # a question is answered from memory
     with shortage_explained(MemoryLimits(settings, device, may_go_to_disk=to_disk)):
-        if asked:
-            return _ask(config["ask"], measuring, texts)
-        return _measure(config, folder, source, texts, measuring, start)
+        if recipe.ask is not None:
+            return _ask(recipe.ask, measuring, texts)
+        return _measure(recipe, folder, texts, measuring, start)
 
 
-def _measure(
-    config: Mapping[str, Any], folder: Path, source: Source, texts: TokenizedSet, measuring: Measuring, start: float
-) -> float:
+def _settled(recipe: EvaluationRecipe, run: dict[str, Any] | None, encoder: Encoder) -> EvaluationRecipe:
+    """The recipe with its precision and dims decided: by the model's run, else by this machine and by what fits."""
+    precision = recipe.precision
+    if precision == "auto":
+        chosen = run["precision"] if run else choose_precision(encoder.device).precision
+        precision = "bf16" if "bf16" in chosen else "fp32"
+    usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
+    dims = sorted(recipe.dims or usual or [encoder.width], reverse=True)
+    config = {**recipe.config, "dims": dims, "precision": precision}
+    return replace(recipe, dims=dims, precision=precision, config=config)
+
+
+def _measure(recipe: EvaluationRecipe, folder: Path, texts: TokenizedSet, measuring: Measuring, start: float) -> float:
     encoder = measuring.encoder
-    passages = _training_passages(source, encoder)
-    config = pinned(config, encoder, getattr(source, "commit", None))
-    files.write_config(folder, config)
+    passages = _training_passages(recipe.data, encoder)
+    recipe = rebuilt(recipe, pinned(recipe, encoder, getattr(recipe.data, "commit", None)))
+    files.write_config(folder, recipe.config)
     write_environment(folder)
     result = measuring.measure(texts)
     assert result.rankings is not None
     report = Report.of_evaluation(
         result,
-        baselines=measure_baselines(config, texts.judgements, measuring),
+        baselines=measure_baselines(recipe, texts.judgements, measuring),
         deployment=measuring.deployment(texts, passages) if passages else None,
         failures=find_failures(result.rankings, measuring.dims),
-        config=config,
+        config=recipe.config,
         environment=environment(),
         seconds=time.perf_counter() - start,
     )

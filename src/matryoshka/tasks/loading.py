@@ -1,33 +1,37 @@
-"""What a run reads: the encoder, its training batches, and what it is measured on."""
+"""What a training reads: the encoder, its batches, and what it is measured on. Nothing is encoded yet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hydra.utils import instantiate
-
+from matryoshka.config.recipe import Recipe, TrainingRecipe
+from matryoshka.data.pairs import kinds
 from matryoshka.data.split import Split
-from matryoshka.data.tokens import TokenIds, distinct_tokens, token_counts, tokenized_pairs
+from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts, tokenized_pairs
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.errors import UserError
 from matryoshka.evaluation.tokenized_set import TokenizedSet
+from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.measuring import drawn_for_calibration
-from matryoshka.tasks.setup import load_encoder, pairs_summary, tokenized_set
 from matryoshka.training.datamodule import PairsModule
 
 if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
+    from matryoshka.data.doctor.doctor import Doctor
+    from matryoshka.data.retrieval_set import RetrievalSet
     from matryoshka.data.samplers import BatchSummary
+    from matryoshka.encoder.encoder import Prompt
 
 
 @dataclass(frozen=True)
-class Loaded:
+class TrainingData:
     """Texts and token ids of all sides. dev: None where the test queries select the checkpoint.
 
-    data_commit: of a hub data set, the commit that was read.
+    sets: further ones to measure, by name. data_commit: of a hub data set, the commit that was read.
     """
 
     encoder: Encoder
@@ -35,6 +39,7 @@ class Loaded:
     batches: PairsModule
     dev: TokenizedSet | None
     test: TokenizedSet
+    sets: Mapping[str, TokenizedSet]
     pairs: PairsSummary
     data_commit: str | None = None
 
@@ -48,10 +53,21 @@ class Loaded:
         """What the log has in front of the metrics of the selecting queries."""
         return DEV if self.dev else ""
 
+    @property
+    def held_out(self) -> dict[str, TokenizedSet]:
+        """All that is measured, by name."""
+        dev = {"dev": self.dev} if self.dev else {}
+        return {**dev, "test": self.test, **self.sets}
+
     @cached_property
     def batch_summary(self) -> BatchSummary:
         """An epoch's batches, in numbers."""
         return self.batches.sampler.summary()
+
+    @property
+    def masked(self) -> bool:
+        """Whether the loss leaves out candidates."""
+        return self.batches.negatives.masks(self.batch_summary)
 
     @cached_property
     def passages(self) -> TokenIds:
@@ -62,46 +78,68 @@ class Loaded:
     @cached_property
     def used_tokens(self) -> set[int]:
         """Every token that a training or held-out text has."""
-        dev = self.dev.distinct_tokens() if self.dev else set()
-        return distinct_tokens(self.batches.pairs) | self.test.distinct_tokens() | dev
+        return distinct_tokens(self.batches.pairs).union(*(texts.distinct_tokens() for texts in self.held_out.values()))
 
-    def examine(self, doctor: Any) -> Diagnosis:
-        """What the data doctor finds."""
-        held_out = {"dev": self.dev, "test": self.test} if self.dev else {"test": self.test}
-        diagnosis: Diagnosis = doctor.examine(
+    def examine(self, doctor: Doctor) -> Diagnosis:
+        """What the data doctor finds; of the sets only those that the data bring along."""
+        own = {name: texts for name, texts in self.held_out.items() if name not in self.sets}
+        return doctor.examine(
             self.split.pairs,
             token_counts(self.batches.pairs),
             self.encoder.max_seq_length,
-            {name: texts.data for name, texts in held_out.items()},
+            {name: texts.data for name, texts in own.items()},
             self.batch_summary,
-            self.batches.sampler.mask_clashes,
+            self.masked,
             {
                 name: {
                     "queries": texts.queries.lengths[texts.queries_Q.numpy()],
                     "documents": texts.documents.lengths[texts.documents_N.numpy()],
                 }
-                for name, texts in held_out.items()
+                for name, texts in own.items()
             },
         )
-        return diagnosis
 
 
-def load(config: Mapping[str, Any]) -> Loaded:
-    """Read, split and tokenize; nothing is encoded yet."""
-    source = instantiate(config["data"], _convert_="all")
-    split: Split = instantiate(config["split"], _convert_="all").split(source)
-    encoder = load_encoder(config)
-    columns = split.pairs.column_names
-    prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in columns}
+def load(recipe: TrainingRecipe) -> TrainingData:
+    """Read, split and tokenize. Raises UserError for a loss that takes what the data do not have."""
+    split = recipe.split.split(recipe.data)
+    require_numbers(recipe, split)
+    encoder = load_encoder(recipe)
+    prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in split.pairs.column_names}
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
-    sampler = instantiate(config["sampler"], _partial_=True, _convert_="all")
-    batches = PairsModule(tokens, sampler, config.get("workers", 0), texts=split.pairs)
-    return Loaded(
+    return TrainingData(
         encoder=encoder,
         split=split,
-        batches=batches,
+        batches=PairsModule(tokens, recipe.sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
-        pairs=pairs_summary(source.name, split.pairs, tokens),
-        data_commit=getattr(source, "commit", None),
+        sets={name: tokenized_set(encoder, source.retrieval_set()) for name, source in recipe.sets.items()},
+        pairs=PairsSummary.of(recipe.data.name, split.pairs, tokens),
+        data_commit=getattr(recipe.data, "commit", None),
     )
+
+
+def load_encoder(recipe: Recipe) -> Encoder:
+    """The encoder with the recipe's pooling; without one, with the pooling saved with the model."""
+    return recipe.encoder.load(recipe.pooling)
+
+
+def tokenized_set(encoder: Encoder, held_out: RetrievalSet) -> TokenizedSet:
+    """What is measured, tokenized once and kept for later runs."""
+
+    def tokenize(texts: list[str], prompt: Prompt) -> TokenIds:
+        return kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, encoder.prompts[prompt])
+
+    return TokenizedSet.of(held_out, tokenize)
+
+
+def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
+    """Raises UserError where the loss asks for numbers of the candidates that no column has."""
+    loss = MatryoshkaLoss(recipe.loss, recipe.dims)
+    there = kinds(split.numbers) | {"mask_BN"}
+    if missing := sorted(loss.needs - there):
+        columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
+        raise UserError(
+            f"loss: {type(recipe.loss).__name__} takes {', '.join(missing)}, numbers of each candidate, and the data "
+            f"have no column {columns}; add it, or choose another loss"
+        )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
+from matryoshka.config.recipe import Recipe
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.evaluation.deployment.deployment import Deployment, drawn, measure_deployment
@@ -44,16 +43,17 @@ class Measuring:
     @classmethod
     def of(
         cls,
-        config: Mapping[str, Any],
+        recipe: Recipe,
         encoder: Encoder,
         dims: Sequence[int],
         precision: str,
         device: torch.device,
         store: Store | None = None,
     ) -> Measuring:
-        """As the configuration's evaluator says; precision: any name with bf16 in it, else fp32."""
-        evaluator = instantiate(config["evaluator"], _convert_="all")
-        return cls(encoder, evaluator, dims, "bf16" if "bf16" in precision else "fp32", device, store or InMemory())
+        """As the recipe's evaluator says; precision: any name with bf16 in it, else fp32."""
+        return cls(
+            encoder, recipe.evaluator, dims, "bf16" if "bf16" in precision else "fp32", device, store or InMemory()
+        )
 
     @property
     def selected(self) -> str:

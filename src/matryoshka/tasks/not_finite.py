@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.processes.together import from_first
 from matryoshka.report.markdown import shortened
 from matryoshka.report.not_finite import Row, write_step
-from matryoshka.tasks.loading import Loaded
+from matryoshka.tasks.loading import TrainingData
 from matryoshka.training.nonfinite import Evidence, NotFiniteError
 
 SHOWN = 5  # rows in the message
@@ -18,21 +18,21 @@ SNIPPET = 60  # characters of a text in it
 
 
 @contextmanager
-def step_kept(config: Mapping[str, Any], room: Loaded, folder: Path) -> Iterator[None]:
+def step_kept(recipe: TrainingRecipe, data: TrainingData, folder: Path) -> Iterator[None]:
     """Where a NotFiniteError ends what is done inside, write <folder>/not_finite/ and add rows and remedies to it."""
     try:
         yield
     except NotFiniteError as error:
         evidence = error.evidence
-        batches = [[_row(room, row) for row in micro.rows] for micro in evidence.window]
+        batches = [[_row(data, row) for row in micro.rows] for micro in evidence.window]
         # The others wait: where one process of several has ended, the first would be stopped while it writes.
-        kept = from_first(lambda: write_step(folder / "not_finite", evidence, batches, room.encoder))
-        message = f"{error}. {_rows(evidence, batches)} {_remedies(config)} The step is kept in {kept}"
+        kept = from_first(lambda: write_step(folder / "not_finite", evidence, batches, data.encoder))
+        message = f"{error}. {_rows(evidence, batches)} {_remedies(recipe)} The step is kept in {kept}"
         raise NotFiniteError(message, evidence) from error
 
 
-def _row(room: Loaded, row: int) -> Row:
-    return {"row": room.split.source_row(row), **room.split.pairs[row]}
+def _row(data: TrainingData, row: int) -> Row:
+    return {"row": data.split.source_row(row), **data.split.pairs[row]}
 
 
 def _rows(evidence: Evidence, batches: list[list[Row]]) -> str:
@@ -42,11 +42,12 @@ def _rows(evidence: Evidence, batches: list[list[Row]]) -> str:
     return f"Its rows of the training data: {shown}{more}."
 
 
-def _remedies(config: Mapping[str, Any]) -> str:
+def _remedies(recipe: TrainingRecipe) -> str:
+    config = recipe.config
     lower = [f"a lower optimizer.lr (it is {config['optimizer'].get('lr')})"]
-    if config["trainer"]["precision"] != "32-true":
-        lower.insert(0, f"trainer.precision=32-true (it is {config['trainer']['precision']})")
+    if recipe.precision != "32-true":
+        lower.insert(0, f"trainer.precision=32-true (it is {recipe.precision})")
     if "warmup" in config["scheduler"]:
         lower.append(f"a longer scheduler.warmup (it is {config['scheduler']['warmup']})")
-    lower.append(f"a lower max_grad_norm (it is {config['max_grad_norm']})")
+    lower.append(f"a lower max_grad_norm (it is {recipe.max_grad_norm})")
     return f"What helps: {', '.join(lower)}; not_finite=skip leaves such updates out."

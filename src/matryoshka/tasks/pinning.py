@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.config.recipe import Recipe
 from matryoshka.encoder.pretrained import COMMIT, Pretrained
 from matryoshka.tasks.baselines import WITHOUT_A_MODEL
 
@@ -12,14 +13,15 @@ if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
 
 
-def pinned(config: Mapping[str, Any], encoder: Encoder, data_commit: str | None) -> dict[str, Any]:
-    """The configuration with the commit of each hub model and data set as its revision; nothing else is changed.
+def pinned(recipe: Recipe, encoder: Encoder, data_commit: str | None) -> dict[str, Any]:
+    """The recipe's configuration with the commit of each hub model and data set as its revision; no other change.
 
     data_commit: that of the data set, None where it is not from the hub. Baselines are fetched if they are not at hand.
     """
+    config = recipe.config
     revisions = {"encoder": encoder.revision, "data": data_commit}
     groups = {group: {**config[group], "revision": revision} for group, revision in revisions.items() if revision}
-    return {**config, **groups, "baselines": [_pinned_name(name) for name in config["baselines"]]}
+    return {**config, **groups, "baselines": [_pinned_name(name) for name in recipe.baselines]}
 
 
 def pinned_as_before(config: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,75 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from hydra.utils import instantiate
-
+from matryoshka.config.recipe import TrainingRecipe, rebuilt
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings
 from matryoshka.report import files
 from matryoshka.report.figures.schedule import Schedule
 from matryoshka.report.run_plan import Measured, RunPlan, show_plan, write_plan
 from matryoshka.report.terminal import lines
-from matryoshka.tasks.loading import Loaded, load
-from matryoshka.tasks.measuring import Measuring
-from matryoshka.tasks.setup import device_of, nested_dims, quiet_libraries, run_memory, stand_in, with_precision
-from matryoshka.tasks.train import OPTIONAL
-from matryoshka.tasks.trainer import make_loss, training_plan
+from matryoshka.tasks.announcing import run_memory
+from matryoshka.tasks.libraries import quiet_libraries
+from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.run import with_precision
+from matryoshka.tasks.trainer import training_plan
+from matryoshka.tasks.vocabulary import Vocabulary
 from matryoshka.training import schedulers
 from matryoshka.training.plan import TrainingPlan
+from matryoshka.training.precision import device_of
 
-Config = Mapping[str, Any]
 
-
-def plan(config: Config, folder: Path) -> float:
-    """Print the configured run in numbers and write them, with figures, into the folder; returns its updates."""
+def plan(recipe: TrainingRecipe, folder: Path) -> float:
+    """Print the recipe's run in numbers and write them, with figures, into the folder; returns its updates."""
     quiet_libraries()
-    config, reason = with_precision({**OPTIONAL, **config, **nested_dims(config)})
-    room = load(config)
-    training = training_plan(config, room.batches)
-    lines.announce(config, room.encoder, room.pairs, room.split, training, reason, stand_in(config))
-    lines.show_batches(room.batch_summary, room.batches.sampler.mask_clashes)
-    planned = run_plan(config, room, training)
-    lines.show_memory(planned.memory, planned.available, config)
-    files.write_config(folder, config)
+    config, reason = with_precision(recipe.config)
+    recipe = rebuilt(recipe, config)
+    data = load(recipe)
+    training = training_plan(recipe, data.batches)
+    lines.announce(recipe, data.encoder, data.pairs, data.split, training, reason)
+    lines.show_batches(data.batch_summary, data.masked)
+    planned = run_plan(recipe, data, training)
+    lines.show_memory(planned.memory, planned.available, recipe)
+    files.write_config(folder, recipe.config)
     show_plan(planned)
     lines.show_paths({**write_plan(folder, planned), "configuration": folder / "config.yaml"})
     return float(training.updates)
 
 
-def run_plan(config: Config, room: Loaded, training: TrainingPlan) -> RunPlan:
+def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan) -> RunPlan:
     """All of what the run will do; the encoder encodes a few tokens, to know its memory."""
-    device = device_of(config["trainer"].get("accelerator", "auto"))
-    measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
-    chosen, *others = schedules(config, training)
+    device, encoder = device_of(recipe.accelerator), data.encoder
+    chosen, *others = schedules(recipe, training)
+    memory = run_memory(recipe, data, Vocabulary.of(recipe, data), device)
     return RunPlan(
-        name=config["name"],
-        stand_in=stand_in(config),
-        pairs=room.pairs.rows,
-        batch_size=config["batch_size"],
+        name=recipe.name,
+        stand_in=recipe.stand_in,
+        pairs=data.pairs.rows,
+        batch_size=recipe.batch_size,
         training=training,
         schedule=chosen,
         others=tuple(others),
-        selected=measuring.selected,
-        after_epochs=Measured.of(room.selecting),
-        at_ends=Measured.of(room.test),
-        memory=run_memory(config, room, make_loss(config)).estimate(
-            MemorySettings(config["pairs_at_once"], token_budget=measuring.evaluator.token_budget)
-        ),
-        available=available(device, room.encoder),
-        weights=sum(p.numel() * p.element_size() for p in room.encoder.parameters()),
-        saved=bool(config["export"]),
+        selected=recipe.evaluator.selected(recipe.dims),
+        after_epochs=Measured.of(data.selecting),
+        at_ends=Measured.of(data.test),
+        memory=memory.estimate(MemorySettings(recipe.pairs_at_once, token_budget=recipe.evaluator.token_budget)),
+        available=available(device, encoder),
+        weights=sum(p.numel() * p.element_size() for p in encoder.parameters()),
+        saved=recipe.export is not None,
     )
 
 
-def schedules(config: Config, training: TrainingPlan) -> list[Schedule]:
-    """The configured schedule, then every one there is, each over the updates of the run."""
-    make_optimizer = instantiate(config["optimizer"], _convert_="all")
-    name = config["scheduler"]["_target_"].rpartition(".")[2]
-    makers = [(name, instantiate(config["scheduler"], _convert_="all"))]
+def schedules(recipe: TrainingRecipe, training: TrainingPlan) -> list[Schedule]:
+    """The recipe's schedule, then every one there is, each over the updates of the run."""
+    name = recipe.config["scheduler"]["_target_"].rpartition(".")[2]
+    makers = [(name, recipe.scheduler)]
     makers += [(maker.__name__, maker) for maker in schedulers.EVERY]
     updates, ends = training.updates, frozenset(training.epoch_ends)
-    return [Schedule.planned(name, make_optimizer, maker, updates, ends) for name, maker in makers]
+    return [Schedule.planned(name, recipe.optimizer, maker, updates, ends) for name, maker in makers]

@@ -1,18 +1,17 @@
-"""Lightning's Trainer as a run needs it: its evaluations, its checkpoint, its log."""
+"""Lightning's module and Trainer as a recipe wants them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from pytorch_lightning.loggers import Logger
 
+from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.losses.matryoshka import MatryoshkaLoss
@@ -20,102 +19,135 @@ from matryoshka.processes.launched import launched
 from matryoshka.processes.together import is_first
 from matryoshka.report.terminal.result_table import show_epoch
 from matryoshka.sweep.trial import read_trial
-from matryoshka.tasks.beginning import Beginning
-from matryoshka.tasks.processes import trainer_options
-from matryoshka.tasks.setup import stand_in
+from matryoshka.tasks.start_point import StartPoint
 from matryoshka.training.callbacks.checkpoint import Checkpoints
 from matryoshka.training.callbacks.evaluation import EpochEvaluation
-from matryoshka.training.callbacks.loss_spikes import SpikeNotes
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.callbacks.progress import TrainingProgress
 from matryoshka.training.callbacks.pruning import Pruning
-from matryoshka.training.checkpoints.kept import KeptCheckpoints
+from matryoshka.training.checkpoints.parts import Parts
 from matryoshka.training.datamodule import PairsModule
 from matryoshka.training.module import EmbeddingModule
-from matryoshka.training.nonfinite import FiniteUpdates
+from matryoshka.training.nonfinite import NonFiniteGuard
 from matryoshka.training.plan import TrainingPlan
+from matryoshka.training.several_processes import trainer_options
 
-Config = Mapping[str, Any]
 
-
-def training_plan(config: Config, batches: PairsModule) -> TrainingPlan:
+def training_plan(recipe: TrainingRecipe, batches: PairsModule) -> TrainingPlan:
     """Updates and micro-batches of the whole run."""
-    trainer = config["trainer"]
+    trainer = recipe.config["trainer"]
     counts = batches.micro_batches(trainer["max_epochs"], trainer.get("limit_train_batches"))
-    return TrainingPlan(counts, config["accumulation"], config["accumulation_across_epochs"])
+    return TrainingPlan(counts, recipe.accumulation, recipe.accumulation_across_epochs)
 
 
-def make_loss(config: Config) -> MatryoshkaLoss:
-    """The configured loss over the configured dims."""
-    loss = instantiate(config["loss"], _convert_="all")
-    return MatryoshkaLoss(loss, config["dims"], config["dim_weights"], config["dims_per_step"], config["seed"])
-
-
-def make_module(config: Config, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
-    """The LightningModule, with the configured loss, optimizer and schedule."""
+def make_module(recipe: TrainingRecipe, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
+    """The LightningModule, with the recipe's loss, optimizer and schedule."""
+    loss = MatryoshkaLoss(recipe.loss, recipe.dims, recipe.dim_weights, recipe.dims_per_step, recipe.seed)
     return EmbeddingModule(
         encoder,
-        make_loss(config),
+        loss,
         plan,
-        instantiate(config["optimizer"], _convert_="all"),
-        instantiate(config["scheduler"], _convert_="all"),
-        config["max_grad_norm"],
-        config["trainer"].get("log_every_n_steps") or 10,
-        config["pairs_at_once"],
-        FiniteUpdates(config["not_finite"], config["skipped_at_most"]),
+        recipe.optimizer,
+        recipe.scheduler,
+        recipe.max_grad_norm,
+        recipe.config["trainer"].get("log_every_n_steps") or 10,
+        recipe.pairs_at_once,
+        NonFiniteGuard(recipe.not_finite, recipe.skipped_at_most),
     )
 
 
-def make_trainer(
-    config: Config,
+@dataclass(frozen=True)
+class Training:
+    """A Trainer with what it trains. log: the file of all its rows. checkpoints: what keeps it on disk."""
+
+    trainer: pl.Trainer
+    module: EmbeddingModule
+    batches: PairsModule
+    log: MetricsFile
+    checkpoints: Checkpoints
+
+    def fit(self) -> None:
+        """Train; Ctrl-C is a KeyboardInterrupt."""
+        try:
+            self.trainer.fit(self.module, self.batches)
+        except SystemExit:
+            # Lightning ends the process with 1 on Ctrl-C; the command line knows better (130).
+            if self.trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
+
+
+def make_loggers(recipe: TrainingRecipe, folder: Path) -> tuple[MetricsFile, ...]:
+    """The file of all rows, and the recipe's tracker beside it."""
+    loggers: list[Any] = [MetricsFile(folder / "metrics.jsonl")]
+    if recipe.logger and is_first():
+        loggers.append(recipe.logger(save_dir=str(folder)))
+        loggers[-1].log_hyperparams({**recipe.config, "stand_in": list(recipe.stand_in)})
+    return tuple(loggers)
+
+
+def make_training(
+    recipe: TrainingRecipe,
     folder: Path,
-    plan: TrainingPlan,
-    selected: str,
+    module: EmbeddingModule,
+    batches: PairsModule,
+    loggers: Sequence[Logger],
     measure: Any,
     prefix: str = "",
-    begun: Beginning | None = None,
-) -> tuple[pl.Trainer, MetricsFile, Checkpoints]:
-    """The configured Trainer, the file of all its rows, and the callback that keeps the training on disk.
+    start: StartPoint | None = None,
+) -> Training:
+    """measure: makes an EvaluationResult of the weights as they are; prefix: in front of its metrics in the log.
 
-    selected: the metric that decides which weights are best. measure: makes an EvaluationResult of the weights as they
-    are; prefix: in front of its metrics in the log. begun: what to go on from.
     Raises UserError for a device that is not there.
     """
-    log = MetricsFile(folder / "metrics.jsonl")
-    loggers = [log]
-    if config["logger"] and is_first():
-        loggers.append(instantiate(config["logger"], _convert_="all", save_dir=str(folder)))
-        loggers[-1].log_hyperparams({**config, "stand_in": list(stand_in(config))})
-    begun = begun or Beginning(KeptCheckpoints(folder), config)
-    make_checkpoints = instantiate(config["checkpoint"], _partial_=True, _convert_="all")
-    checkpoint: Checkpoints = make_checkpoints(begun.kept, log, state=begun.state)
-    callbacks: list[pl.Callback] = [EpochEvaluation(measure, selected, show_epoch, prefix), checkpoint, SpikeNotes(log)]
-    if (trial := read_trial(folder)) and not launched():  # of several processes none could tell why it ended
-        callbacks.append(Pruning(trial.report, selected))
-    # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
-    ours = ("enable_progress_bar", "log_every_n_steps")
-    options = {key: value for key, value in config["trainer"].items() if key not in ours} | trainer_options()
-    if config["trainer"].get("enable_progress_bar", True):
-        callbacks.insert(0, TrainingProgress())  # so that its bar is gone when the evaluation shows its own
-    make = partial(
-        instantiate,
-        options,
-        _convert_="all",
-        logger=loggers,
-        callbacks=callbacks,
-        max_steps=plan.updates,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        log_every_n_steps=1,
-        default_root_dir=str(folder),
+    log = next(logger for logger in loggers if isinstance(logger, MetricsFile))
+    selected = recipe.evaluator.selected(recipe.dims)
+    callbacks = _watching(recipe)
+    start = start or StartPoint.anew(recipe.config, folder)
+    parts = Parts.among(
+        of_step={"loss": module.loss, "sampler": batches.sampler, "negatives": batches.negatives},
+        of_run={
+            "progress": module.progress,
+            "log_rows": module.log_rows,
+            "nonfinite": module.nonfinite,
+            "log": log,
+            **{f"callbacks.{name}": callback for name, callback in callbacks.items()},
+        },
     )
-    with closed_if_failed(loggers):
-        try:
-            return make(), log, checkpoint
-        except InstantiationException as error:  # Lightning refuses a device that is not there
-            raise UserError(f"trainer: {error.__cause__ or error}") from error
+    checkpoints = recipe.checkpoint(start.kept, parts, state=start.state)
+    evaluation = EpochEvaluation(measure, selected, show_epoch, prefix)
+    trainer = _trainer(recipe, folder, [*callbacks.values(), evaluation, checkpoints], loggers, module.plan.updates)
+    return Training(trainer, module, batches, log, checkpoints)
+
+
+def _watching(recipe: TrainingRecipe) -> dict[str, pl.Callback]:
+    """The recipe's callbacks, the bar first, so that it is gone when an evaluation shows its own."""
+    bar = recipe.config["trainer"].get("enable_progress_bar", True)
+    named = {name: call for name, call in recipe.callbacks.items() if bar or not isinstance(call, TrainingProgress)}
+    return dict(sorted(named.items(), key=lambda item: not isinstance(item[1], TrainingProgress)))
+
+
+def _trainer(
+    recipe: TrainingRecipe, folder: Path, callbacks: list[pl.Callback], loggers: Sequence[Logger], updates: int
+) -> pl.Trainer:
+    if (trial := read_trial(folder)) and not launched():  # of several processes none could tell why it ended
+        callbacks = [*callbacks, Pruning(trial.report, recipe.evaluator.selected(recipe.dims))]
+    options = {
+        # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.
+        "enable_progress_bar": False,
+        "log_every_n_steps": 1,
+        "logger": list(loggers),
+        "callbacks": callbacks,
+        "max_steps": updates,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "enable_checkpointing": False,
+        "default_root_dir": str(folder),
+    }
+    try:
+        return recipe.trainer(**options, **trainer_options())
+    except Exception as error:  # Lightning refuses a device that is not there
+        raise UserError(f"trainer: {error}") from error
 
 
 @contextmanager
@@ -126,15 +158,4 @@ def closed_if_failed(loggers: Sequence[Logger]) -> Iterator[None]:
     except BaseException:
         for logger in loggers:
             logger.finalize("failed")
-        raise
-
-
-def fit(trainer: pl.Trainer, module: EmbeddingModule, data: PairsModule) -> None:
-    """Train; Ctrl-C is a KeyboardInterrupt."""
-    try:
-        trainer.fit(module, data)
-    except SystemExit:
-        # Lightning ends the process with 1 on Ctrl-C; the command line knows better (130).
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
         raise

@@ -9,15 +9,16 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from matryoshka.data.clashes import no_negatives
 from matryoshka.data.equal_texts import text_numbers
-from matryoshka.data.packing import PackedBatch
+from matryoshka.data.negatives import EqualTexts, Negatives
+from matryoshka.data.packing import PackedBatch, number_matrices
 from matryoshka.data.samplers import ShuffledSampler
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 MakeSampler = Callable[[Sequence[Sequence[int]]], ShuffledSampler]
+MakeNegatives = Callable[..., Negatives]
 
 
 class PairsModule(pl.LightningDataModule):
@@ -25,14 +26,26 @@ class PairsModule(pl.LightningDataModule):
 
     pairs: token ids, a column each for anchor, positive, negatives. sampler: the numbers of every row's texts -> batch
     sampler. texts: the pairs before they were tokenized, so that texts with different prompts are known to be equal.
+    negatives: the same numbers and these pairs -> what is no negative. numbers: those of the pairs' candidates.
     """
 
-    def __init__(self, pairs: Dataset, sampler: MakeSampler, workers: int = 0, texts: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        pairs: Dataset,
+        sampler: MakeSampler,
+        workers: int = 0,
+        texts: Dataset | None = None,
+        negatives: MakeNegatives = EqualTexts,
+        numbers: Dataset | None = None,
+    ) -> None:
         super().__init__()
         self.pairs = pairs
         self.columns: list[str] = pairs.column_names
         self.workers = workers
-        self.sampler = sampler(text_numbers(pairs, texts))
+        self.numbers = numbers
+        equal = text_numbers(pairs, texts)
+        self.sampler = sampler(equal)
+        self.negatives = negatives(texts=equal, pairs=pairs if texts is None else texts)
 
     def train_dataloader(self) -> DataLoader[PackedBatch]:
         """One packed batch a micro-batch of the sampler."""
@@ -52,10 +65,9 @@ class PairsModule(pl.LightningDataModule):
     def collate(self, rows: Sequence[int]) -> PackedBatch:
         """The rows of these numbers as one packed batch, column by column."""
         table = self.pairs[list(rows)]
-        mask_BN = None
-        if self.sampler.mask_clashes:
-            mask_BN = no_negatives(torch.tensor([self.sampler.texts[row] for row in rows]).T)
-        return PackedBatch.from_ids([table[column] for column in self.columns], mask_BN, rows)
+        numbers = {} if self.numbers is None else number_matrices(self.numbers[list(rows)], self.columns[1:])
+        columns = [table[column] for column in self.columns]
+        return PackedBatch.from_ids(columns, self.negatives.mask(rows), rows, numbers)
 
     def transfer_batch_to_device(self, batch: PackedBatch, device: torch.device, dataloader_idx: int) -> PackedBatch:
         """The batch on the device, from the loader's pinned memory: Lightning by itself would wait for the copy."""

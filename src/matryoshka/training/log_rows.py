@@ -1,4 +1,4 @@
-"""What the next row of the log sums up."""
+"""The rows of the log: what the next one sums up."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.losses.matryoshka import NestedLoss
+from matryoshka.memory.peak import peak_memory
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,16 @@ class MicroBatch:
         return cls(loss.total.detach(), loss.per_dim, divisor, pairs, tokens, batch.rows, random_state)
 
 
-class SinceLastRow:
+class LogRows:
     """Sums since the last logged row. Losses stay on the device until the row is closed.
 
     window: the micro-batches of the update that is not made yet; they count once it is.
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.window: list[MicroBatch] = []
         self.losses: list[Tensor] = []
         self.dim_losses: dict[int, list[Tensor]] = {}  # each with its share of an update
@@ -52,9 +56,13 @@ class SinceLastRow:
         self.seconds = 0.0
         self.clock = time.perf_counter()
 
-    def count(self) -> None:
-        """The update was made: count its micro-batches, their losses as shares of an update."""
-        for micro in self.window:
+    def count(self, *, made: bool) -> None:
+        """Count the micro-batches of an update that was made, their losses as shares of it; of another nothing."""
+        window, self.window = self.window, []
+        if not made:
+            self.gradient_shares = {}
+            return
+        for micro in window:
             self.losses.append(micro.total / micro.divisor)
             for dim, value in micro.per_dim.items():
                 self.dim_losses.setdefault(dim, []).append(value / micro.divisor)
@@ -62,18 +70,13 @@ class SinceLastRow:
             self.pairs += micro.pairs
             self.tokens += micro.tokens
         self.updates += 1
-        self.window = []
-
-    def leave_out(self) -> None:
-        """The update was not made: nothing of it counts."""
-        self.window, self.gradient_shares = [], {}
 
     def start_clock(self) -> None:
         """Count the time from now on."""
         self.clock = time.perf_counter()
 
-    def state(self) -> dict[str, Any]:
-        """All sums as they are now, without what is only time."""
+    def state_dict(self) -> dict[str, Any]:
+        """All sums as of the last update, and the seconds until now."""
         return {
             "losses": list(self.losses),
             "dim_losses": {dim: list(losses) for dim, losses in self.dim_losses.items()},
@@ -84,10 +87,10 @@ class SinceLastRow:
             "seconds": self.seconds + time.perf_counter() - self.clock,
         }
 
-    def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on with sums as `state` gave them."""
-        self.losses = [loss.to(device) for loss in state["losses"]]
-        self.dim_losses = {dim: [loss.to(device) for loss in losses] for dim, losses in state["dim_losses"].items()}
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with such sums."""
+        self.losses = list(state["losses"])
+        self.dim_losses = {dim: list(losses) for dim, losses in state["dim_losses"].items()}
         self.dim_shares = dict(state["dim_shares"])
         self.pairs, self.tokens, self.updates = state["pairs"], state["tokens"], state["updates"]
         self.seconds = state["seconds"]
@@ -97,12 +100,27 @@ class SinceLastRow:
         self.seconds += time.perf_counter() - self.clock
 
     def close(self) -> dict[str, float]:
-        """The row: mean loss of an update, and of each dim where it counted; of no update made there is none."""
-        row = {"train/loss": float(torch.stack(self.losses).sum() / self.updates)} if self.losses else {}
-        dims = {dim: torch.stack(losses).sum() / self.dim_shares[dim] for dim, losses in self.dim_losses.items()}
+        """The row, after which a new one begins: mean loss of an update, and of each dim where it counted.
+
+        Of no update made there is none.
+        """
+        row = {"train/loss": float(_sum(self.losses) / self.updates)} if self.losses else {}
+        dims = {dim: _sum(losses) / self.dim_shares[dim] for dim, losses in self.dim_losses.items()}
         row |= {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
         row |= {f"train/gradient_share/dim_{dim}": float(share) for dim, share in self.gradient_shares.items()}
         self.pause()
         row["train/pairs_per_second"] = self.pairs / self.seconds
         row["train/tokens_per_second"] = self.tokens / self.seconds
+        self._begin()
         return row
+
+
+def memory_row(device: torch.device) -> dict[str, float]:
+    """The peak of memory so far, where it can be known."""
+    peak = peak_memory(device)
+    return {} if peak is None else {"train/memory_gigabytes": peak / 1e9}
+
+
+def _sum(losses: list[Tensor]) -> Tensor:
+    """Of losses that come from the device or from a checkpoint."""
+    return torch.stack([loss.to(losses[-1].device) for loss in losses]).sum()

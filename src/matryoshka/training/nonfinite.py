@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ class NotFiniteError(ArithmeticError):
         self.evidence = evidence
 
 
-class FiniteUpdates:
+class NonFiniteGuard:
     """Decides whether an update is made: only if the losses of its window and the gradient's norm are finite.
 
     policy: stop raises NotFiniteError. skip leaves the update out: weights and the optimizer's averages stay, while its
@@ -105,6 +105,14 @@ class FiniteUpdates:
                 return False
             message += f"; it is the last of {self.skipped} such updates, where skipped_at_most={self.skipped_at_most}"
         raise NotFiniteError(message, evidence)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count of skipped updates."""
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.skipped = int(state["skipped"])
 
     def row(self, norm: Tensor) -> dict[str, float]:
         """What a logged row says: the last update's gradient norm, if it was made, and the skipped updates so far."""

@@ -17,6 +17,15 @@ class PrecisionChoice:
     reason: str
 
 
+def device_of(accelerator: str) -> torch.device:
+    """The device that Lightning's accelerator name leads to."""
+    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda")
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
 def choose_precision(device: torch.device) -> PrecisionChoice:
     """bf16-mixed where the device multiplies faster in bf16, else fp32."""
     if device.type == "cuda":

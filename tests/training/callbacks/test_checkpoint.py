@@ -19,6 +19,7 @@ from matryoshka.training.callbacks.checkpoint import Checkpoints
 from matryoshka.training.callbacks.evaluation import EpochEvaluation
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.checkpoints.kept import KeptCheckpoints
+from matryoshka.training.checkpoints.parts import Parts
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
 from tests.tiny import tiny_encoder
@@ -51,8 +52,12 @@ def train(
     if found := kept.newest():
         found[0].load_weights(encoder)
         state = found[1]
-        log.restore(state["rows"])
-    checkpoints = Checkpoints(kept, log, minutes=0, state=state)
+    parts = Parts.among(
+        of_step={"loss": module.loss, "sampler": data.sampler, "negatives": data.negatives},
+        of_run={"progress": module.progress, "log_rows": module.log_rows, "log": log},
+    )
+    checkpoints = Checkpoints(kept, parts, minutes=0, state=state)
+    checkpoints.restore()
     if stop_at is not None:
         save = kept.save
 
@@ -98,7 +103,7 @@ def test_cut_off_after_any_update_it_ends_the_same(tmp_path: Path, across_epochs
         weights = module.encoder.state_dict()
         assert all(torch.equal(weights[name], tensor) for name, tensor in whole.encoder.state_dict().items()), stop_at
         assert timeless(found) == timeless(rows)
-        assert again.best == kept.best and module.selecting == whole.selecting
+        assert again.best == kept.best and module.progress.selecting == whole.progress.selecting
         lines = (folder / "metrics.jsonl").read_text().count("\n")
         assert lines == len(rows)
 
@@ -135,4 +140,4 @@ def test_a_signal_in_an_evaluation_loses_no_update(tmp_path: Path) -> None:
         train(tmp_path / "stopped", by="signal in the evaluation")
     assert [path.name for path in KeptCheckpoints(tmp_path / "stopped").lasts()] == [f"last-{AT_EPOCH_ENDS[0]}"]
     module, found, _ = train(tmp_path / "stopped")
-    assert timeless(found) == timeless(rows) and module.selecting == whole.selecting
+    assert timeless(found) == timeless(rows) and module.progress.selecting == whole.progress.selecting

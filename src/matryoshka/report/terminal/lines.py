@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.tokenized_set import TokenizedSet
     from matryoshka.memory.estimate import MemoryEstimate
     from matryoshka.training.plan import TrainingPlan
+
+
+class Announced(Protocol):
+    """A recipe, of which the first lines say what is configured and what stands in for what."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """As plain values."""
+
+    @property
+    def stand_in(self) -> Sequence[str]:
+        """A sentence for each part that is replaced."""
 
 
 class _Visible:
@@ -49,15 +61,15 @@ console.push_render_hook(VisibleTexts())
 
 
 def announce(
-    config: Mapping[str, Any],
+    recipe: Announced,
     encoder: Encoder,
     pairs: PairsSummary,
     split: Split,
     plan: TrainingPlan,
     precision_reason: str,
-    stand_in: tuple[str, ...],
 ) -> None:
     """The first lines of a run."""
+    config = recipe.config
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     lengths = ", ".join(f"{column} {mean:.0f}" for column, (_, mean, _) in pairs.lengths.items())
     batch, windows = config["batch_size"], config["accumulation"]
@@ -75,7 +87,7 @@ def announce(
         "device": f"{config['trainer'].get('accelerator', 'auto')} -> {_device(config)}, "
         f"{config['trainer']['precision']} ({precision_reason})",
     }
-    show_stand_in(stand_in)
+    show_stand_in(recipe.stand_in)
     for label, line in lines.items():
         say(label, line)
 
@@ -103,13 +115,14 @@ def show_batches(batches: BatchSummary, masked: bool) -> None:
     console.print(Text.assemble(("batches  ", "bold"), (said, "yellow")), soft_wrap=True)
 
 
-def show_memory(estimate: MemoryEstimate, available: float | None, config: Mapping[str, Any]) -> None:
+def show_memory(estimate: MemoryEstimate, available: float | None, recipe: Announced) -> None:
     """What the run needs at its peak and what there is; with what helps, where it does not fit."""
     room = "" if available is None else f", of {available / 1e9:.1f} GB available"
     each = " of each process" if launched() else ""
     say("memory", f"about {estimate.peak / 1e9:.1f} GB at the peak{each}{room}")
     if available is None or estimate.peak <= available:
         return
+    config = recipe.config
     helps = {
         "pairs_at_once=8 (the same batch, in parts)": config["pairs_at_once"] is None,
         "encoder.gradient_checkpointing=true": not config["encoder"].get("gradient_checkpointing"),

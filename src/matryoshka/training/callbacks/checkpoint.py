@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,8 +16,8 @@ from matryoshka.errors import StoppedError
 from matryoshka.processes.launched import launched
 from matryoshka.processes.signals import SignalsInTraining
 from matryoshka.processes.together import add_up, from_all, from_first, is_first, processes, rank
-from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
+from matryoshka.training.checkpoints.parts import Parts, states
 from matryoshka.training.checkpoints.random_states import random_states, restore_random_states
 from matryoshka.training.module import EmbeddingModule
 
@@ -27,30 +28,36 @@ class Checkpoints(pl.Callback):
     """Saves the state as of the last update after every evaluation, every `minutes`, and when a signal asks to stop.
 
     Of an accumulation window that is open only its beginning is saved: it is computed anew. Stands behind
-    EpochEvaluation. state: what to go on from, as saved before; the encoder has the weights already.
+    EpochEvaluation. parts: what has a state besides optimizer and schedule. state: what to go on from, as saved before.
     """
 
     def __init__(
-        self, kept: KeptCheckpoints, log: MetricsFile, minutes: float | None = 10, state: State | None = None
+        self, kept: KeptCheckpoints, parts: Parts, minutes: float | None = 10, state: State | None = None
     ) -> None:
         self.kept = kept
-        self.log_file = log
+        self.parts = parts
         self.minutes = minutes
         self.state = state
         self.best = Best(**state["best"]) if state and state["best"] else None
+        self.begins_in = 0  # the epoch
         self.at_update: State = {}
         self.before_evaluation: State = {}
         self.saved_at, self.saved_update = time.monotonic(), state["update"] if state else 0
         self.signals = SignalsInTraining(once=launched() is not None)
+
+    def restore(self) -> None:
+        """Give the parts their states, with which a training is begun, or known to be over."""
+        if self.state is not None:
+            self.parts.load(self.state["of_step"][rank()]["parts"], self.state["of_run"])
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin in the epoch and with the micro-batch that follow the last update."""
         assert isinstance(pl_module, EmbeddingModule)
         self.signals.note_handlers()
         if self.state is None:
-            self.at_update = _at_update(pl_module, 0, 0)
+            self.at_update = self._of_step(trainer, pl_module, 0, 0)
             return
-        epoch = _epoch_to_begin(self.state, pl_module)
+        self.begins_in = epoch = _epoch_to_begin(self.state, pl_module)
         for progress in (trainer.fit_loop.epoch_progress.total, trainer.fit_loop.epoch_progress.current):
             progress.ready = progress.completed = epoch
             progress.started = progress.processed = epoch  # type: ignore[attr-defined]
@@ -58,8 +65,6 @@ class Checkpoints(pl.Callback):
         sampler.set_epoch(epoch)
         pl_module.first_batch = self.state["micro_batch"] if epoch == self.state["epoch"] else 0
         sampler.start_at(pl_module.first_batch)
-        pl_module.updates, pl_module.selecting = self.state["update"], list(self.state["selecting"])
-        pl_module.since_last_row.restore(self.state["since_last_row"], pl_module.device)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Give optimizer, schedule and generators their states, when nothing else draws from these any more."""
@@ -68,18 +73,16 @@ class Checkpoints(pl.Callback):
             return
         trainer.optimizers[0].load_state_dict(self.state.pop("optimizer"))  # which takes the most memory
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.state["scheduler"])
-        pl_module.loss.load_state_dict(self.state["loss"])
-        pl_module.loss.random.setstate(self.state["draws"])
-        restore_random_states(self.state["random"][rank()])
-        self.at_update = {key: self.state[key] for key in _at_update(pl_module, 0, 0)}
-        self.at_update["random"] = self.state["random"][rank()]
+        restore_random_states(self.state["of_step"][rank()]["random"])
+        self.at_update = {**self.state["of_step"][rank()], "epoch": self.state["epoch"]}
+        self.at_update |= {"update": self.state["update"], "micro_batch": self.state["micro_batch"]}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell Lightning, which stops by it, of the updates before; later epochs begin with their first micro-batch."""
         assert isinstance(pl_module, EmbeddingModule)
         progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.total.ready = progress.total.completed = pl_module.updates
-        if self.state is None or trainer.current_epoch != _epoch_to_begin(self.state, pl_module):
+        if trainer.current_epoch != self.begins_in:
             pl_module.first_batch = 0
         plan = pl_module.plan
         if pl_module.first_batch < plan.micro_batches[trainer.current_epoch] and pl_module.updates < plan.updates:
@@ -92,23 +95,28 @@ class Checkpoints(pl.Callback):
         assert isinstance(pl_module, EmbeddingModule)
         last = trainer.is_last_batch or pl_module.updates == pl_module.plan.updates
         if pl_module.updates > self.at_update["update"]:
-            self.at_update = _at_update(pl_module, trainer.current_epoch, pl_module.first_batch + batch_idx + 1)
+            next_batch = pl_module.first_batch + batch_idx + 1
+            self.at_update = self._of_step(trainer, pl_module, trainer.current_epoch, next_batch)
             self._save_or_stop(trainer, pl_module)
         elif last:
             self._save_or_stop(trainer, pl_module)
         if last:  # what follows is an evaluation, of which nothing need be finished
-            self.before_evaluation = self._of_evaluation(trainer, pl_module)
+            self.before_evaluation = self._of_run(trainer)
             self.signals.restore()
             if self.signals.received and processes() == 1:  # it came while a checkpoint was written
                 self.signals.act(self.signals.received)
 
-    def _of_evaluation(self, trainer: pl.Trainer, module: EmbeddingModule) -> State:
-        """What an evaluation changes: one that is cut off is done again, from the beginning."""
-        scheduler = trainer.lr_scheduler_configs[0].scheduler.state_dict()
+    def _of_step(self, trainer: pl.Trainer, module: EmbeddingModule, epoch: int, micro_batch: int) -> State:
+        """What later micro-batches change. micro_batch: the one of the epoch that follows, from 0."""
+        trainer.datamodule.sampler.reached = (epoch, micro_batch)  # type: ignore[attr-defined]
+        of_step = {"parts": states(self.parts.of_step), "random": random_states()}
+        return {**of_step, "update": module.updates, "epoch": epoch, "micro_batch": micro_batch}
+
+    def _of_run(self, trainer: pl.Trainer) -> State:
+        """What an evaluation may change: one that is cut off is done again, from the beginning."""
         return {
-            "scheduler": copy.deepcopy(scheduler),
-            "rows": list(self.log_file.rows),
-            "selecting": list(module.selecting),
+            "of_run": states(self.parts.of_run),
+            "scheduler": deepcopy(trainer.lr_scheduler_configs[0].scheduler.state_dict()),
         }
 
     def _save_or_stop(self, trainer: pl.Trainer, module: EmbeddingModule) -> None:
@@ -127,7 +135,7 @@ class Checkpoints(pl.Callback):
         assert isinstance(pl_module, EmbeddingModule)
         if trainer.fit_loop.max_batches == 0:  # nothing but this evaluation was left of the epoch
             trainer.fit_loop.max_batches = 1  # else Lightning believes that there is nothing to train on
-        value = pl_module.selecting[trainer.current_epoch]
+        value = pl_module.progress.selecting[trainer.current_epoch]
         value = -math.inf if math.isnan(value) else value
         if self.best is None or value > self.best.value:
             self.best = Best(pl_module.updates, value)
@@ -150,15 +158,16 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer, module: EmbeddingModule, **instead: Any) -> None:
         """Write the state as of the last update; every process takes part. instead: parts of it that are otherwise."""
-        state = self.at_update | {
-            "random": from_all(self.at_update["random"]),
+        mine = {name: self.at_update[name] for name in ("parts", "random")}
+        state = {name: self.at_update[name] for name in ("update", "epoch", "micro_batch")} | {
+            "of_step": from_all(mine),
             "optimizer": trainer.optimizers[0].state_dict(),
-            "loss": module.loss.state_dict(),
             "best": vars(self.best) if self.best else None,
             "vocabulary": rows_trained(module),
         }
-        state |= self._of_evaluation(trainer, module) | instead
-        from_first(lambda: self.kept.save(module.updates, module.encoder, state))
+        state |= self._of_run(trainer) | instead
+        others = module.weights_to_measure if module.measures_other_weights else None
+        from_first(lambda: self.kept.save(module.updates, module.encoder, state, others))
         self.saved_at, self.saved_update = time.monotonic(), module.updates
 
 
@@ -168,21 +177,8 @@ def rows_trained(module: EmbeddingModule) -> torch.Tensor | None:
     return None if vocabulary is None else vocabulary.kept_rows
 
 
-def _at_update(module: EmbeddingModule, epoch: int, micro_batch: int) -> State:
-    """What later micro-batches change. micro_batch: the one of the epoch that follows, from 0."""
-    return {
-        "update": module.updates,
-        "epoch": epoch,
-        "micro_batch": micro_batch,
-        "random": random_states(),
-        "draws": module.loss.random.getstate(),
-        "since_last_row": module.since_last_row.state(),
-        "skipped": module.finite.skipped,
-    }
-
-
-def _epoch_to_begin(state: State, module: EmbeddingModule) -> int:
+def _epoch_to_begin(state: Mapping[str, Any], module: EmbeddingModule) -> int:
     """The epoch of the micro-batch that follows the last update; one that is over and evaluated is not begun."""
     epoch: int = state["epoch"]
-    over = state["micro_batch"] == module.plan.micro_batches[epoch] and epoch < len(state["selecting"])
+    over = state["micro_batch"] == module.plan.micro_batches[epoch] and epoch < len(module.progress.selecting)
     return epoch + over

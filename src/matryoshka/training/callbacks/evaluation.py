@@ -32,10 +32,11 @@ class EpochEvaluation(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate, log to every logger, and let the checkpoint callback see the selecting metric."""
         assert isinstance(pl_module, EmbeddingModule)
-        pl_module.pause_clock()
-        if trainer.current_epoch < len(pl_module.selecting):  # known since before the run was cut off
+        pl_module.log_rows.pause()
+        if trainer.current_epoch < len(pl_module.progress.selecting):  # known since before the run was cut off
             return
-        result = self.measure()
+        with pl_module.weights_to_measure():
+            result = self.measure()
         pl_module.record({f"{self.prefix}{name}": value for name, value in result.flat().items()})
         pl_module.log(self.selected, result.value(self.selected), logger=False)
         pl_module.evaluated(result.value(self.selected))

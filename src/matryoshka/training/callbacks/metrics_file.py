@@ -38,11 +38,15 @@ class MetricsFile(Logger):
         with saying_if_full(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": list(self.rows)}
+
     @rank_zero_only
-    def restore(self, rows: list[dict[str, float]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on behind these rows: those that the file has beyond them will be written again."""
-        self.rows = [dict(row) for row in rows]
-        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        self.rows = [dict(row) for row in state["rows"]]
+        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The configuration has a file of its own."""

@@ -21,7 +21,7 @@ from matryoshka.errors import UserError
 from matryoshka.memory.shortage import is_shortage
 from matryoshka.storage.atomic import whole_folder, write_json
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, TRAINING, MANIFEST = "model.safetensors", "training.pt", "manifest.json"
 
 

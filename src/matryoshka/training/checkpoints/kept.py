@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from matryoshka.training.checkpoints.folder import WEIGHTS, BrokenCheckpointErro
 
 log = logging.getLogger(__name__)
 
+MeasuredWeights = Callable[[], AbstractContextManager[None]]
 FOLDER = "checkpoints"
 LASTS = 2  # the newest, and the one before in case that the newest is broken
 
@@ -71,9 +73,12 @@ class KeptCheckpoints:
         checkpoint.check()
         return checkpoint
 
-    def save(self, update: int, model: nn.Module, training: Mapping[str, Any]) -> None:
-        """Save the state after an update, and these weights as the best where it says so; remove what is obsolete.
+    def save(
+        self, update: int, model: nn.Module, training: Mapping[str, Any], measured: MeasuredWeights | None = None
+    ) -> None:
+        """Save the state after an update, and the weights as the best where it says so; remove what is obsolete.
 
+        measured: inside it the model has the weights that were measured, where these are others.
         The checkpoints before are removed when the new one is on disk. Raises DiskFullError.
         """
         best = training["best"]
@@ -81,8 +86,9 @@ class KeptCheckpoints:
         if best and best["step"] == update:
             folder = self._best_folder(update)
             if not folder.exists():
-                write_checkpoint(folder, update, self.run, model)
-            weights = folder / WEIGHTS
+                with measured() if measured else nullcontext():
+                    write_checkpoint(folder, update, self.run, model)
+            weights = model if measured else folder / WEIGHTS
         write_checkpoint(self.folder / f"last-{update}", update, self.run, weights, training)
         self.tidy()
 

@@ -10,8 +10,10 @@ import yaml
 
 from matryoshka.errors import UserError
 from matryoshka.storage.atomic import write_json
-from matryoshka.tasks.beginning import Beginning, different_keys
+from matryoshka.tasks.start_point import StartPoint, different_keys
+from matryoshka.training.callbacks.checkpoint import Checkpoints
 from matryoshka.training.checkpoints.kept import KeptCheckpoints
+from matryoshka.training.checkpoints.parts import Parts
 from tests.tiny import tiny_encoder
 from tests.training.callbacks.small import small_module
 
@@ -43,7 +45,7 @@ def test_best_weights_without_a_state_are_never_taken_over(tmp_path: Path) -> No
             file.unlink()
         last.rmdir()
 
-    begun = Beginning.of(CONFIG, tmp_path)
+    begun = StartPoint.of(CONFIG, tmp_path)
 
     assert begun.state is None and begun.finished is None
     assert not kept.folder.exists()
@@ -51,19 +53,19 @@ def test_best_weights_without_a_state_are_never_taken_over(tmp_path: Path) -> No
 
 def test_a_finished_run_is_one_whose_last_file_is_there(tmp_path: Path) -> None:
     write_json(held(tmp_path) / "results.json", {})
-    assert Beginning.of(CONFIG, tmp_path).finished is None
+    assert StartPoint.of(CONFIG, tmp_path).finished is None
 
     (tmp_path / "model").mkdir()
     write_json(tmp_path / "run.json", {"selected_value": 0.25})
-    assert Beginning.of(CONFIG, tmp_path).finished == 0.25
+    assert StartPoint.of(CONFIG, tmp_path).finished == 0.25
 
 
 def test_one_that_kept_no_model_cannot_be_exported(tmp_path: Path) -> None:
     write_json(held(tmp_path, export=None) / "run.json", {"selected_value": 0.25})
 
     with pytest.raises(UserError, match=r"kept no model \(export=none\); train anew in another folder"):
-        Beginning.of(CONFIG, tmp_path)
-    assert Beginning.of({**CONFIG, "export": None}, tmp_path).finished == 0.25
+        StartPoint.of(CONFIG, tmp_path)
+    assert StartPoint.of({**CONFIG, "export": None}, tmp_path).finished == 0.25
 
 
 def test_only_what_changes_the_result_is_compared() -> None:
@@ -78,10 +80,15 @@ def test_updates_that_were_left_out_stay_counted(tmp_path: Path) -> None:
     """After the last evaluation nothing is trained any more: what is restored is what the record says."""
     module, _ = small_module()
     kept = KeptCheckpoints(held(tmp_path))
-    kept.save(9, module.encoder, {"best": None, "vocabulary": None, "rows": [], "skipped": 2})
+    parts = Parts.among(of_step={}, of_run={"nonfinite": module.nonfinite})
+    of_run = {"nonfinite": {"skipped": 2}}
+    kept.save(
+        9, module.encoder, {"update": 9, "best": None, "vocabulary": None, "of_step": [{"parts": {}}], "of_run": of_run}
+    )
     found = kept.newest()
     assert found
 
-    Beginning(kept, CONFIG, checkpoint=found[0], state=found[1]).restore(module, [])
+    start = StartPoint(kept, CONFIG, checkpoint=found[0], state=found[1])
+    start.restore(module, Checkpoints(kept, parts, state=found[1]), [])
 
-    assert module.finite.skipped == 2
+    assert module.nonfinite.skipped == 2

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matryoshka.data.clashes import no_negatives
+from matryoshka.data.negatives import no_negatives
 
 
 def by_loop(columns: list[list[int]]) -> list[list[bool]]:

@@ -1,14 +1,13 @@
-"""After the last update: the best weights, what they are worth, and everything a run leaves."""
+"""What came of a training: the best weights, what they are worth, and everything that a run leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 
+from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.failures import find_failures
@@ -19,13 +18,10 @@ from matryoshka.report.environment.environment import environment
 from matryoshka.report.record import EncoderSummary, TrainingRecord
 from matryoshka.report.terminal.summary import show_training
 from matryoshka.tasks.baselines import Before
-from matryoshka.tasks.loading import Loaded
+from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
-from matryoshka.tasks.setup import stand_in
 from matryoshka.training.callbacks.checkpoint import Checkpoints
 from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
-
-Config = Mapping[str, Any]
 
 
 def restore_best(checkpoint: Checkpoints, encoder: Encoder) -> Best:
@@ -38,42 +34,47 @@ def restore_best(checkpoint: Checkpoints, encoder: Encoder) -> Best:
 
 
 def training_record(
-    config: Config, room: Loaded, measuring: Measuring, before: Before, best: Best, tuned: EvaluationResult
+    recipe: TrainingRecipe,
+    data: TrainingData,
+    measuring: Measuring,
+    before: Before,
+    best: Best,
+    tuned: EvaluationResult,
+    sets: Mapping[str, EvaluationResult],
 ) -> TrainingRecord:
     """What came of it: the restored weights measured on the test queries, beside what was measured before."""
     assert tuned.rankings is not None
     return TrainingRecord(
-        name=config["name"],
-        base_model=room.encoder.name,
-        stand_in=stand_in(config),
-        encoder=EncoderSummary.of(room.encoder),
-        pairs=room.pairs,
-        batches=room.batch_summary,
+        name=recipe.name,
+        base_model=data.encoder.name,
+        stand_in=recipe.stand_in,
+        encoder=EncoderSummary.of(data.encoder),
+        pairs=data.pairs,
+        batches=data.batch_summary,
         base=before.base,
         tuned=tuned,
         selected=measuring.selected,
         selected_value=best.value,
         saved_step=best.step,
-        config=config,
+        config=recipe.config,
         environment=environment(),
-        split=room.split.label,
+        split=data.split.label,
         dev_base=before.dev_base,
         baselines=before.baselines,
-        failures=find_failures(tuned.rankings, config["dims"]),
+        failures=find_failures(tuned.rankings, recipe.dims),
     )
 
 
-def what_to_deploy(room: Loaded, measuring: Measuring) -> Deployment | None:
+def what_to_deploy(data: TrainingData, measuring: Measuring) -> Deployment | None:
     """What to deploy, chosen on the dev queries where there are some, measured on the test queries; None: not told."""
-    measured = measuring.deployment(room.test, room.passages)
-    chosen = measuring.deployment(room.dev, room.passages) if room.dev and measured else None
+    measured = measuring.deployment(data.test, data.passages)
+    chosen = measuring.deployment(data.dev, data.passages) if data.dev and measured else None
     return measured.chosen_by(chosen) if measured and chosen else measured
 
 
-def write(folder: Path, record: TrainingRecord, encoder: Encoder, trainer: pl.Trainer) -> None:
+def write(folder: Path, recipe: TrainingRecipe, record: TrainingRecord, encoder: Encoder, trainer: pl.Trainer) -> None:
     """Every file of the run, the trackers' last words, and the table at its end."""
-    exporter = instantiate(record.config["export"], _convert_="all") if record.config["export"] else None
-    written = files.write_training(folder, record, encoder, exporter)
+    written = files.write_training(folder, record, encoder, recipe.export)
     for logger in trainer.loggers:
         if hasattr(logger, "finish_record"):
             logger.finish_record(record, folder)

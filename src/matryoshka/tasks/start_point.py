@@ -1,4 +1,4 @@
-"""Where a run begins: anew, at a checkpoint of its own, or not at all since it is finished."""
+"""Where a run starts: anew, at a checkpoint of its own, or not at all since it is finished."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from matryoshka.report.terminal.lines import say
 from matryoshka.storage.atomic import remove_unfinished
 from matryoshka.sweep.jobs import NOT_COMPARED, config_hash
 from matryoshka.tasks.pinning import pinned_as_before
-from matryoshka.training.callbacks.checkpoint import rows_trained
+from matryoshka.training.callbacks.checkpoint import Checkpoints, rows_trained
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint
 from matryoshka.training.checkpoints.kept import FOLDER, KeptCheckpoints
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
+from matryoshka.training.progress import Progress
 
 Config = Mapping[str, Any]
 AFTER_A_STOP = ("not_finite", "skipped_at_most")  # what may be changed after an update that was not made
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """Where a run begins. kept: its checkpoints. config: with the commits of the hub that it began with.
+class StartPoint:
+    """Where a run starts. kept: its checkpoints. config: with the commits of the hub that it began with.
 
     precision: the one it began with, where `auto` is asked for now. finished: the selecting metric's value of a run
     that needs nothing more. checkpoint, state: what to go on from.
@@ -47,7 +48,12 @@ class Beginning:
     state: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, config: Config, folder: Path) -> Beginning:
+    def anew(cls, config: Config, folder: Path) -> StartPoint:
+        """Nothing there yet."""
+        return cls(KeptCheckpoints(folder), config)
+
+    @classmethod
+    def of(cls, config: Config, folder: Path) -> StartPoint:
         """What the folder of the run holds already. config: as a run writes it, but for `auto` precision.
 
         Raises UserError where it holds a run of another configuration.
@@ -77,7 +83,7 @@ class Beginning:
             return cls(kept, config, finished=value)
         return cls(kept, config, precision=before["trainer"].get("precision"))
 
-    def at_checkpoint(self, config: Config) -> Beginning:
+    def at_checkpoint(self, config: Config) -> StartPoint:
         """With the newest intact checkpoint, if there is one. Raises UserError for one of other data or files."""
         kept = KeptCheckpoints(self.kept.folder.parent, run_hash(config))
         if (found := kept.newest()) is None:
@@ -86,13 +92,13 @@ class Beginning:
         if checkpoint.run != kept.run:
             what = "the data's or the model's files, or the version of matryoshka, are others than when it was saved"
             raise UserError(f"{checkpoint.folder}: {what}; bring them back, or begin a new run")
-        if (count := len(state["random"])) != processes():
+        if (count := len(state["of_step"])) != processes():
             raise UserError(f"{checkpoint.folder}: saved by {count} processes, and here are {processes()}")
         say("resume", f"goes on after update {checkpoint.update}, from {checkpoint.folder}")
         return replace(self, kept=kept, checkpoint=checkpoint, state=state)
 
-    def restore(self, module: EmbeddingModule, loggers: Sequence[Logger]) -> None:
-        """Give the encoder the saved weights and every logger the rows until then.
+    def restore(self, module: EmbeddingModule, checkpoints: Checkpoints, loggers: Sequence[Logger]) -> None:
+        """Give the encoder the saved weights, every part its state, and every other logger the rows until then.
 
         Raises UserError where these are the weights of another model.
         """
@@ -107,18 +113,15 @@ class Beginning:
         except BrokenCheckpointError as error:
             raise UserError(str(error)) from error
         from_first(lambda: self.kept.forget_after(checkpoint.update))
-        module.finite.skipped = state["skipped"]
+        checkpoints.restore()
         for logger in loggers:
-            if isinstance(logger, MetricsFile):
-                logger.restore(state["rows"])
-                continue
-            for row in state["rows"]:
+            for row in () if isinstance(logger, MetricsFile) else state["of_run"]["log"]["rows"]:
                 values = {name: value for name, value in row.items() if name != "step"}
                 logger.log_metrics(values, step=int(row["step"]))
 
-    def is_trained(self, plan: TrainingPlan) -> bool:
+    def is_trained(self, plan: TrainingPlan, progress: Progress) -> bool:
         """Whether nothing is left of the training."""
-        return self.state is not None and len(self.state["selecting"]) == len(plan.epoch_ends)
+        return self.state is not None and len(progress.selecting) == len(plan.epoch_ends)
 
 
 def run_hash(config: Config) -> str:

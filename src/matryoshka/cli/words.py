@@ -1,0 +1,34 @@
+"""A command's words before Hydra reads them."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import sys
+import tempfile
+
+from matryoshka.cli.endings import ended
+from matryoshka.processes.launched import launched, silence, speaks
+
+
+def take_place(name: str) -> None:
+    """Of the processes that torchrun or srun has started, the first alone has Hydra's folder and log, and speaks."""
+    if launched() and name != "train":
+        ended(2, f"{name}.py runs in one process; start it without torchrun, and with one task of srun")
+    if launched() and sys.argv[1:2] in (["-m"], ["--multirun"]):
+        ended(2, "a sweep starts the processes of each job itself: python train.py -m trainer=ddp ...")
+    if not speaks():
+        silence()
+        folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        sys.argv += [f"hydra.run.dir={folder}/none", "hydra.output_subdir=null", "hydra/job_logging=none"]
+
+
+def as_text(word: str) -> str:
+    """A question as Hydra's grammar wants a text, in quotes; the shell has taken the user's own away."""
+    key, _, text = word.partition("=")
+    if key != "ask" or text[:1] in ("'", '"') or text in ("", "null"):
+        return word
+    escaped = re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + (r"\'" if end[2] else ""), text.replace("${", r"\${"))
+    return f"ask='{escaped}'"

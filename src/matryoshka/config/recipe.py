@@ -1,0 +1,217 @@
+"""What a run is asked for: its built parts and its plain numbers, from a configuration. The one place that builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from matryoshka.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+    from pytorch_lightning.loggers import Logger
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from matryoshka.data.doctor.doctor import Doctor
+    from matryoshka.data.negatives import Negatives
+    from matryoshka.data.samplers import ShuffledSampler
+    from matryoshka.data.sources import Source
+    from matryoshka.data.split import DevOfTrain, SameSet
+    from matryoshka.encoder.pooling import Pooling
+    from matryoshka.encoder.pretrained import Pretrained
+    from matryoshka.evaluation.bm25 import BM25
+    from matryoshka.evaluation.evaluator import Evaluator
+    from matryoshka.report.files import Exporter
+    from matryoshka.training.callbacks.checkpoint import Checkpoints
+
+Config = Mapping[str, Any]
+AcrossEpochs = Literal["carry", "flush"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """How the choice of a folder in conf/ becomes a part.
+
+    given: arguments that the run gives when it has them; the part is then a function of these. optional: a choice may
+    have no target. several: the choice holds parts by name.
+    """
+
+    given: frozenset[str] = frozenset()
+    optional: bool = False
+    several: bool = False
+
+
+def part(*given: str, optional: bool = False, several: bool = False) -> Any:
+    """A field whose name is that of its folder in conf/."""
+    group = Group(frozenset(given), optional, several)
+    if several:
+        return field(default_factory=dict, metadata={"group": group})
+    return field(default=None, metadata={"group": group}) if optional else field(metadata={"group": group})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a training and an evaluation have in common. config: all of it as plain values, to be written and shown."""
+
+    data: Source = part()
+    encoder: Pretrained = part()
+    pooling: Pooling | None = part(optional=True)
+    evaluator: Evaluator = part()
+    bm25: BM25 = part()
+    sets: Mapping[str, Source] = part(several=True)
+    name: str
+    baselines: Sequence[str] = field(default_factory=list)
+    config: Config = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe(Recipe):
+    """conf/train.yaml. dims are from wide to narrow, dim_weights with them."""
+
+    split: DevOfTrain | SameSet = part()
+    doctor: Doctor = part()
+    loss: nn.Module = part()
+    negatives: Callable[..., Negatives] = part("texts", "pairs")
+    sampler: Callable[..., ShuffledSampler] = part("texts")
+    optimizer: Callable[..., Optimizer] = part("params")
+    scheduler: Callable[..., LRScheduler] = part("optimizer", "updates")
+    trainer: Callable[..., pl.Trainer] = part(
+        "callbacks",
+        "logger",
+        "max_steps",
+        "num_sanity_val_steps",
+        "use_distributed_sampler",
+        "default_root_dir",
+        "enable_checkpointing",
+    )
+    callbacks: Mapping[str, pl.Callback] = part(several=True)
+    checkpoint: Callable[..., Checkpoints] = part("kept", "parts", "state")
+    logger: Callable[..., Logger] | None = part("save_dir", optional=True)
+    export: Exporter | None = part(optional=True)
+    dims: list[int]
+    batch_size: int
+    accumulation: int
+    accumulation_across_epochs: AcrossEpochs
+    max_grad_norm: float
+    seed: int
+    task: Literal["train", "doctor", "plan"] = "train"
+    resume: bool | str = False
+    compact_vocabulary: bool = True
+    pairs_at_once: int | None = None
+    workers: int = 0
+    dim_weights: list[float] | None = None
+    dims_per_step: int | None = None
+    not_finite: Literal["stop", "skip"] = "stop"
+    skipped_at_most: int = 10
+    reference: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def accelerator(self) -> str:
+        """Lightning's name of the kind of device."""
+        return str(self.config["trainer"].get("accelerator", "auto"))
+
+    @property
+    def precision(self) -> str:
+        """Lightning's name of the precision, or `auto` before it is decided."""
+        return str(self.config["trainer"].get("precision", "auto"))
+
+    @property
+    def stand_in(self) -> tuple[str, ...]:
+        """One sentence for each part of the reference that this recipe replaces; empty if it is the real one."""
+        used = {"encoder": self.config["encoder"].get("model"), "data": self.config["data"].get("name")}
+        sentences = []
+        for name in ("encoder", "data"):
+            wanted = self.reference.get(name)
+            if wanted and used[name] != wanted:
+                why = self.reference.get(f"{name}_missing") or "it was chosen so"
+                what = wanted if name == "encoder" else "the card's pairs"
+                sentences.append(f"{used[name]} is a stand-in for {what}, because {why}")
+        if (why := self.reference.get("encoder_missing")) and used["encoder"] == self.reference.get("encoder"):
+            sentences.append(f"batch, rate, epochs and pooling are a stand-in for the card's, because {why}")
+        return tuple(sentences)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRecipe:
+    """What of conf/evaluate.yaml compares two runs: no model is looked at, and no data."""
+
+    name: str
+    compare: list[str] | None = None
+    metric: str = "ndcg@10"
+    protocol: Literal["as_is", "merged"] = "as_is"
+    config: Config = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecipe(Recipe, ComparisonRecipe):
+    """conf/evaluate.yaml."""
+
+    model: str
+    precision: Literal["auto", "fp32", "bf16"]
+    dims: list[int] | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    ask: str | None = None
+
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | ComparisonRecipe)
+RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
+    "train": TrainingRecipe,
+    "doctor": TrainingRecipe,
+    "plan": TrainingRecipe,
+    "evaluate": EvaluationRecipe,
+    "compare": ComparisonRecipe,
+}
+
+
+def groups_of(kind: type[Any]) -> dict[str, Group]:
+    """The groups of a recipe by the names of their folders."""
+    return {item.name: item.metadata["group"] for item in fields(kind) if "group" in item.metadata}
+
+
+def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
+    """The recipe that a checked configuration asks for. Raises ConfigError for a part that cannot be created."""
+    items = [item for item in fields(kind) if item.name != "config"]
+    defaults = {item.name: _default(item) for item in items if _default(item) is not MISSING}
+    config, groups = nested_dims({**defaults, **config}), groups_of(kind)
+    values = {item.name: config[item.name] for item in items}
+    return kind(**{**values, **{name: _built(name, values[name], groups[name]) for name in groups}}, config=config)
+
+
+def rebuilt(recipe: AnyRecipe, config: Config) -> AnyRecipe:
+    """The recipe with these values in place of its own."""
+    return build({**recipe.config, **config}, type(recipe))
+
+
+def created(node: Config, *, later: bool = False) -> Any:
+    """What a `_target_` makes of its arguments; later: a function of those that are missing."""
+    return instantiate(dict(node), _convert_="all", **({"_partial_": True} if later else {}))
+
+
+def nested_dims(config: Config) -> dict[str, Any]:
+    """The configuration with dims from wide to narrow, their weights with them."""
+    if not (dims := config.get("dims")):
+        return dict(config)
+    order, weights = sorted(range(len(dims)), key=lambda i: -dims[i]), config.get("dim_weights")
+    ordered: dict[str, Any] = {**config, "dims": [dims[i] for i in order]}
+    return ordered if weights is None else {**ordered, "dim_weights": [weights[i] for i in order]}
+
+
+def _default(item: Any) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
+
+
+def _built(name: str, node: Any, group: Group) -> Any:
+    if group.several:
+        return {key: _built(f"{name}.{key}", inner, Group(group.given)) for key, inner in (node or {}).items()}
+    if not node:
+        return None
+    try:
+        return created(node, later=bool(group.given))
+    except InstantiationException as error:
+        raise ConfigError([(name, f"cannot be created: {error.__cause__ or error}")]) from error

@@ -1,0 +1,162 @@
+"""What surrounds a training: its processes, where it starts, its first lines, its memory, trackers and checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from matryoshka.config.recipe import TrainingRecipe, rebuilt
+from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.memory.limits import shortage_explained
+from matryoshka.processes.together import first_then_others, from_first, is_first, leave
+from matryoshka.report import files
+from matryoshka.report.environment.environment import write_environment
+from matryoshka.report.terminal import lines
+from matryoshka.tasks.announcing import announce, memory_limits
+from matryoshka.tasks.baselines import Before, measure_before, measure_sets
+from matryoshka.tasks.libraries import quiet_libraries
+from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.not_finite import step_kept
+from matryoshka.tasks.outcome import restore_best, training_record, what_to_deploy, write
+from matryoshka.tasks.pinning import pinned
+from matryoshka.tasks.start_point import StartPoint
+from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
+from matryoshka.tasks.vocabulary import Vocabulary
+from matryoshka.training.precision import choose_precision, device_of
+from matryoshka.training.several_processes import joined
+
+
+class Run:
+    """One training in a folder. finished: the selecting metric of a run that needs nothing more, else None.
+
+    recipe: with what was decided before the start: precision, and the commits of hub models and data that were read.
+    """
+
+    def __init__(self, recipe: TrainingRecipe, folder: Path) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.began = time.perf_counter()
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Run:
+        """Join the other processes; find where to start; decide the precision."""
+        self.stack.enter_context(joined(self.recipe.accelerator))
+        quiet_libraries()
+        # One process decides, since it measures, and since the folder is its own.
+        self.folder = from_first(lambda: self.folder)
+        self.start = from_first(lambda: StartPoint.of(self.recipe.config, self.folder))
+        if self.start.finished is None:
+            config, self.why_precision = from_first(lambda: with_precision(self.start.config, self.start.precision))
+            self.recipe = rebuilt(self.recipe, config)
+            pl.seed_everything(self.recipe.seed, verbose=False)
+            if torch.cuda.is_available():
+                torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        """Close what is open, as failed if there is an error."""
+        return self.stack.__exit__(*error)
+
+    @property
+    def finished(self) -> float | None:
+        """What the run came to, where it is over."""
+        return self.start.finished
+
+    def load(self) -> TrainingData:
+        """Read the data and the encoder; say what will run; write the configuration and open the trackers."""
+        data = first_then_others(lambda: load(self.recipe))
+        self.recipe = rebuilt(self.recipe, from_first(partial(pinned, self.recipe, data.encoder, data.data_commit)))
+        recipe, encoder = self.recipe, data.encoder
+        self.data = data
+        self.measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device_of(recipe.accelerator))
+        self.plan, self.vocabulary = training_plan(recipe, data.batches), Vocabulary.of(recipe, data)
+        limits = memory_limits(recipe, data, self.measuring, self.vocabulary)
+        said = partial(announce, self.folder, recipe, data, limits, self.plan, self.why_precision)
+        self.diagnosis = from_first(said)
+        if is_first():
+            # Only now: a mistake in data or model leaves no folder behind.
+            files.write_config(self.folder, recipe.config)
+            write_environment(self.folder)
+        self.start = from_first(lambda: self.start.at_checkpoint(recipe.config))
+        self.loggers = make_loggers(recipe, self.folder)
+        self.stack.enter_context(closed_if_failed(self.loggers))
+        self.stack.enter_context(shortage_explained(limits))
+        return data
+
+    def measure_before(self) -> Before:
+        """What training has to beat; the first row of the log."""
+        self.measuring.encoder.to(self.measuring.device)
+        before = measure_before(self.recipe, self.data, self.measuring)
+        for logger in self.loggers if self.start.state is None else ():
+            logger.log_metrics(before.logged, step=0)
+        selecting, pairs = self.data.selecting, self.data.pairs
+        lines.show_estimate(before.base, selecting, pairs, self.plan, self.recipe.batch_size)
+        lines.say("tokens", self.vocabulary.compact())
+        return before
+
+    def training(self) -> Training:
+        """Module and Trainer, at the checkpoint that the run goes on from."""
+        module = make_module(self.recipe, self.data.encoder, self.plan)
+        measure = partial(self.measuring.measure, self.data.selecting)
+        made = make_training(
+            self.recipe, self.folder, module, self.data.batches, self.loggers, measure, self.data.prefix, self.start
+        )
+        self.start.restore(module, made.checkpoints, self.loggers)
+        return made
+
+    def fit(self, training: Training) -> None:
+        """Train what is left; an update that cannot be made leaves its step."""
+        if not self.start.is_trained(self.plan, training.module.progress):
+            with step_kept(self.recipe, self.data, self.folder):
+                training.fit()
+
+    def restore_best(self, training: Training) -> float:
+        """Give the encoder the best weights; returns the selecting metric that made them the best."""
+        self.best = restore_best(training.checkpoints, training.module.encoder)
+        self.measuring.encoder.to(self.measuring.device)
+        return self.best.value
+
+    def measure(self) -> EvaluationResult:
+        """The encoder as it is, on the test queries and the further sets."""
+        tuned = self.measuring.measure(self.data.test)
+        self.deployment = what_to_deploy(self.data, self.measuring)
+        self.sets = measure_sets(self.data, self.measuring)
+        return tuned
+
+    def write(self, training: Training, before: Before, tuned: EvaluationResult) -> None:
+        """Everything that the run leaves: the work of one process."""
+        if not leave():
+            return
+        record = replace(
+            training_record(self.recipe, self.data, self.measuring, before, self.best, tuned, self.sets),
+            updates=self.plan.updates,
+            history=tuple(training.log.rows),
+            skipped=training.module.nonfinite.skipped,
+            diagnosis=self.diagnosis,
+            deployment=self.deployment,
+            seconds=time.perf_counter() - self.began,
+        )
+        encoder = self.data.encoder
+        encoder.whole_vocabulary()
+        write(self.folder, self.recipe, record, encoder.cpu(), training.trainer)
+
+
+def with_precision(config: Mapping[str, Any], before: str | None = None) -> tuple[dict[str, Any], str]:
+    """The configuration with `auto` precision decided, and why it was decided so. before: of a run that goes on."""
+    trainer = dict(config["trainer"])
+    reason = "as configured"
+    if trainer.get("precision") == "auto" and before is not None:
+        trainer["precision"], reason = before, "as this run began"
+    elif trainer.get("precision") == "auto":
+        choice = choose_precision(device_of(trainer.get("accelerator", "auto")))
+        trainer["precision"], reason = choice.precision, choice.reason
+    return {**config, "trainer": trainer}, reason
