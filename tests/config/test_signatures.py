@@ -16,9 +16,9 @@ from typing import Any, Literal
 import pytest
 
 from matryoshka.cli.app import configuration_folder
+from matryoshka.config.binding import bound
 from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.signatures import VARIADIC, Parameter, Unconfigurable, parameters_of
-from matryoshka.config.validation import bound
 
 CONF = configuration_folder()
 TARGET = re.compile(r"^ *_target_: (?!hydra_plugins\.)(\S+)$", re.MULTILINE)  # Hydra itself checks its plugins

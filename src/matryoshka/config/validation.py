@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
-import pydantic
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from matryoshka.config.binding import bound
 from matryoshka.config.consistency import (
     count_problems,
     dims_problems,
@@ -24,7 +22,7 @@ from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.limits import limit_problems
 from matryoshka.config.schema import GIVEN_BY_THE_TASK, MAY_BE_EMPTY, EvaluateSchema, TrainSchema
 from matryoshka.config.secrets import secret_problems
-from matryoshka.config.signatures import VARIADIC, Parameter, parameters_of
+from matryoshka.config.signatures import Parameter, parameters_of
 from matryoshka.errors import ConfigError
 
 Problem = tuple[str, str]
@@ -153,58 +151,3 @@ def _group_problems(group: str, node: Config, given: set[str]) -> Iterator[Probl
     if (group, values.get("precision")) == ("trainer", "auto"):
         del values["precision"]  # ours: decided by a measurement before the run
     yield from bound(group, values, own)
-
-
-def bound(prefix: str, values: Config, parameters: Mapping[str, Parameter]) -> Iterator[Problem]:
-    """Problems of binding values to parameters: unknown names, missing ones, values of the wrong type."""
-    dot = f"{prefix}." if prefix else ""
-    names = [name for name in parameters if name != VARIADIC]
-    for key in values:
-        if key not in names and VARIADIC not in parameters:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            meant = f"did you mean {dot}{near[0]}?" if near else f"there are {', '.join(names)}"
-            yield f"{dot}{key}", f"unknown key; {meant}"
-    for name in names:
-        if name not in values:
-            if parameters[name].required:
-                yield f"{dot}{name}", "missing: give it a value"
-        elif values[name] == "???":
-            yield f"{dot}{name}", f"missing: give it a value, {dot}{name}=..."
-        else:
-            yield from _type_problems(f"{dot}{name}", values[name], parameters[name].annotation)
-
-
-def _type_problems(key: str, value: Any, annotation: Any) -> Iterator[Problem]:
-    try:
-        adapter = pydantic.TypeAdapter(annotation, config={"arbitrary_types_allowed": True})
-    except Exception:  # a type that pydantic cannot describe accepts every value
-        return
-    try:
-        # JSON mode: lists pass for sequences and tuples, but "3" is no number and 3 is no text.
-        adapter.validate_json(json.dumps(value), strict=True)
-    except pydantic.PydanticUserError:  # nor one that it only then finds out it cannot
-        return
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place, shown = _place(value, first["loc"])
-        wanted = [e["msg"] for e in error.errors() if "isinstance" not in e["msg"]]
-        if first["type"] == "missing":
-            yield f"{key}{place}", "missing: give it a value"
-        elif not wanted:
-            yield key, "takes an object that no configuration can hold; remove it"
-        elif all(message.startswith("Input should be ") for message in wanted):
-            kinds = [message.removeprefix("Input should be ") for message in wanted]
-            yield f"{key}{place}", f"{shown} is not {' or '.join(dict.fromkeys(kinds))}"
-        else:
-            yield f"{key}{place}", f"{shown}: {'; '.join(dict.fromkeys(wanted))}"
-
-
-def _place(value: Any, path: Sequence[int | str]) -> tuple[str, str]:
-    """`[0].key` for a path into a value, and what stands there; names of a union's members are left out."""
-    place = ""
-    for part in path:
-        if isinstance(value, list) and isinstance(part, int):
-            place, value = f"{place}[{part}]", value[part] if part < len(value) else None
-        elif isinstance(value, dict) and part in value:
-            place, value = f"{place}.{part}", value[part]
-    return place, json.dumps(value, ensure_ascii=False)
