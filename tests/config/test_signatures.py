@@ -19,6 +19,7 @@ from annotated_types import Ge
 from matryoshka.cli.app import configuration_folder
 from matryoshka.config.binding import bound, out_of_range
 from matryoshka.config.definitions import UnknownTargetError
+from matryoshka.config.limits import parameters_with_ranges
 from matryoshka.config.signatures import VARIADIC, Parameter, Unconfigurable, parameters_of
 
 CONF = configuration_folder()
@@ -52,6 +53,15 @@ def test_a_target_has_the_arguments_that_python_sees(target: str) -> None:
     thing = getattr(importlib.import_module(module), name)
 
     assert of_source(target) == of_python(thing)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_defaults_of_a_target_are_in_its_ranges(target: str) -> None:
+    module, _, name = target.rpartition(".")
+    signature = inspect.signature(getattr(importlib.import_module(module), name))
+    defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
+
+    assert list(out_of_range("", defaults, parameters_with_ranges(target))) == []
 
 
 Write = Callable[..., str]
@@ -324,7 +334,7 @@ def out(target: str, **values: Any) -> list[tuple[str, str]]:
     """The numbers out of range; none of the values is of a wrong type."""
     parameters = parameters_of(target)
     assert not [found for found in bound("", values, parameters) if "missing" not in found[1]]
-    return list(out_of_range("", values, {name: parameter.annotation for name, parameter in parameters.items()}))
+    return list(out_of_range("", values, parameters))
 
 
 @pytest.mark.parametrize("name", ["function", "Class", "Data", "MoreData"])
@@ -391,14 +401,13 @@ def test_a_field_of_a_dataclass_has_the_range_of_its_own_class(ranges: str) -> N
 def test_a_wrong_type_stays_a_wrong_type_where_there_is_a_range(ranges: str) -> None:
     values = {"count": "many", "ranks": [0, "x"], "betas": [1]}
     parameters = parameters_of(f"{ranges}.Class")
-    annotations = {name: parameter.annotation for name, parameter in parameters.items()}
 
     assert list(bound("", values, parameters)) == [
         ("count", '"many" is not a valid integer'),
         ("ranks[1]", '"x" is not a valid integer'),
         ("betas[1]", "missing: give it a value"),
     ]
-    assert list(out_of_range("", values, annotations)) == [("ranks", "0 is not at least 1; use for example 16")]
+    assert list(out_of_range("", values, parameters)) == [("ranks", "0 is not at least 1; use for example 16")]
     (wrong,) = bound("", {"text": "a"}, {"text": parameters_of(f"{ranges}.function")["text"]})
     assert wrong[0] == "text"
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from matryoshka.ranges import Count, Seed
 
 Group = dict[str, Any]
 
@@ -23,11 +27,11 @@ class TrainSchema:
     trainer: Group
     name: str
     dims: list[int]
-    batch_size: int
-    accumulation: int
+    batch_size: Count
+    accumulation: Count
     accumulation_across_epochs: Literal["carry", "flush"]
-    max_grad_norm: float
-    seed: int
+    max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
+    seed: Seed
     split: Group
     doctor: Group
     bm25: Group
@@ -36,14 +40,14 @@ class TrainSchema:
     resume: bool | str = False
     baselines: list[str] = field(default_factory=list)
     compact_vocabulary: bool = True
-    pairs_at_once: int | None = None
-    workers: int = 0
+    pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None = None
+    workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"] = 0
     logger: Group | None = None
     export: Group | None = None
-    dim_weights: list[float] | None = None
+    dim_weights: list[Annotated[float, Ge(0), Le(1_000_000), "1"]] | None = None
     dims_per_step: int | None = None
     not_finite: Literal["stop", "skip"] = "stop"
-    skipped_at_most: int = 10
+    skipped_at_most: Annotated[int, Ge(0), Le(10**9), "10; not_finite=stop to skip none"] = 10
     reference: Group = field(default_factory=dict)
 
 

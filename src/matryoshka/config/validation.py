@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -38,7 +37,7 @@ def check_training(config: Config) -> None:
     if not broken & {"dims", "dim_weights", "dims_per_step"}:
         problems += dims_problems(config["dims"], config.get("dim_weights"), config.get("dims_per_step"))
     wrong = {key for key, _ in structure}
-    problems += [*count_problems(config, wrong), *limit_problems(config, wrong)]
+    problems += [*count_problems(config, wrong), *limit_problems(config, _roots(TrainSchema), wrong)]
     _raise(problems + _in_common(config, broken))
 
 
@@ -48,7 +47,7 @@ def check_evaluation(config: Config) -> None:
     broken = _broken(problems)
     if config.get("dims") is not None and "dims" not in broken:
         problems += dims_problems(config["dims"], None)
-    problems += limit_problems(config, {key for key, _ in problems})
+    problems += limit_problems(config, _roots(EvaluateSchema), {key for key, _ in problems})
     _raise(problems + _in_common(config, broken))
 
 
@@ -120,13 +119,14 @@ def _raise(problems: list[Problem]) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
+def _roots(schema: type) -> dict[str, Parameter]:
+    """The fields of a dataclass, as the arguments that they are."""
+    return parameters_of(f"{schema.__module__}.{schema.__qualname__}")
+
+
 def _structure(config: Config, schema: type) -> Iterator[Problem]:
     """Unknown and missing keys and wrong types, at the root and in every group."""
-    hints = get_type_hints(schema)
-    roots = {
-        item.name: Parameter(hints[item.name], item.default is MISSING and item.default_factory is MISSING)
-        for item in fields(schema)
-    }
+    roots = _roots(schema)
     yield from bound("", config, roots)
     for group, given in GIVEN_BY_THE_TASK.items():
         node = config.get(group)

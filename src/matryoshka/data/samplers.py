@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from matryoshka.data.first_fit import first_fit, shared_texts
+from matryoshka.ranges import Count, Seed
 
 Clashes = Literal["smaller_batch", "mask"]
 
@@ -36,7 +37,7 @@ class ShuffledSampler:
 
     mask_clashes = False  # whether a text that meets its copy in a batch is to be left out of the loss
 
-    def __init__(self, texts: Sequence[Sequence[int]], batch_size: int, seed: int = 42) -> None:
+    def __init__(self, texts: Sequence[Sequence[int]], batch_size: Count, seed: Seed = 42) -> None:
         self.texts = texts
         self.batch_size = batch_size
         self.seed = seed
@@ -101,8 +102,8 @@ class NoDuplicatesSampler(ShuffledSampler):
     def __init__(
         self,
         texts: Sequence[Sequence[int]],
-        batch_size: int,
-        seed: int = 42,
+        batch_size: Count,
+        seed: Seed = 42,
         clashes: Clashes = "smaller_batch",
     ) -> None:
         super().__init__(texts, batch_size, seed)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Ge, Le
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.errors import StoppedError
@@ -21,6 +22,7 @@ from matryoshka.training.checkpoints.random_states import random_states, restore
 from matryoshka.training.module import EmbeddingModule
 
 State = dict[str, Any]
+Minutes = Annotated[float, Ge(0), Le(1_000_000), "10"]
 
 
 class Checkpoints(pl.Callback):
@@ -31,7 +33,7 @@ class Checkpoints(pl.Callback):
     """
 
     def __init__(
-        self, kept: KeptCheckpoints, log: MetricsFile, minutes: float | None = 10, state: State | None = None
+        self, kept: KeptCheckpoints, log: MetricsFile, minutes: Minutes | None = 10, state: State | None = None
     ) -> None:
         self.kept = kept
         self.log_file = log
