@@ -45,8 +45,8 @@ def bound(prefix: str, values: Mapping[str, Any], parameters: Mapping[str, Param
 def out_of_range(prefix: str, values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Iterator[Problem]:
     """Numbers of the right type outside the range that their annotation gives, as in `Annotated[int, Ge(1), "16"]`.
 
-    A text beside the range is the example that the message offers; with {} in it, for the number, it is the message.
-    Nothing is said of NaN and infinity.
+    The first text in an annotation is the example that the message offers; with {} in it, for the number, it is the
+    message. Nothing is said of NaN and infinity.
     """
     for name, parameter in parameters.items():
         if name in values:
