@@ -18,11 +18,14 @@ from tests.composing import plain, problems
 from tests.tiny import tiny_encoder
 
 LOSS = """
+    from typing import Annotated
+
     import torch
+    from annotated_types import Gt
     from torch import Tensor, nn
 
     class HingeLoss(nn.Module):
-        def __init__(self, margin: float = 0.1) -> None:
+        def __init__(self, margin: Annotated[float, Gt(0), "0.2"] = 0.1) -> None:
             super().__init__()
             self.margin = margin
 
@@ -153,6 +156,7 @@ def test_a_source_of_ones_own_gives_pairs_and_a_set_to_search(searchpath: str) -
     [
         (("loss=hinge", "+loss.margn=1"), "loss.margn", "did you mean loss.margin?"),
         (("loss=hinge", "loss.margin=weit"), "loss.margin", "not a valid number"),
+        (("loss=hinge", "loss.margin=0"), "loss.margin", "0 is not above 0; use for example 0.2"),
         (("pooling=middle", "dims=[64]", "pooling.share=x"), "pooling.share", "not a valid number"),
         (("pooling=middle", "dims=[768]", "export=none"), "dims[0]", "use dims=[384]"),
         (("pooling=middle", "dims=[64]"), "export", "use export=none"),

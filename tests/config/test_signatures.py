@@ -11,14 +11,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import pytest
+from annotated_types import Ge
 
 from matryoshka.cli.app import configuration_folder
+from matryoshka.config.binding import bound, out_of_range
 from matryoshka.config.definitions import UnknownTargetError
+from matryoshka.config.limits import parameters_with_ranges
 from matryoshka.config.signatures import VARIADIC, Parameter, Unconfigurable, parameters_of
-from matryoshka.config.validation import bound
 
 CONF = configuration_folder()
 TARGET = re.compile(r"^ *_target_: (?!hydra_plugins\.)(\S+)$", re.MULTILINE)  # Hydra itself checks its plugins
@@ -51,6 +53,15 @@ def test_a_target_has_the_arguments_that_python_sees(target: str) -> None:
     thing = getattr(importlib.import_module(module), name)
 
     assert of_source(target) == of_python(thing)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_defaults_of_a_target_are_in_its_ranges(target: str) -> None:
+    module, _, name = target.rpartition(".")
+    signature = inspect.signature(getattr(importlib.import_module(module), name))
+    defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
+
+    assert list(out_of_range("", defaults, parameters_with_ranges(target))) == []
 
 
 Write = Callable[..., str]
@@ -270,6 +281,135 @@ def test_an_object_of_a_library_cannot_be_configured(write: Write) -> None:
         "what",
     ]
     assert list(bound("", {"ratio": None, "text": "3"}, parameters)) == []
+
+
+RANGES = """
+    from __future__ import annotations
+    import annotated_types as ranges
+    from annotated_types import Ge, Gt, Le, Lt
+    from annotated_types import Interval as Between
+    from collections.abc import Sequence
+    from dataclasses import dataclass
+    from typing import Annotated
+
+    MANY = 10**6
+    Count = Annotated[int, Ge(1), Le(MANY), "16"]
+    ShareOrCount = Annotated[Annotated[int, Gt(0), Le(MANY)] | Annotated[float, Gt(0), Le(1)], "1.0 for all"]
+
+    class Own: ...
+
+    def function(
+        scale: Annotated[float, Gt(0), Le(10_000), "20"] = 20.0,
+        factor: Annotated[float, Gt(0), Lt(1), "{} lowers nothing; use 0.5"] = 0.5,
+        quoted: "Annotated[Count | None, 'not a type']" = None,
+        without: Annotated[float, Between(ge=-1, lt=1)] = 0,
+        dotted: Annotated[int, ranges.Ge(0)] = 0,
+        objects: Annotated[Own | float, Ge(0), "1"] = 0,
+        text: Annotated[str, Gt("a")] = "b",
+    ): ...
+
+    class Class:
+        def __init__(
+            self, count: Count, ranks: Sequence[Count] = (1,), betas: tuple[Count, Count] | None = None
+        ) -> None: ...
+
+    @dataclass
+    class Data:
+        rows: ShareOrCount
+        most: Count | None = None
+        count: Count = 3
+
+    @dataclass
+    class MoreData(Data):
+        count: Annotated[int, Ge(0), Le(5), "5"] = 3
+"""
+
+
+@pytest.fixture
+def ranges(write: Write) -> str:
+    return write(__init__="", ranges=RANGES, uses="from .ranges import Count as N\ndef use(count: N): ...") + ".ranges"
+
+
+def out(target: str, **values: Any) -> list[tuple[str, str]]:
+    """The numbers out of range; none of the values is of a wrong type."""
+    parameters = parameters_of(target)
+    assert not [found for found in bound("", values, parameters) if "missing" not in found[1]]
+    return list(out_of_range("", values, parameters))
+
+
+@pytest.mark.parametrize("name", ["function", "Class", "Data", "MoreData"])
+def test_ranges_are_read_as_python_reads_them(name: str, ranges: str) -> None:
+    thing = getattr(importlib.import_module(ranges), name)
+    hints = get_type_hints(thing.__init__ if isinstance(thing, type) else thing, include_extras=True)
+    hints.pop("return", None)
+    read = {key: parameter.annotation for key, parameter in parameters_of(f"{ranges}.{name}").items()}
+
+    if name == "function":
+        hints["objects"] = Annotated[Unconfigurable | float, Ge(0), "1"]
+    assert read == hints
+
+
+def test_a_number_out_of_range_is_told_with_an_example(ranges: str) -> None:
+    function = f"{ranges}.function"
+
+    assert out(function, scale=0) == [("scale", "0 is not above 0; use for example 20")]
+    assert out(function, scale=-2e-5) == [("scale", "-2e-05 is not above 0; use for example 20")]
+    assert out(function, scale=1e30) == [("scale", "1e+30 is more than 10000; use for example 20")]
+    assert out(function, factor=1) == [("factor", "1 lowers nothing; use 0.5")]
+    assert out(function, without=1.5) == [("without", "1.5 is not below 1")]
+    assert out(function, without=-2) == [("without", "-2 is not at least -1")]
+    assert out(function, dotted=-1) == [("dotted", "-1 is not at least 0")]
+    assert out(function, objects=-1.5) == [("objects", "-1.5 is not at least 0; use for example 1")]
+    assert out(function, quoted=10**400)[0][1].endswith("is more than 1e+06; use for example not a type")
+    assert out(function, scale=1, factor=0.1, quoted=None, without=-1, dotted=0, objects=0, text="b") == []
+
+
+def test_a_number_that_is_not_finite_is_in_no_range_and_out_of_none(ranges: str) -> None:
+    assert out(f"{ranges}.function", scale=float("nan"), factor=float("inf"), without=-float("inf")) == []
+
+
+def test_numbers_of_a_sequence_are_each_in_range(ranges: str) -> None:
+    told = "is not at least 1; use for example 16"
+
+    assert out(f"{ranges}.Class", ranks=[3, 0, 2, -1]) == [("ranks", f"0 {told}"), ("ranks", f"-1 {told}")]
+    assert out(f"{ranges}.Class", betas=[1, 0], count=0) == [("count", f"0 {told}"), ("betas", f"0 {told}")]
+    assert out(f"{ranges}.Class", count=1, ranks=[], betas=None) == []
+
+
+def test_a_share_and_a_count_have_a_range_each(ranges: str) -> None:
+    data = f"{ranges}.Data"
+
+    assert out(data, rows=1.5) == [("rows", "1.5 is more than 1; use for example 1.0 for all")]
+    assert out(data, rows=0) == [("rows", "0 is not above 0; use for example 1.0 for all")]
+    assert out(data, rows=10**7) == [("rows", "10000000 is more than 1e+06; use for example 1.0 for all")]
+    assert [out(data, rows=rows) for rows in (0.5, 1.0, 1, 2, 10**6)] == [[]] * 5
+
+
+def test_a_field_of_a_dataclass_has_the_range_of_its_own_class(ranges: str) -> None:
+    data, more = f"{ranges}.Data", f"{ranges}.MoreData"
+
+    assert out(more, rows=1, most=0, count=6) == [
+        ("most", "0 is not at least 1; use for example 16"),
+        ("count", "6 is more than 5; use for example 5"),
+    ]
+    assert out(data, rows=1, most=None, count=6) == []
+    assert out(f"{ranges.rpartition('.')[0]}.uses.use", count=0) == [
+        ("count", "0 is not at least 1; use for example 16")
+    ]
+
+
+def test_a_wrong_type_stays_a_wrong_type_where_there_is_a_range(ranges: str) -> None:
+    values = {"count": "many", "ranks": [0, "x"], "betas": [1]}
+    parameters = parameters_of(f"{ranges}.Class")
+
+    assert list(bound("", values, parameters)) == [
+        ("count", '"many" is not a valid integer'),
+        ("ranks[1]", '"x" is not a valid integer'),
+        ("betas[1]", "missing: give it a value"),
+    ]
+    assert list(out_of_range("", values, parameters)) == [("ranks", "0 is not at least 1; use for example 16")]
+    (wrong,) = bound("", {"text": "a"}, {"text": parameters_of(f"{ranges}.function")["text"]})
+    assert wrong[0] == "text"
 
 
 @pytest.mark.parametrize(

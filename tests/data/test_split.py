@@ -10,6 +10,8 @@ from datasets import Dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from matryoshka.config.binding import out_of_range
+from matryoshka.config.signatures import parameters_of
 from matryoshka.data.components import components
 from matryoshka.data.copies import normalised
 from matryoshka.data.retrieval_set import RetrievalSet
@@ -219,5 +221,7 @@ def test_the_cards_way_trains_on_everything_and_has_no_dev_set() -> None:
 
 
 def test_arguments_that_hold_out_nothing_or_everything_are_problems() -> None:
-    assert list(DevOfTrain().problems()) == []
-    assert [key for key, _ in DevOfTrain(share=1.0, at_most=0).problems()] == ["share", "at_most"]
+    parameters = parameters_of("matryoshka.data.split.DevOfTrain")
+    assert list(out_of_range("", vars(DevOfTrain()), parameters)) == []
+    wrong = out_of_range("", {"share": 1.0, "at_most": 0}, parameters)
+    assert [key for key, _ in wrong] == ["share", "at_most"]

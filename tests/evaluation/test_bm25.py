@@ -11,6 +11,8 @@ import pytest
 import Stemmer
 import torch
 
+from matryoshka.config.binding import out_of_range
+from matryoshka.config.signatures import parameters_of
 from matryoshka.errors import UserError
 from matryoshka.evaluation.bm25 import BM25, STOP_WORDS
 
@@ -110,7 +112,8 @@ def test_problems_name_what_there_is() -> None:
     assert language[0] == "language"
     assert "'deutsch' has no stemmer" in language[1]
     assert "english" in language[1] and "german" in language[1]
-    assert [argument for argument, _ in BM25("german", -1, 2).problems()] == ["k1", "b"]
+    wrong = out_of_range("", vars(BM25("german", -1, 2)), parameters_of("matryoshka.evaluation.bm25.BM25"))
+    assert [argument for argument, _ in wrong] == ["k1", "b"]
     with pytest.raises(UserError, match=r"bm25.language: 'deutsch'"):
         BM25("deutsch").search(["Wald"], ["Wald"], 1)
 

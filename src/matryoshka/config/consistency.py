@@ -33,12 +33,6 @@ OURS = {
 
 def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
     """Batches, epochs and precision that cannot be trained with; nothing of the keys known to be wrong."""
-    if not any(key.startswith("scheduler") for key in wrong):
-        yield from schedule_problems(config["scheduler"])
-    if "pairs_at_once" not in wrong and config.get("pairs_at_once") is not None and config["pairs_at_once"] < 1:
-        yield "pairs_at_once", f"{config['pairs_at_once']} is not at least 1; use null to keep the whole micro-batch"
-    if "workers" not in wrong and config.get("workers", 0) < 0:
-        yield "workers", f"{config['workers']} is negative; use 0 to prepare batches in the training's own process"
     if "batch_size" not in wrong and config["batch_size"] == 1:
         yield "batch_size", "with 1 pair there are no in-batch negatives; use at least 2"
     if "trainer" in wrong:
@@ -53,20 +47,6 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
     for key, ours in OURS.items():
         if key in trainer:
             yield f"trainer.{key}", f"does not go with this training loop; remove it and use {ours}"
-
-
-def schedule_problems(scheduler: Config) -> Iterator[Problem]:
-    """Arguments of this project's schedules that no run can have; those of others are left to them."""
-    if not str(scheduler["_target_"]).startswith("matryoshka.training.schedulers."):
-        return
-    for key in ("warmup", "decay"):
-        if scheduler.get(key, 0) < 0:
-            yield f"scheduler.{key}", f"{scheduler[key]} is negative; use a share below 1 or a number of updates"
-    for key in ("patience", "threshold"):
-        if scheduler.get(key, 0) < 0:
-            yield f"scheduler.{key}", f"{scheduler[key]} is negative; use 0 or more"
-    if not 0 < scheduler.get("factor", 0.5) < 1:
-        yield "scheduler.factor", f"{scheduler['factor']} does not lower the rate; use for example 0.5"
 
 
 def dims_problems(

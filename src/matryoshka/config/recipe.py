@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+from annotated_types import Ge, Gt, Le
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from matryoshka.data.ranges import Count, Seed
 from matryoshka.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,20 +97,20 @@ class TrainingRecipe(Recipe):
     logger: Callable[..., Logger] | None = part("save_dir", optional=True)
     export: Exporter | None = part(optional=True)
     dims: list[int]
-    batch_size: int
-    accumulation: int
+    batch_size: Count
+    accumulation: Count
     accumulation_across_epochs: AcrossEpochs
-    max_grad_norm: float
-    seed: int
+    max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
+    seed: Seed
     task: Literal["train", "doctor", "plan"] = "train"
     resume: bool | str = False
     compact_vocabulary: bool = True
-    pairs_at_once: int | None = None
-    workers: int = 0
-    dim_weights: list[float] | None = None
+    pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None = None
+    workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"] = 0
+    dim_weights: list[Annotated[float, Ge(0), Le(1_000_000), "1"]] | None = None
     dims_per_step: int | None = None
     not_finite: Literal["stop", "skip"] = "stop"
-    skipped_at_most: int = 10
+    skipped_at_most: Annotated[int, Ge(0), Le(10**9), "10; not_finite=stop to skip none"] = 10
     reference: dict[str, Any] = field(default_factory=dict)
 
     @property

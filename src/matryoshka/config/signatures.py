@@ -12,15 +12,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import annotated_types
+
 from matryoshka.config.definitions import UnknownTargetError, definition, definition_in, imported, statements
 
 VARIADIC = "**"
+RANGES = "annotated_types"
 WITHOUT_ARGUMENTS = {"object", "ABC", "Protocol", "Generic"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument: its annotation as a type (Any if not understood) and whether it must be given."""
+    """One argument: its annotation as a type (Any if not understood), ranges with it, and whether it must be given."""
 
     annotation: Any
     required: bool
@@ -114,7 +117,7 @@ def _annotation(node: ast.expr | None, file: Path) -> Any:
 
 
 class _Names(dict[str, Any]):
-    """What names in annotations mean: typing's, builtins, aliases such as Literal[...] here or imported."""
+    """What names in annotations mean: typing's, builtins, ranges, aliases such as Literal[...] here or imported."""
 
     def __init__(self, file: Path) -> None:
         super().__init__({**vars(typing), **{name: getattr(abc, name) for name in abc.__all__}, "Path": Path})
@@ -128,9 +131,13 @@ class _Names(dict[str, Any]):
                 return Unconfigurable
             if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
                 return _evaluated(node.value, self)
+            if isinstance(node, ast.Import) and (RANGES, name) in [(a.name, a.asname or a.name) for a in node.names]:
+                return annotated_types
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
+                        if node.module == RANGES:
+                            return getattr(annotated_types, alias.name)
                         origin = imported(node, self.file)
                         elsewhere = origin is not None and origin != self.file
                         return _names(origin)[alias.name] if elsewhere else Unconfigurable
@@ -150,11 +157,13 @@ def _evaluated(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 class _Unquoted(ast.NodeTransformer):
-    """Names in quotes (`"Own | None"`) become names, but for the texts of a Literal."""
+    """Names in quotes (`"Own | None"`) become names, but for the texts of a Literal and what Annotated adds."""
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        literal = ast.unparse(node.value).rpartition(".")[2] == "Literal"
-        return node if literal else self.generic_visit(node)
+        name = ast.unparse(node.value).rpartition(".")[2]
+        if name == "Annotated" and isinstance(node.slice, ast.Tuple):
+            node.slice.elts[0] = self.visit(node.slice.elts[0])
+        return node if name in ("Annotated", "Literal") else self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.parse(node.value, mode="eval").body if isinstance(node.value, str) else node

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pydantic
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from matryoshka.config.binding import bound
 from matryoshka.config.consistency import (
     count_problems,
     dims_problems,
@@ -23,7 +21,7 @@ from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.limits import limit_problems
 from matryoshka.config.recipe import EvaluationRecipe, Group, TrainingRecipe, groups_of
 from matryoshka.config.secrets import secret_problems
-from matryoshka.config.signatures import VARIADIC, Parameter, parameters_of
+from matryoshka.config.signatures import Parameter, parameters_of
 from matryoshka.errors import ConfigError
 
 Problem = tuple[str, str]
@@ -39,7 +37,7 @@ def check_training(config: Config) -> None:
     if not broken & {"dims", "dim_weights", "dims_per_step"}:
         problems += dims_problems(config["dims"], config.get("dim_weights"), config.get("dims_per_step"))
     wrong = {key for key, _ in structure}
-    problems += [*count_problems(config, wrong), *limit_problems(config, wrong)]
+    problems += [*count_problems(config, wrong), *limit_problems(config, _roots(TrainingRecipe), wrong)]
     _raise(problems + _in_common(config, broken))
 
 
@@ -49,7 +47,7 @@ def check_evaluation(config: Config) -> None:
     broken = _broken(problems)
     if config.get("dims") is not None and "dims" not in broken:
         problems += dims_problems(config["dims"], None)
-    problems += limit_problems(config, {key for key, _ in problems})
+    problems += limit_problems(config, _roots(EvaluationRecipe), {key for key, _ in problems})
     _raise(problems + _in_common(config, broken))
 
 
@@ -128,9 +126,8 @@ def _raise(problems: list[Problem]) -> None:
 
 def _structure(config: Config, kind: type[TrainingRecipe | EvaluationRecipe]) -> Iterator[Problem]:
     """Unknown and missing keys and wrong types, at the root and in every group."""
-    groups = groups_of(kind)
-    yield from bound("", config, _roots(kind, groups))
-    for name, group in groups.items():
+    yield from bound("", config, _roots(kind))
+    for name, group in groups_of(kind).items():
         node = config.get(name)
         if not isinstance(node, Mapping):
             continue
@@ -141,9 +138,9 @@ def _structure(config: Config, kind: type[TrainingRecipe | EvaluationRecipe]) ->
             yield from _group_problems(name, node, group)
 
 
-def _roots(kind: type[TrainingRecipe | EvaluationRecipe], groups: Mapping[str, Group]) -> dict[str, Parameter]:
+def _roots(kind: type[TrainingRecipe | EvaluationRecipe]) -> dict[str, Parameter]:
     """The root keys, read from the recipe's source like any other signature."""
-    roots = {}
+    roots, groups = {}, groups_of(kind)
     for name, parameter in parameters_of(f"{kind.__module__}.{kind.__name__}").items():
         if group := groups.get(name):
             optional = group.optional or group.several
@@ -170,58 +167,3 @@ def _group_problems(group: str, node: Any, part: Group) -> Iterator[Problem]:
     if (group, values.get("precision")) == ("trainer", "auto"):
         del values["precision"]  # ours: decided by a measurement before the run
     yield from bound(group, values, own)
-
-
-def bound(prefix: str, values: Config, parameters: Mapping[str, Parameter]) -> Iterator[Problem]:
-    """Problems of binding values to parameters: unknown names, missing ones, values of the wrong type."""
-    dot = f"{prefix}." if prefix else ""
-    names = [name for name in parameters if name != VARIADIC]
-    for key in values:
-        if key not in names and VARIADIC not in parameters:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            meant = f"did you mean {dot}{near[0]}?" if near else f"there are {', '.join(names)}"
-            yield f"{dot}{key}", f"unknown key; {meant}"
-    for name in names:
-        if name not in values:
-            if parameters[name].required:
-                yield f"{dot}{name}", "missing: give it a value"
-        elif values[name] == "???":
-            yield f"{dot}{name}", f"missing: give it a value, {dot}{name}=..."
-        else:
-            yield from _type_problems(f"{dot}{name}", values[name], parameters[name].annotation)
-
-
-def _type_problems(key: str, value: Any, annotation: Any) -> Iterator[Problem]:
-    try:
-        adapter = pydantic.TypeAdapter(annotation, config={"arbitrary_types_allowed": True})
-    except Exception:  # a type that pydantic cannot describe accepts every value
-        return
-    try:
-        # JSON mode: lists pass for sequences and tuples, but "3" is no number and 3 is no text.
-        adapter.validate_json(json.dumps(value), strict=True)
-    except pydantic.PydanticUserError:  # nor one that it only then finds out it cannot
-        return
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place, shown = _place(value, first["loc"])
-        wanted = [e["msg"] for e in error.errors() if "isinstance" not in e["msg"]]
-        if first["type"] == "missing":
-            yield f"{key}{place}", "missing: give it a value"
-        elif not wanted:
-            yield key, "takes an object that no configuration can hold; remove it"
-        elif all(message.startswith("Input should be ") for message in wanted):
-            kinds = [message.removeprefix("Input should be ") for message in wanted]
-            yield f"{key}{place}", f"{shown} is not {' or '.join(dict.fromkeys(kinds))}"
-        else:
-            yield f"{key}{place}", f"{shown}: {'; '.join(dict.fromkeys(wanted))}"
-
-
-def _place(value: Any, path: Sequence[int | str]) -> tuple[str, str]:
-    """`[0].key` for a path into a value, and what stands there; names of a union's members are left out."""
-    place = ""
-    for part in path:
-        if isinstance(value, list) and isinstance(part, int):
-            place, value = f"{place}[{part}]", value[part] if part < len(value) else None
-        elif isinstance(value, dict) and part in value:
-            place, value = f"{place}.{part}", value[part]
-    return place, json.dumps(value, ensure_ascii=False)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from matryoshka.data.first_fit import first_fit, shared_texts
+from matryoshka.data.ranges import Count, Seed
 
 Clashes = Literal["smaller_batch", "mask"]
 
@@ -34,7 +35,7 @@ class ShuffledSampler:
     texts: per row a number for each of its texts, one a column; equal texts have equal numbers.
     """
 
-    def __init__(self, texts: Sequence[Sequence[int]], batch_size: int, seed: int = 42) -> None:
+    def __init__(self, texts: Sequence[Sequence[int]], batch_size: Count, seed: Seed = 42) -> None:
         self.texts = texts
         self.batch_size = batch_size
         self.seed = seed
@@ -111,8 +112,8 @@ class NoDuplicatesSampler(ShuffledSampler):
     def __init__(
         self,
         texts: Sequence[Sequence[int]],
-        batch_size: int,
-        seed: int = 42,
+        batch_size: Count,
+        seed: Seed = 42,
         clashes: Clashes = "smaller_batch",
     ) -> None:
         super().__init__(texts, batch_size, seed)

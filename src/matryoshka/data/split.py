@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge, Gt, Lt
 
 from matryoshka.data.components import components
 from matryoshka.data.copies import normalised
 from matryoshka.data.pairs import texts_and_numbers
+from matryoshka.data.ranges import Seed
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from matryoshka.data.sources import Problem, Source
+    from matryoshka.data.sources import Source
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,15 @@ class DevOfTrain:
     share, at_most: of the rows, how many become dev rows; fewer where no further group of rows fits. seed: draws them.
     """
 
-    def __init__(self, share: float = 0.1, at_most: int = 200, seed: int = 42) -> None:
+    def __init__(
+        self,
+        share: Annotated[float, Gt(0), Lt(1), "{} is not between 0 and 1; use for example 0.1"] = 0.1,
+        at_most: Annotated[int, Ge(1), "{} is not at least 1; use split=same for no dev queries"] = 200,
+        seed: Seed = 42,
+    ) -> None:
         self.share = share
         self.at_most = at_most
         self.seed = seed
-
-    def problems(self) -> Iterator[Problem]:
-        """Arguments by which nothing, or everything, would be held out."""
-        if not 0 < self.share < 1:
-            yield "share", f"{self.share} is not between 0 and 1; use for example 0.1"
-        if self.at_most < 1:
-            yield "at_most", f"{self.at_most} is not at least 1; use split=same for no dev queries"
 
     def split(self, source: Source) -> Split:
         """Train, dev and test. Rows that share a text, in whatever column, are on one side; texts are normalised.

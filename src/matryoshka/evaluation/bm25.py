@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import Stemmer
+from annotated_types import Ge, Le
 
 from matryoshka.data.copies import WORD, normalised
 from matryoshka.errors import UserError
@@ -30,20 +31,21 @@ class BM25:
     documents are marked down, from 0 to 1. Source: Lù 2024, arXiv:2407.03618 (bm25s, method "lucene").
     """
 
-    def __init__(self, language: str = "german", k1: float = 1.5, b: float = 0.75) -> None:
+    def __init__(
+        self,
+        language: str = "german",
+        k1: Annotated[float, Ge(0), "{} is not 0 or more; 1.2 to 2 is usual"] = 1.5,
+        b: Annotated[float, Ge(0), Le(1), "{} is not from 0 to 1; 0.75 is usual"] = 0.75,
+    ) -> None:
         self.language = language
         self.k1 = k1
         self.b = b
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What is wrong with the arguments, as (argument, message)."""
+        """A language without a stemmer, as (argument, message)."""
         languages = Stemmer.algorithms()
         if self.language not in languages:
             yield "language", f"{self.language!r} has no stemmer; there are {', '.join(languages)}"
-        if not 0 <= self.k1 < float("inf"):
-            yield "k1", f"{self.k1} is not 0 or more; 1.2 to 2 is usual"
-        if not 0 <= self.b <= 1:
-            yield "b", f"{self.b} is not from 0 to 1; 0.75 is usual"
 
     def search(self, queries: Sequence[str], documents: Sequence[str], k: int) -> Hits:
         """The k documents of the highest score for every query: documents_Qk int64, similarities_Qk (scores) fp32.

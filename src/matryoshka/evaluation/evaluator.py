@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from matryoshka.data.retrieval_set import RetrievalSet
@@ -23,6 +24,8 @@ from matryoshka.evaluation.result import EvaluationResult, selecting_metric
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.processes.together import from_first, is_first, processes
 
+Rank = Annotated[int, Ge(1), Le(1_000_000), "10"]
+
 
 class Evaluator:
     """Which metrics at which ranks, and which of them selects the best checkpoint.
@@ -36,14 +39,14 @@ class Evaluator:
 
     def __init__(
         self,
-        accuracy_at: Sequence[int] = (1, 3, 5, 10),
-        precision_at: Sequence[int] = (1, 3, 5, 10),
-        recall_at: Sequence[int] = (1, 3, 5, 10),
-        ndcg_at: Sequence[int] = (10,),
-        mrr_at: Sequence[int] = (10,),
-        map_at: Sequence[int] = (100,),
+        accuracy_at: Sequence[Rank] = (1, 3, 5, 10),
+        precision_at: Sequence[Rank] = (1, 3, 5, 10),
+        recall_at: Sequence[Rank] = (1, 3, 5, 10),
+        ndcg_at: Sequence[Rank] = (10,),
+        mrr_at: Sequence[Rank] = (10,),
+        map_at: Sequence[Rank] = (100,),
         select: str = "ndcg@10",
-        token_budget: int = 4096,
+        token_budget: Annotated[int, Ge(1), Le(10**9), "4096"] = 4096,
         on_disk: bool | Literal["auto"] = "auto",
     ) -> None:
         wanted: list[tuple[str, Callable[..., RankedMetric], Sequence[int]]] = [

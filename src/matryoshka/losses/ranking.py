@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
+Scale = Annotated[float, Gt(0), Le(10_000), "20"]
 Direction = Literal["anchor_to_positive", "positive_to_anchor", "both"]
 
 
@@ -35,7 +37,7 @@ class RankingLoss(nn.Module):
     with the columns in the order positive, anchor; hard negatives play no part). `both`: the mean of the two.
     """
 
-    def __init__(self, scale: float = 20.0, direction: Direction = "anchor_to_positive") -> None:
+    def __init__(self, scale: Scale = 20.0, direction: Direction = "anchor_to_positive") -> None:
         super().__init__()
         self.scale = scale
         self.direction = direction

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from matryoshka.config.binding import out_of_range
+from matryoshka.config.signatures import parameters_of
 from matryoshka.data.copies import normalised
 from matryoshka.data.doctor.diagnosis import CopyCounts, Diagnosis, Match, Overlap
 from matryoshka.data.doctor.doctor import Doctor
@@ -290,4 +292,5 @@ def test_a_diagnosis_comes_back_from_json() -> None:
     ],
 )
 def test_arguments_that_mean_nothing_are_problems(doctor: Doctor, keys: list[str]) -> None:
-    assert [key for key, _ in doctor.problems()] == keys
+    wrong = out_of_range("", asdict(doctor), parameters_of("matryoshka.data.doctor.doctor.Doctor"))
+    assert [key for key, _ in wrong] == keys

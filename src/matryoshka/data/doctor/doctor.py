@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge, Gt, Le
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 MISSING = "needs datasketch: pip install matryoshka[near-copies], or use null to look for none"
 
+Jaccard = Annotated[float, Gt(0), Le(1), "{} is not above 0 and at most 1; use for example 0.8, or null"]
+Texts = Annotated[int, Ge(0), "{} is below 0; use 0 for none"]
+
 
 @dataclass(frozen=True)
 class Doctor:
@@ -30,20 +35,14 @@ class Doctor:
     for. languages: how many texts of each column to judge the language of. examples: how many to name of a finding.
     """
 
-    near_copies: float | None = None
-    languages: int = 1000
-    examples: int = 3
+    near_copies: Jaccard | None = None
+    languages: Texts = 1000
+    examples: Texts = 3
 
     def problems(self) -> Iterator[Problem]:
-        """Arguments that mean nothing, and a library that is missing."""
-        if self.near_copies is not None:
-            if not 0 < self.near_copies <= 1:
-                yield "near_copies", f"{self.near_copies} is not above 0 and at most 1; use for example 0.8, or null"
-            if find_spec("datasketch") is None:
-                yield "near_copies", MISSING
-        for name in ("languages", "examples"):
-            if getattr(self, name) < 0:
-                yield name, f"{getattr(self, name)} is below 0; use 0 for none"
+        """A library that is missing."""
+        if self.near_copies is not None and find_spec("datasketch") is None:
+            yield "near_copies", MISSING
 
     def examine(
         self,

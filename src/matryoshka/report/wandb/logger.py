@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Gt, Le
 from pytorch_lightning.loggers import WandbLogger
 
 from matryoshka.report.record import TrainingRecord
@@ -109,8 +110,8 @@ def wandb_logger(
     choices: Sequence[str] = (),
     mode: Mode = "auto",
     artifact: bool = False,
-    init_timeout: float = 20,
-    finish_timeout: float = 300,
+    init_timeout: Annotated[float, Gt(0), Le(86_400), "20"] = 20,
+    finish_timeout: Annotated[float, Gt(0), Le(86_400), "300"] = 300,
 ) -> RunLogger:
     """A logger that writes below save_dir.
 

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Ge, Le
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.errors import StoppedError
@@ -22,6 +23,7 @@ from matryoshka.training.checkpoints.random_states import random_states, restore
 from matryoshka.training.module import EmbeddingModule
 
 State = dict[str, Any]
+Minutes = Annotated[float, Ge(0), Le(1_000_000), "10"]
 
 
 class Checkpoints(pl.Callback):
@@ -32,7 +34,7 @@ class Checkpoints(pl.Callback):
     """
 
     def __init__(
-        self, kept: KeptCheckpoints, parts: Parts, minutes: float | None = 10, state: State | None = None
+        self, kept: KeptCheckpoints, parts: Parts, minutes: Minutes | None = 10, state: State | None = None
     ) -> None:
         self.kept = kept
         self.parts = parts
