@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from matryoshka.cli.app import configuration_folder
 from matryoshka.cli.search_space import search_space
 from matryoshka.config import resolvers
-from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, build, groups_of
+from matryoshka.config.groups import groups_of
+from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, build
 from matryoshka.config.validation import checked
 from matryoshka.errors import ConfigError
 from matryoshka.sweep.space import texts_to_check

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka.config.definitions import UnknownTargetError
-from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, groups_of
+from matryoshka.config.groups import groups_of
+from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.signatures import VARIADIC, parameters_of
 
 PLUGINS = ("joblib", "submitit_local", "submitit_slurm")  # what conf/hydra/launcher builds on

@@ -59,9 +59,9 @@ def limit_problems(config: Config, roots: Mapping[str, Parameter], wrong: set[st
     """Numbers, choices and a name that no run can have; nothing of the keys known to be wrong. roots: the root keys."""
     yield from not_finite(config, wrong)
     yield from out_of_range("", config, roots)
-    for group, node in config.items():
-        if isinstance(node, Mapping) and group not in wrong:
-            target = str(node.get("_target_"))
+    for group, node in targets(config):
+        if group not in wrong:
+            target = str(node["_target_"])
             yield from out_of_range(group, node, parameters_with_ranges(target))
             for key, known in CHOICES.get(target, {}).items():
                 value = node.get(key)
@@ -76,6 +76,15 @@ def limit_problems(config: Config, roots: Mapping[str, Parameter], wrong: set[st
         yield "trainer.max_time", f"{limit!r} is no time; use days:hours:minutes:seconds like '00:08:00:00'"
     if "name" not in wrong:
         yield from name_problems(config["name"])
+
+
+def targets(config: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:
+    """Every node with a `_target_` and its place, in groups that hold several by name as well."""
+    for key, node in config.items():
+        if isinstance(node, Mapping) and "_target_" in node:
+            yield f"{prefix}{key}", node
+        elif isinstance(node, Mapping) and not prefix:
+            yield from targets(node, f"{key}.")
 
 
 def name_problems(name: str) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from matryoshka.config.groups import Group, groups_of, part
 from matryoshka.data.ranges import Count, Seed
 from matryoshka.errors import ConfigError
 
@@ -34,27 +35,6 @@ if TYPE_CHECKING:
 
 Config = Mapping[str, Any]
 AcrossEpochs = Literal["carry", "flush"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """How the choice of a folder in conf/ becomes a part.
-
-    given: arguments that the run gives when it has them; the part is then a function of these. optional: a choice may
-    have no target. several: the choice holds parts by name.
-    """
-
-    given: frozenset[str] = frozenset()
-    optional: bool = False
-    several: bool = False
-
-
-def part(*given: str, optional: bool = False, several: bool = False) -> Any:
-    """A field whose name is that of its folder in conf/."""
-    group = Group(frozenset(given), optional, several)
-    if several:
-        return field(default_factory=dict, metadata={"group": group})
-    return field(default=None, metadata={"group": group}) if optional else field(metadata={"group": group})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +149,6 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
     "evaluate": EvaluationRecipe,
     "compare": ComparisonRecipe,
 }
-
-
-def groups_of(kind: type[Any]) -> dict[str, Group]:
-    """The groups of a recipe by the names of their folders."""
-    return {item.name: item.metadata["group"] for item in fields(kind) if "group" in item.metadata}
 
 
 def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:

@@ -18,8 +18,9 @@ from matryoshka.config.consistency import (
     selection_problems,
 )
 from matryoshka.config.definitions import UnknownTargetError
+from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
-from matryoshka.config.recipe import EvaluationRecipe, Group, TrainingRecipe, groups_of
+from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems
 from matryoshka.config.signatures import Parameter, parameters_of
 from matryoshka.errors import ConfigError
