@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+Advance = Callable[[int], object]  # called with the number of tokens done
+
 
 @contextmanager
-def token_progress(what: str, tokens: int, show: bool = True) -> Iterator[Callable[[int], object]]:
+def token_progress(what: str, tokens: int, show: bool = True) -> Iterator[Advance]:
     """Give a function to call with the number of tokens done; draws a bar with rate and time left on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
