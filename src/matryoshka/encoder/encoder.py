@@ -18,7 +18,7 @@ from matryoshka.encoder.compact_vocabulary import CompactVocabulary
 from matryoshka.encoder.dropout import use_fast_dropout
 from matryoshka.encoder.packed_attention import Sequences, positions_after_pad, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
-from matryoshka.encoder.progress import Advance, token_progress
+from matryoshka.encoder.progress import Advance, progress_bar
 from matryoshka.encoder.readback import Key, Rows, on_host
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Encoder(nn.Module):
         ids = TokenIds.of(self.tokenize(list(distinct), prompt))
         embeddings_ND = torch.empty(len(ids), self.width)
         show = progress if progress is not None else len(texts) > 1000
-        with token_progress("encoding", len(ids.flat), show) as advance:
+        with progress_bar("encoding", len(ids.flat), show=show) as advance:
             self.encode_into(embeddings_ND, ids, token_budget=token_budget, precision=precision, advance=advance)
         embeddings_ND = embeddings_ND[[distinct[text] for text in texts], :dim]
         embeddings_ND = F.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.encoder.encoder import Encoder, Precision
-from matryoshka.encoder.progress import token_progress
+from matryoshka.encoder.progress import progress_bar
 from matryoshka.evaluation.embeddings import Store, embed
 from matryoshka.evaluation.mapped_rows import MappedRows
 from matryoshka.evaluation.measurement import asked_for, measure
@@ -113,7 +113,7 @@ class Evaluator:
     ) -> tuple[Documents, Tensor, float]:
         """Embeddings of the documents, in rows_UD if it is given, and of the queries; and the seconds of encoding."""
         shown = progress and is_first()
-        with token_progress(f"evaluating {len(texts.data.queries):,} queries", texts.tokens, shown) as advance:
+        with progress_bar(f"evaluating {len(texts.data.queries):,} queries", texts.tokens, show=shown) as advance:
             options: Any = {"token_budget": self.token_budget, "precision": precision, "advance": advance}
             if rows_UD is None:
                 both, seconds = embed(encoder, [texts.documents, texts.queries], store=store, **options)
