@@ -19,7 +19,6 @@ from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.setup import device_of, nested_dims, quiet_libraries, run_memory, stand_in, with_precision
 from matryoshka.tasks.train import OPTIONAL
 from matryoshka.tasks.trainer import make_loss, training_plan
-from matryoshka.training import schedulers
 from matryoshka.training.plan import TrainingPlan
 
 Config = Mapping[str, Any]
@@ -45,15 +44,13 @@ def run_plan(config: Config, room: Loaded, training: TrainingPlan) -> RunPlan:
     """All of what the run will do; the encoder encodes a few tokens, to know its memory."""
     device = device_of(config["trainer"].get("accelerator", "auto"))
     measuring = Measuring.of(config, room.encoder, config["dims"], config["trainer"]["precision"], device)
-    chosen, *others = schedules(config, training)
     return RunPlan(
         name=config["name"],
         stand_in=stand_in(config),
         pairs=room.pairs.rows,
         batch_size=config["batch_size"],
         training=training,
-        schedule=chosen,
-        others=tuple(others),
+        schedule=schedule(config, training),
         selected=measuring.selected,
         after_epochs=Measured.of(room.selecting),
         at_ends=Measured.of(room.test),
@@ -66,11 +63,8 @@ def run_plan(config: Config, room: Loaded, training: TrainingPlan) -> RunPlan:
     )
 
 
-def schedules(config: Config, training: TrainingPlan) -> list[Schedule]:
-    """The configured schedule, then every one there is, each over the updates of the run."""
-    make_optimizer = instantiate(config["optimizer"], _convert_="all")
+def schedule(config: Config, training: TrainingPlan) -> Schedule:
+    """The configured schedule over the updates of the run."""
+    make_optimizer, make_scheduler = (instantiate(config[key], _convert_="all") for key in ("optimizer", "scheduler"))
     name = config["scheduler"]["_target_"].rpartition(".")[2]
-    makers = [(name, instantiate(config["scheduler"], _convert_="all"))]
-    makers += [(maker.__name__, maker) for maker in schedulers.EVERY]
-    updates, ends = training.updates, frozenset(training.epoch_ends)
-    return [Schedule.planned(name, make_optimizer, maker, updates, ends) for name, maker in makers]
+    return Schedule.planned(name, make_optimizer, make_scheduler, training.updates, frozenset(training.epoch_ends))
