@@ -19,7 +19,7 @@ def test_the_wheel_has_configuration_data_and_types(tmp_path: Path) -> None:
     assert len(configuration) > 30
     assert configuration <= names
     help_pairs = {f"matryoshka/embedded/german_help/{name}.jsonl" for name in ("train", "evaluation", "documents")}
-    assert help_pairs | {"matryoshka/py.typed", "matryoshka/report/card.md.j2"} <= names
+    assert help_pairs | {"matryoshka/py.typed", "matryoshka/report/card/card.md.j2"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("LICENSE.MPL-2.0") for name in names)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import matryoshka.report
+import matryoshka.report.wandb
 from matryoshka.cli.dashboard import dashboard
 from tests.report.wandb.test_workspace import written
 from tests.report.wandb.wandb_service import Service, serving
@@ -93,7 +93,7 @@ def test_without_an_account_it_says_what_to_do(
 def test_without_the_package_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delattr(matryoshka.report, "workspace", raising=False)
+    monkeypatch.delattr(matryoshka.report.wandb, "workspace", raising=False)
     monkeypatch.delitem(sys.modules, "matryoshka.report.wandb.workspace", raising=False)
     for module in ("wandb_workspaces", "wandb_workspaces.expr"):
         monkeypatch.setitem(sys.modules, module, None)

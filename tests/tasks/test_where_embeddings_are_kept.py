@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(module.terminal, "say", lambda label, text: lines.append(label))
+    monkeypatch.setattr(module.lines, "say", lambda label, text: lines.append(label))
     return lines
 
 

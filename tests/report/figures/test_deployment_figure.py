@@ -136,7 +136,7 @@ def test_the_table_has_every_value_in_80_columns() -> None:
 
 def section(deployment: Deployment) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("matryoshka", "report"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("matryoshka", "report/page"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     figures = {f"deployment_figure_{theme}": Markup(f"<svg id='{theme}'/>") for theme in ("light", "dark")}
     return environment.get_template("deployment_page.html.j2").render(deployment=deployment, keep=0.98, **figures)

@@ -92,7 +92,7 @@ def test_the_whole_page_has_every_count_and_example(diagnosis: Diagnosis, capsys
 
 def rendered(diagnosis: Diagnosis) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    source = files("matryoshka.report").joinpath("doctor_page.html.j2").read_text(encoding="utf-8")
+    source = files("matryoshka.report.page").joinpath("doctor_page.html.j2").read_text(encoding="utf-8")
     svg = {"doctor_figure_light": "<svg id='light'></svg>", "doctor_figure_dark": "<svg id='dark'></svg>"}
     return environment.from_string(source).render(diagnosis=diagnosis, **svg)
 

@@ -26,7 +26,7 @@ NASTY = "[bold]\"><script>alert(1)</script> & 'x'\n" + "Wort " * 100
 
 def failures_section(failures: Failures) -> str:
     """The section as the page includes it."""
-    loader = jinja2.PackageLoader("matryoshka", "report")
+    loader = jinja2.PackageLoader("matryoshka", "report/page")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.get_template("failures_page.html.j2").render(failures=failures)
 

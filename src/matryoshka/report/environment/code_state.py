@@ -13,7 +13,7 @@ from matryoshka.storage.credentials import masked, without_secrets
 LIMIT = 1_000_000  # characters of a diff
 NAMED = 50  # changed files
 PATIENCE = 10  # seconds for a command
-HEADER = re.compile(r"^( [^@\n]* ).*$", re.MULTILINE)  # ends with some earlier line of the file
+HEADER = re.compile(r"^(@@ [^@\n]* @@).*$", re.MULTILINE)  # ends with some earlier line of the file
 
 
 @dataclass(frozen=True)
