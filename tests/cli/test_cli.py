@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +30,11 @@ CONSOLE_SCRIPT = Path(sys.executable).with_name("matryoshka")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left behind. seconds: the processor's; on a busy machine the clock on the wall says little."""
+    """What a command left behind."""
 
     code: int
     out: str
     err: str
-    seconds: float
 
     @property
     def said(self) -> str:
@@ -47,13 +44,10 @@ class Outcome:
 def run(*command: str | Path, cwd: Path) -> Outcome:
     """A command in a process of its own."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120", "MATRYOSHKA_BMF": "nowhere"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Outcome(done.returncode, done.stdout, done.stderr, seconds)
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -63,23 +57,28 @@ def files_in(folder: Path) -> list[str]:
 # --- Processes: what only a process can show -----------------------------------------------------------------------
 
 
-def test_a_mistake_is_found_without_importing_torch(tmp_path: Path) -> None:
-    outcome = run("-X", "importtime", PROJECT / "train.py", "+experiment=bmf", "optimizer.lrr=1", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("train.py", "+experiment=bmf", "optimizer.lrr=1"), 2),
+        (("train.py", "--help"), 0),
+        (("evaluate.py", "--help"), 0),
+    ],
+)
+def test_help_and_a_mistake_come_without_importing_torch(words: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    """Which takes seconds."""
+    outcome = run("-X", "importtime", PROJECT / words[0], *words[1:], cwd=tmp_path)
 
     imported = {line.rpartition("|")[2].strip() for line in outcome.err.splitlines()}
-    assert outcome.code == 2
+    assert outcome.code == code
     assert "hydra" in imported
     assert imported.isdisjoint({"torch", "transformers", "pytorch_lightning"})
 
 
 @pytest.mark.parametrize(("script", "header"), [("train.py", "Fine-tune"), ("evaluate.py", "Measure")])
-def test_help_is_quick_and_shows_choices_and_values(script: str, header: str, tmp_path: Path) -> None:
-    for _ in range(3):
-        outcome = run(PROJECT / script, "--help", cwd=tmp_path)
-        if outcome.seconds < 1.5:
-            break
+def test_help_shows_choices_and_values(script: str, header: str, tmp_path: Path) -> None:
+    outcome = run(PROJECT / script, "--help", cwd=tmp_path)
 
-    assert outcome.seconds < 1.5
     assert outcome.code == 0
     assert outcome.out.startswith(header)
     assert "encoder: bge_m3, e5_small" in outcome.out
@@ -113,7 +112,6 @@ def test_a_mistake_ends_at_once_with_a_message(words: tuple[str, ...], message: 
     assert int(first.split()[0]) == len(problems)
     assert "Traceback" not in outcome.said
     assert files_in(tmp_path) == []
-    assert outcome.seconds < 5
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,6 @@ def shell(
 
     def given(*words: str, command: Callable[[], None] = app.train) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{command.__name__}.py", *words])
-        start = time.process_time()
         code: Any = 0
         try:
             command()
@@ -179,7 +176,7 @@ def shell(
         finally:
             GlobalHydra.instance().clear()
         out, err = capsys.readouterr()
-        return Outcome(code, out, err, time.process_time() - start)
+        return Outcome(code, out, err)
 
     yield given
     for handler in [handler for handler in root.handlers if handler not in handlers]:
@@ -251,7 +248,6 @@ def test_each_mistake_has_its_message(words: tuple[str, ...], message: str, shel
     assert message in outcome.err
     assert "Traceback" not in outcome.said
     assert files_in(tmp_path) == []
-    assert outcome.seconds < 5
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import joblib
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -56,6 +56,7 @@ def test_a_long_name_fits_a_file_system_and_stays_its_own() -> None:
 LISTS = st.lists(st.integers(0, 999), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["dims", "seed", "optimizer.lr", "data.train"]), LISTS, min_size=1))
 def test_different_jobs_have_different_folders(values: dict[str, list[int]]) -> None:
     def name(values: dict[str, list[int]]) -> str:

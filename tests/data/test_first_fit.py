@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matryoshka.data.first_fit import first_fit, shared_texts
+from matryoshka.data.first_fit import _FirstFree, first_fit, shared_texts
 
 Rows = Sequence[tuple[int, ...]]
-ROWS, BATCH = 100_000, 16
+ROWS, BATCH = 5_000, 16
 
 
 def batch_after_batch(order: Sequence[int], texts: Rows, batch_size: int) -> list[list[int]]:
@@ -63,23 +63,38 @@ def test_shared_texts_are_those_of_several_rows() -> None:
     assert shared_texts([(1, 2), (2, 2), (3, 1), (4, 4)]) == [(1, 2), (2,), (1,), ()]
 
 
-def hub(share: float) -> Rows:
+def hub(rows: int, share: float) -> Rows:
     """Rows of which a share has one and the same passage."""
-    return [(row, ROWS + (0 if row < share * ROWS else row)) for row in range(ROWS)]
+    return [(row, rows + (0 if row < share * rows else row)) for row in range(rows)]
 
 
-def two_hubs() -> Rows:
+def two_hubs(rows: int) -> Rows:
     """A question of many passages and a passage of many questions, and rows that have both."""
-    return [((0, 1), (0, 10 + row), (10 + row, 1))[row % 3] for row in range(ROWS)]
+    return [((0, 1), (0, 10 + row), (10 + row, 1))[row % 3] for row in range(rows)]
 
 
-@pytest.mark.parametrize("texts", [hub(0), hub(0.3), hub(1), two_hubs()], ids=["none", "30%", "all", "two"])
+SHAPES = [partial(hub, share=0), partial(hub, share=0.3), partial(hub, share=1), two_hubs]
+
+
+@pytest.mark.parametrize("texts_of", SHAPES, ids=["none", "30%", "all", "two"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_100_000_rows_take_less_than_a_second(texts: Rows, masked: bool) -> None:
-    start = time.process_time()
-    shared = shared_texts(texts)
-    batches = first_fit(range(ROWS), shared, BATCH, ROWS // BATCH if masked else None)
-    seconds = time.process_time() - start
+def test_twice_the_rows_take_twice_the_steps(
+    monkeypatch: pytest.MonkeyPatch, texts_of: Callable[[int], Rows], masked: bool
+) -> None:
+    """A step is a look at one number: whether a batch is full, or has a text."""
+    looks = 0
 
-    assert sum(map(len, batches)) == ROWS
-    assert seconds < 1
+    class Watched(dict[int, int]):
+        def __contains__(self, number: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return super().__contains__(number)
+
+    def steps(rows: int) -> int:
+        before, shared = looks, shared_texts(texts_of(rows))
+        assert sum(map(len, first_fit(range(rows), shared, BATCH, rows // BATCH if masked else None))) == rows
+        return looks - before
+
+    monkeypatch.setattr(_FirstFree, "__init__", lambda self: setattr(self, "_next", Watched()))
+    assert ROWS < steps(ROWS) < 12 * ROWS
+    assert steps(2 * ROWS) < 2.1 * steps(ROWS)

@@ -1,4 +1,4 @@
-"""Packed batches against loops over their sequences; token budgets with every index in one batch."""
+"""Packed batches against loops over their sequences."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from matryoshka.data.packing import PackedBatch, by_token_budget
+from matryoshka.data.packing import PackedBatch
 
 COLUMNS = [[[5, 6], [7]], [[8, 9, 10, 11], [12]], [[13, 14, 15], [16, 17]]]
 
@@ -91,37 +89,3 @@ def test_pinned_batches_reach_the_gpu() -> None:
 def test_a_batch_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         PackedBatch.from_ids(COLUMNS).lengths = (13,)  # type: ignore[misc]
-
-
-def batches_by_loop(lengths: list[int], budget: int) -> list[list[int]]:
-    order = [
-        i for length in range(max(lengths, default=0), -1, -1) for i in range(len(lengths)) if lengths[i] == length
-    ]
-    batches: list[list[int]] = []
-    for i in order:
-        if batches and sum(lengths[j] for j in batches[-1]) + lengths[i] <= budget:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-    return batches
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 100))
-def test_budgeted_batches_are_those_of_a_loop(lengths: list[int], budget: int) -> None:
-    batches = list(by_token_budget(lengths, budget))
-
-    assert batches == batches_by_loop(lengths, budget)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or sum(lengths[i] for i in batch) <= budget
-    flat = [lengths[i] for batch in batches for i in batch]
-    assert flat == sorted(lengths, reverse=True)
-
-
-def test_a_sequence_over_the_budget_stands_alone() -> None:
-    assert list(by_token_budget([3, 50, 4, 3], 10)) == [[1], [2, 0, 3]]
-
-
-def test_no_sequences_make_no_batch() -> None:
-    assert list(by_token_budget([], 10)) == []

@@ -12,8 +12,8 @@ from torch import Tensor
 from matryoshka.data.copies import normalised
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.split import DevOfTrain
-from matryoshka.data.ten_per_passage import TenPerPassage, runs_of_words
 from matryoshka.evaluation import metrics
+from tests.data.ten_per_passage import TenPerPassage, runs_of_words
 
 PAGE = Path(__file__).parents[2] / "docs/copies_in_the_corpus.md"
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
 from matryoshka.encoder.packed_attention import Sequences
 from tests.tiny import tiny_encoder
@@ -107,14 +108,14 @@ def test_a_token_budget_bounds_what_is_computed_at_once(encoder: Encoder, monkey
         return forward(batch)
 
     monkeypatch.setattr(encoder, "forward", watched)
-    ids = encoder.tokenize(["wort " * (i % 5) for i in range(30)])
+    ids = TokenIds.of(encoder.tokenize(["wort " * (i % 5) for i in range(30)]))
     advanced: list[int] = []
-    encoder.encode_ids(ids, token_budget=64, advance=advanced.append)
+    encoder.encode_into(torch.empty(30, encoder.width), ids, token_budget=64, advance=advanced.append)
 
     assert len(seen) > 1
     assert max(seen) <= 64
     assert advanced == seen
-    assert sum(seen) == sum(map(len, ids))
+    assert sum(seen) == len(ids.flat)
 
 
 def test_each_distinct_text_is_computed_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

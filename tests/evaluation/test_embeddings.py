@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from matryoshka.data.stable_batches import stable_batches
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder, Pooling
 from matryoshka.evaluation.embeddings import InMemory, OnDisk, Store, embed
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.fingerprint import encoder_fingerprint
-from matryoshka.evaluation.stable_batches import stable_batches
 from tests.evaluation.small import small_set
 from tests.tiny import tiny_encoder
 
@@ -52,55 +52,21 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return OnDisk(tmp_path / "embeddings") if request.param == "disk" else InMemory()
 
 
-def test_batches_hold_every_text_once_longest_first_within_the_budget() -> None:
-    ids = TokenIds.of([[i] * (1 + i % 40) for i in range(300)])
-    batches = list(stable_batches(ids, 64))
-    lengths = ids.lengths
-
-    assert sorted(text for batch in batches for text in batch) == list(range(300))
-    assert all(sum(lengths[batch]) <= 64 for batch in batches)
-    in_order = [lengths[text] for batch in batches for text in batch]
-    assert in_order == sorted(in_order, reverse=True)
-    assert list(stable_batches(TokenIds.of([]), 64)) == []
-    assert list(stable_batches(TokenIds.of([[1] * 9, [2] * 5, [2] * 7]), 3)) == [[0], [2], [1]]
-
-
-def test_a_text_that_comes_changes_the_batches_near_it_alone() -> None:
-    lists = [[i, i // 7, i % 11] * (1 + i % 20) for i in range(1000)]
-    before = batches_of(lists)
-    after = batches_of([*lists[:500], [5, 4, 3] * 10, *lists[500:]])
-
-    assert len(before) > 50
-    assert len(after - before) < len(before) / 10
-    assert batches_of(lists[::-1]) == before
-
-
-def test_copies_do_not_each_open_a_batch() -> None:
-    """Of every text, one in ten of which opens a batch."""
-    for text in range(50):
-        assert len(list(stable_batches(TokenIds.of([[text]] * 200), 10))) == 20
-
-
-def test_texts_of_no_tokens_are_batched_too() -> None:
-    found = list(stable_batches(TokenIds.of([[], [1], []]), 10))
-    assert sorted(text for batch in found for text in batch) == [0, 1, 2]
+def test_a_text_of_no_tokens_is_refused() -> None:
+    ids = TokenIds.of([[], [1], []])
     with pytest.raises(ValueError, match="a text has no tokens"):
-        embed(tiny_encoder(), [TokenIds.of([[], [1], []])], token_budget=10)
+        embed(tiny_encoder(), [ids], token_budget=10)
     with pytest.raises(ValueError, match="a text has no tokens"):
-        tiny_encoder().encode_ids([[1], []])
+        tiny_encoder().encode_into(torch.empty(3, 32), ids)
 
 
-def batches_of(lists: list[list[int]]) -> set[tuple[tuple[int, ...], ...]]:
-    return {tuple(tuple(lists[i]) for i in batch) for batch in stable_batches(TokenIds.of(lists), 600)}
-
-
-def test_embeddings_equal_those_of_one_call(store: Store) -> None:
+def test_embeddings_are_those_of_one_call_to_the_last_bit(store: Store) -> None:
     encoder = tiny_encoder()
-    plain_ND = encoder.encode(TEXTS, normalize=False, as_tensor=True)
+    plain_ND = encoder.encode(TEXTS, token_budget=BUDGET, normalize=False, as_tensor=True)
 
     assert isinstance(plain_ND, Tensor)
     for kept in (None, store):
-        torch.testing.assert_close(embedded(encoder, TEXTS, kept), plain_ND)
+        assert torch.equal(embedded(encoder, TEXTS, kept), plain_ND)
 
 
 def test_what_was_encoded_before_is_found_to_the_last_bit(store: Store, counts: list[int]) -> None:
@@ -360,8 +326,9 @@ def test_one_pass_encodes_the_batches_of_all_parts_to_the_last_bit(precision: An
     passed = len(counts)
     for ids, values_ND in zip(parts, found, strict=True):
         for texts in stable_batches(ids, BUDGET):
-            alone = encoder.encode_ids([ids[text] for text in texts], token_budget=BUDGET, precision=precision)
-            assert torch.equal(values_ND[texts], alone)
+            alone_ND, batch = torch.empty(len(texts), encoder.width), TokenIds.of([ids[text] for text in texts])
+            encoder.encode_into(alone_ND, batch, token_budget=BUDGET, precision=precision)
+            assert torch.equal(values_ND[texts], alone_ND)
     assert len(counts) == 2 * passed
 
 

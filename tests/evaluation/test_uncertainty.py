@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import Generator
 
@@ -48,6 +48,7 @@ def test_queries_that_share_an_answer_are_one_cluster_over_others_too() -> None:
     assert clusters([]).tolist() == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.sets(st.integers(0, 12), max_size=3), max_size=12))
 def test_clusters_are_those_of_a_slow_flood(answers: list[set[int]]) -> None:
     expected = list(range(len(answers)))
@@ -193,6 +194,7 @@ def test_holm_multiplies_the_smallest_by_all_and_the_others_by_what_is_left() ->
     assert holm(np.array([0.5, 0.9, 0.001])).tolist() == pytest.approx([1, 1, 0.003])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_rejects_what_its_steps_reject(p: list[float]) -> None:
     adjusted_D = holm(np.array(p))

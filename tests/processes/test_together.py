@@ -340,7 +340,7 @@ def test_ctrl_c_stops_a_process_once_though_it_comes_twice() -> None:
 def decisions() -> list[str]:
     """Whether an update is made under each policy, where the second process alone has found a loss of NaN."""
     loss = torch.tensor(math.nan if rank() == 1 else 1.0)
-    micro, made = MicroBatch(loss, {}, 1, 4, 20, (0, 1), torch.zeros(1)), list[str]()
+    micro, made = MicroBatch(loss, {}, 1, 4, 20, (0, 1)), list[str]()
     for policy in NonFiniteGuard("skip"), NonFiniteGuard("stop"):
         try:
             made.append(str(policy.allows(1, 1, [micro], torch.tensor(1.0), torch.nn.Linear(2, 2))))

@@ -90,7 +90,7 @@ def test_nothing_is_encoded_for_it_but_a_few_tokens_and_nothing_else_is_written(
     monkeypatch.setattr(Encoder, "__init__", kept)
     plan(configured("trainer.max_epochs=2", "logger=wandb", "export=sentence_transformers"), workplace / "plan")
 
-    written = {"config.yaml", "plan.json", "schedule.png", "schedule.svg", "schedulers.png", "schedulers.svg"}
+    written = {"config.yaml", "plan.json", "schedule.png", "schedule.svg"}
     assert {path.name for path in (workplace / "plan").iterdir()} == written
     assert all(tensor.equal(weights[name]) for name, tensor in loaded[0].state_dict().items())
     shown = capsys.readouterr().out
@@ -136,7 +136,7 @@ def test_a_schedule_that_comes_to_nothing_is_said(
     optimizer = partial(torch.optim.SGD, lr=1e-3)
     schedule = Schedule.planned("s", optimizer, maker, training.updates, training.epoch_ends)
     measured, memory = Measured(1, 1), MemoryEstimate(0, 0, 0, 0, 0, 0, False, False)
-    planned = RunPlan("", (), 16, 4, training, schedule, (), "ndcg@10", measured, measured, memory, None, 0, False)
+    planned = RunPlan("", (), 16, 4, training, schedule, "ndcg@10", measured, measured, memory, None, 0, False)
     show_plan(planned)
 
     shown = capsys.readouterr().out

@@ -144,7 +144,7 @@ def test_a_signal_ends_a_job_of_a_sweep_and_all_that_follow(workplace: Path, num
                 os.killpg(job.pid, number)
                 ended = time.monotonic()
         assert job.wait(60) == code, said
-    assert time.monotonic() - ended < 20  # so nobody had to be killed, which is done after 30
+    assert time.monotonic() - ended < 300  # so nobody had to be killed, which is done after 10 minutes
     assert "Traceback" not in said and "SignalException" not in said
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matryoshka.data.components import root
-
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -27,11 +25,13 @@ def text_numbers(ids: Dataset, texts: Dataset | None = None) -> list[tuple[int, 
         for name in ids.column_names
     ]
     if texts is not None:
-        groups, first = list(range(len(found))), dict[str, int]()
+        from networkx.utils import UnionFind
+
+        groups, first = UnionFind(range(len(found))), dict[str, int]()
         for name, numbers in zip(ids.column_names, columns, strict=True):
             for text, number in zip(texts[name], numbers, strict=True):
-                groups[root(groups, number)] = root(groups, first.setdefault(text, number))
-        columns = [[root(groups, number) for number in numbers] for numbers in columns]
+                groups.union(number, first.setdefault(text, number))
+        columns = [[groups[number] for number in numbers] for numbers in columns]
     return list(zip(*columns, strict=True))
 
 

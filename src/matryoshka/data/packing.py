@@ -122,23 +122,6 @@ def _cu_seqlens_Z(lengths: Sequence[int]) -> Tensor:
     return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
 
 
-def by_token_budget(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
-    """Indices of sequences in batches of at most token_budget tokens (a longer one stands alone), longest first.
-
-    Longest first, so that a batch that does not fit memory fails at the start; like lengths meet in a batch.
-    """
-    batch: list[int] = []
-    tokens = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and tokens + lengths[index] > token_budget:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(index)
-        tokens += lengths[index]
-    if batch:
-        yield batch
-
-
 def number_matrices(table: Mapping[str, Sequence[float]], candidates: Sequence[str]) -> dict[str, Tensor]:
     """kind -> (B, N), fp32: row i has the numbers of its own candidates, NaN for those of other rows.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,14 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from matryoshka.data.packing import PackedBatch, by_token_budget
-from matryoshka.data.tokens import token_ids
+from matryoshka.data.packing import PackedBatch
+from matryoshka.data.stable_batches import stable_batches
+from matryoshka.data.tokens import TokenIds, token_ids
 from matryoshka.encoder.compact_vocabulary import CompactVocabulary
 from matryoshka.encoder.dropout import use_fast_dropout
 from matryoshka.encoder.packed_attention import Sequences, positions_after_pad, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
-from matryoshka.encoder.progress import token_progress
-from matryoshka.encoder.readback import Key, on_host
+from matryoshka.encoder.progress import Advance, progress_bar
+from matryoshka.encoder.readback import Key, Rows, on_host
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 
 Prompt = Literal["query", "document"]
 Precision = Literal["fp32", "bf16"]
-Advance = Callable[[int], object]  # called with the number of tokens done
 
 
 class Encoder(nn.Module):
@@ -130,28 +130,27 @@ class Encoder(nn.Module):
         prefix = self.prompts[prompt] if prompt else ""
         return token_ids(self.tokenizer, [prefix + text for text in texts], self.max_seq_length)
 
-    def encode_ids(
+    def encode_into(
         self,
-        ids: Sequence[Sequence[int]],
+        rows_ND: Rows,
+        ids: TokenIds,
         *,
         token_budget: int = 4096,
         precision: Precision = "fp32",
         advance: Advance | None = None,
-    ) -> Tensor:
-        """Embeddings of token ids, in their order, on the CPU, fp32, not normalised: (N, width)."""
-        embeddings_ND = torch.empty(len(ids), self.width)
-        batches = ((indices, [ids[i] for i in indices]) for indices in by_token_budget([*map(len, ids)], token_budget))
-        for indices, embeddings_SD in self.encode_batches(batches, precision):
-            embeddings_ND[indices] = embeddings_SD
+    ) -> None:
+        """Set the row of each text, of N, to its embedding in fp32, not normalised: (N, width)."""
+        batches = ((texts, [ids[text] for text in texts]) for texts in stable_batches(ids, token_budget))
+        for texts, embeddings_SD in self.encode_batches(batches, precision):
+            rows_ND[texts] = embeddings_SD
             if advance:
-                advance(sum(len(ids[i]) for i in indices))
-        return embeddings_ND
+                advance(sum(len(ids[text]) for text in texts))
 
     @torch.inference_mode()
     def encode_batches(
         self, batches: Iterable[tuple[Key, Sequence[Sequence[int]]]], precision: Precision = "fp32"
     ) -> Iterator[tuple[Key, Tensor]]:
-        """Of each batch its key and embeddings as above (S, width), lazily: a GPU has the next before one is given."""
+        """Of each batch its key and embeddings (S, width), lazily: a GPU has the next before one is given."""
         training = self.training
         self.eval()
 
@@ -190,10 +189,11 @@ class Encoder(nn.Module):
         if dim is not None and not 1 <= dim <= self.width:
             raise ValueError(f"dim={dim}: the encoder is {self.width} wide")
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        ids = self.tokenize(list(distinct), prompt)
+        ids = TokenIds.of(self.tokenize(list(distinct), prompt))
+        embeddings_ND = torch.empty(len(ids), self.width)
         show = progress if progress is not None else len(texts) > 1000
-        with token_progress("encoding", sum(map(len, ids)), show) as advance:
-            embeddings_ND = self.encode_ids(ids, token_budget=token_budget, precision=precision, advance=advance)
+        with progress_bar("encoding", len(ids.flat), show=show) as advance:
+            self.encode_into(embeddings_ND, ids, token_budget=token_budget, precision=precision, advance=advance)
         embeddings_ND = embeddings_ND[[distinct[text] for text in texts], :dim]
         embeddings_ND = F.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND
         return embeddings_ND if as_tensor else embeddings_ND.numpy()

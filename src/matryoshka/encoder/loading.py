@@ -14,8 +14,8 @@ UNUSED = "pooler."  # a layer of BERT's behind the hidden states, which poolings
 OF_ONE_MODEL = "copy all files of one model into the folder"
 
 
-def read_model(folder: Path, name: str, *, trust_remote_code: bool, finite: bool = True) -> tuple[PreTrainedModel, Any]:
-    """The transformer in fp32 and its tokenizer. name: of the model, for errors. finite: whether weights must be.
+def read_model(folder: Path, name: str, *, trust_remote_code: bool) -> tuple[PreTrainedModel, Any]:
+    """The transformer in fp32 and its tokenizer. name: of the model, for errors.
 
     Raises UserError if the files cannot be read, weights are missing or not finite, or the tokenizer has more tokens
     than the model.
@@ -31,8 +31,7 @@ def read_model(folder: Path, name: str, *, trust_remote_code: bool, finite: bool
         raise UserError(f"{name} cannot be loaded: {lines[0].strip()}; {OF_ONE_MODEL}") from error
     _require_working(tokenizer, name)
     _require_whole(backbone, set(told["missing_keys"]), name)
-    if finite:
-        _require_finite(backbone, name)
+    _require_finite(backbone, name)
     rows, tokens = backbone.get_input_embeddings().num_embeddings, len(tokenizer)
     if tokens > rows:
         raise UserError(

@@ -113,11 +113,8 @@ class Pretrained:
             else commit_of(_hub_folder(self.model, self.revision, code=self.trust_remote_code))
         )
 
-    def load(self, pooling: Pooling | None = None, *, finite: bool = True) -> Encoder:
-        """Read the weights, which must be finite unless a broken training is looked at.
-
-        Raises UserError if the files are not to be had or not to be trusted.
-        """
+    def load(self, pooling: Pooling | None = None) -> Encoder:
+        """Read the weights. Raises UserError if the files are not to be had or not to be trusted."""
         from matryoshka.encoder.encoder import Encoder
         from matryoshka.encoder.loading import read_model
         from matryoshka.encoder.pooling import Pooling
@@ -127,7 +124,7 @@ class Pretrained:
         require_loadable(folder, trust_remote_code=self.trust_remote_code)
         settings = SavedSettings.read(folder)
         settings.require_supported()
-        backbone, tokenizer = read_model(folder, self.model, trust_remote_code=self.trust_remote_code, finite=finite)
+        backbone, tokenizer = read_model(folder, self.model, trust_remote_code=self.trust_remote_code)
         if self.gradient_checkpointing:
             # transformers 5.23 has a new name for it and warns of the old one
             enable = "activation_checkpointing_enable"

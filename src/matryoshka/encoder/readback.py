@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 Key = TypeVar("Key")
+
+
+class Rows(Protocol):
+    """Where embeddings go, text by text: a tensor, or what keeps them elsewhere."""
+
+    def __setitem__(self, rows: Any, values_SD: Tensor, /) -> None: ...
 
 
 def on_host(results: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, Tensor]]:

@@ -15,10 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from matryoshka.data.stable_batches import stable_batches
 from matryoshka.data.tokens import TokenIds
-from matryoshka.encoder.encoder import Advance, Encoder, Precision
+from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.encoder.progress import Advance
 from matryoshka.evaluation.fingerprint import encoder_fingerprint
-from matryoshka.evaluation.stable_batches import stable_batches
 from matryoshka.processes.together import add_up, from_first, is_first, processes, rank
 from matryoshka.storage.cache import LIMIT, cache_folder, keep, mark_used, remove_oldest
 

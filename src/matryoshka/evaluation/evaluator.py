@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.encoder.encoder import Encoder, Precision
-from matryoshka.encoder.progress import token_progress
+from matryoshka.encoder.progress import progress_bar
 from matryoshka.evaluation.embeddings import Store, embed
-from matryoshka.evaluation.mapped_rows import MappedRows, embed_to_file
+from matryoshka.evaluation.mapped_rows import MappedRows
 from matryoshka.evaluation.measurement import asked_for, measure
 from matryoshka.evaluation.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
 from matryoshka.evaluation.metrics import Precision as PrecisionAt
@@ -92,30 +93,38 @@ class Evaluator:
         rankings.
         """
         texts = data if isinstance(data, TokenizedSet) else TokenizedSet.of(data, encoder.tokenize)
-        data = texts.data
-        shown = progress and is_first()
-        with token_progress(f"evaluating {len(data.queries):,} queries", texts.tokens, shown) as advance:
-            options: Any = {"token_budget": self.token_budget, "precision": precision, "advance": advance}
-            documents_UD: Documents
-            if (self.on_disk is True if on_disk is None else on_disk) and processes() == 1:
-                documents_UD, seconds = embed_to_file(encoder, texts.documents, **options)
-                (queries_ND,), more = embed(encoder, [texts.queries], **options)
-                seconds += more
-            else:
-                both = [texts.documents, texts.queries]
-                (documents_UD, queries_ND), seconds = embed(encoder, both, store=store, **options)
+        on_disk = (self.on_disk is True if on_disk is None else on_disk) and processes() == 1
+        with closing(MappedRows(len(texts.documents), encoder.width)) if on_disk else nullcontext() as rows_UD:
+            documents_UD, queries_ND, seconds = self._embedded(encoder, texts, rows_UD, store, precision, progress)
 
-        def measured() -> EvaluationResult:
-            start = time.perf_counter()
-            result = self._measure(encoder.name, texts, queries_ND, documents_UD, dims)
-            took = seconds + time.perf_counter() - start
-            return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
+            def measured() -> EvaluationResult:
+                start = time.perf_counter()
+                result = self._measure(encoder.name, texts, queries_ND, documents_UD, dims)
+                took = seconds + time.perf_counter() - start
+                return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
 
-        try:
             return from_first(measured, lambda result: replace(result, rankings=None))
-        finally:
-            if isinstance(documents_UD, MappedRows):
-                documents_UD.close()
+
+    def _embedded(
+        self,
+        encoder: Encoder,
+        texts: TokenizedSet,
+        rows_UD: MappedRows | None,
+        store: Store | None,
+        precision: Precision,
+        progress: bool,
+    ) -> tuple[Documents, Tensor, float]:
+        """Embeddings of the documents, in rows_UD if it is given, and of the queries; and the seconds of encoding."""
+        shown = progress and is_first()
+        with progress_bar(f"evaluating {len(texts.data.queries):,} queries", texts.tokens, show=shown) as advance:
+            options: Any = {"token_budget": self.token_budget, "precision": precision, "advance": advance}
+            if rows_UD is None:
+                both, seconds = embed(encoder, [texts.documents, texts.queries], store=store, **options)
+                return both[0], both[1], seconds
+            start = time.perf_counter()
+            encoder.encode_into(rows_UD, texts.documents, **options)
+            (queries_ND,), _ = embed(encoder, [texts.queries], **options)
+            return rows_UD, queries_ND, time.perf_counter() - start
 
     def _measure(
         self, model: str, texts: TokenizedSet, queries_ND: Tensor, documents_UD: Documents, dims: Sequence[int]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from matryoshka.data.tokens import TokenIds
-from matryoshka.encoder.encoder import Advance, Encoder, Precision
 from matryoshka.errors import UserError
-from matryoshka.evaluation.stable_batches import stable_batches
 from matryoshka.storage.cache import cache_folder
 
 BYTES = 4  # of a number in fp32
@@ -70,20 +66,3 @@ class MappedRows:
     def close(self) -> None:
         """Give the disk its room back."""
         self._close()
-
-
-def embed_to_file(
-    encoder: Encoder, ids: TokenIds, *, token_budget: int, precision: Precision = "fp32", advance: Advance | None = None
-) -> tuple[MappedRows, float]:
-    """As `embed`, to the last bit, of one part and by one process, with the embeddings in a file."""
-    rows_ND, start = MappedRows(len(ids), encoder.width), time.perf_counter()
-    batches = ((texts, [ids[text] for text in texts]) for texts in stable_batches(ids, token_budget))
-    try:
-        for texts, values_SD in encoder.encode_batches(batches, precision):
-            rows_ND[texts] = values_SD
-            if advance:
-                advance(sum(len(ids[text]) for text in texts))
-    except BaseException:
-        rows_ND.close()
-        raise
-    return rows_ND, time.perf_counter() - start

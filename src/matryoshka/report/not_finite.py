@@ -1,4 +1,4 @@
-"""The step that could not be made, written down for study: what went in, what came out, and how to repeat it."""
+"""The step that could not be made, written down for study: what went in, and what came out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from safetensors.torch import save
 
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
@@ -18,7 +16,7 @@ Row = Mapping[str, object]
 
 
 def write_step(folder: Path, evidence: Evidence, batches: Sequence[Sequence[Row]], encoder: Encoder) -> Path:
-    """The folder of the step, with its facts, its rows, each gradient's norm, and the state to begin it with.
+    """The folder of the step, with its facts, its rows, each gradient's norm, and the model.
 
     batches: of every micro-batch its rows, number and texts. The encoder's weights are those before the update; it is
     on the CPU with its whole vocabulary afterwards.
@@ -43,8 +41,6 @@ def write_step(folder: Path, evidence: Evidence, batches: Sequence[Sequence[Row]
     lines = [{"micro_batch": i, **row} for i, rows in enumerate(batches) for row in rows]
     write_atomically(folder / "rows.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     write_json(folder / "gradient_norms.json", {name: _number(norm) for name, norm in evidence.gradient_norms.items()})
-    states = {f"micro_batch_{i}": micro.random_state for i, micro in enumerate(evidence.window)}
-    write_atomically(folder / "random_states.safetensors", save(states))
     encoder.whole_vocabulary()
     SentenceTransformersFolder().save(encoder.cpu(), folder / "model")
     return folder

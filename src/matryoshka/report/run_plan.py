@@ -1,4 +1,4 @@
-"""A run in numbers before it starts: on the terminal, as plan.json and as figures of its learning rate."""
+"""A run in numbers before it starts: on the terminal, as plan.json and as a figure of its learning rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from matryoshka.report.figures.metric_figure import save_figure
 from matryoshka.report.figures.schedule import Schedule, shown
-from matryoshka.report.figures.schedule_figure import heading, schedule_figure, schedulers_figure
+from matryoshka.report.figures.schedule_figure import heading, schedule_figure
 from matryoshka.report.terminal.lines import console, say
 from matryoshka.storage.atomic import write_json
 from matryoshka.training.checkpoints.disk import bytes_on_disk
@@ -44,10 +44,9 @@ class Measured:
 class RunPlan:
     """What a run will do and need.
 
-    pairs, batch_size: of the training; training: its micro-batches and updates. schedule: its rates; others: those of
-    every schedule there is. after_epochs: measured after each epoch, by the metric `selected`; at_ends: before and
-    after training. memory, available: bytes at the peak, and what there is (None: unknown). weights: bytes of the
-    encoder; saved: whether a model is written at the end.
+    pairs, batch_size: of the training; training: its micro-batches and updates. schedule: its rates. after_epochs:
+    measured after each epoch, by the metric `selected`; at_ends: before and after training. memory, available: bytes
+    at the peak, and what there is (None: unknown). weights: bytes of the encoder; saved: whether a model is written.
     """
 
     name: str
@@ -56,7 +55,6 @@ class RunPlan:
     batch_size: int
     training: TrainingPlan
     schedule: Schedule
-    others: tuple[Schedule, ...]
     selected: str
     after_epochs: Measured
     at_ends: Measured
@@ -126,12 +124,9 @@ def show_plan(plan: RunPlan) -> None:
 
 
 def write_plan(folder: Path, plan: RunPlan) -> dict[str, Path]:
-    """plan.json, and schedule and schedulers as .png and .svg; their paths, by what they are."""
-    evaluations = plan.training.epoch_ends
-    chosen = save_figure(schedule_figure(plan.schedule, evaluations), folder / "schedule")
-    every = save_figure(schedulers_figure(plan.schedule, plan.others, evaluations), folder / "schedulers")
-    plan_json = write_json(folder / "plan.json", plan.as_dict())
-    return {"plan": plan_json, "schedule": chosen[0], "every schedule": every[0]}
+    """plan.json, and the schedule as .png and .svg; their paths, by what they are."""
+    figure = save_figure(schedule_figure(plan.schedule, plan.training.epoch_ends), folder / "schedule")
+    return {"plan": write_json(folder / "plan.json", plan.as_dict()), "schedule": figure[0]}
 
 
 def _epochs(plan: RunPlan) -> Table:

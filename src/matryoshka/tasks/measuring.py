@@ -11,7 +11,8 @@ import torch
 from matryoshka.config.recipe import Recipe
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
-from matryoshka.evaluation.deployment.deployment import Deployment, drawn, measure_deployment
+from matryoshka.evaluation.deployment.deployment import Deployment
+from matryoshka.evaluation.deployment.measuring import drawn, measure_deployment
 from matryoshka.evaluation.embeddings import InMemory, Store, embed
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.result import EvaluationResult

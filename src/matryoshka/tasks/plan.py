@@ -17,7 +17,6 @@ from matryoshka.tasks.loading import TrainingData, load
 from matryoshka.tasks.run import with_precision
 from matryoshka.tasks.trainer import training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
-from matryoshka.training import schedulers
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.precision import device_of
 
@@ -42,7 +41,6 @@ def plan(recipe: TrainingRecipe, folder: Path) -> float:
 def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan) -> RunPlan:
     """All of what the run will do; the encoder encodes a few tokens, to know its memory."""
     device, encoder = device_of(recipe.accelerator), data.encoder
-    chosen, *others = schedules(recipe, training)
     memory = run_memory(recipe, data, Vocabulary.of(recipe, data), device)
     return RunPlan(
         name=recipe.name,
@@ -50,8 +48,7 @@ def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan)
         pairs=data.pairs.rows,
         batch_size=recipe.batch_size,
         training=training,
-        schedule=chosen,
-        others=tuple(others),
+        schedule=schedule(recipe, training),
         selected=recipe.evaluator.selected(recipe.dims),
         after_epochs=Measured.of(data.selecting),
         at_ends=Measured.of(data.test),
@@ -62,10 +59,8 @@ def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan)
     )
 
 
-def schedules(recipe: TrainingRecipe, training: TrainingPlan) -> list[Schedule]:
-    """The recipe's schedule, then every one there is, each over the updates of the run."""
+def schedule(recipe: TrainingRecipe, training: TrainingPlan) -> Schedule:
+    """The recipe's schedule over the updates of the run."""
     name = recipe.config["scheduler"]["_target_"].rpartition(".")[2]
-    makers = [(name, recipe.scheduler)]
-    makers += [(maker.__name__, maker) for maker in schedulers.EVERY]
     updates, ends = training.updates, frozenset(training.epoch_ends)
-    return [Schedule.planned(name, recipe.optimizer, maker, updates, ends) for name, maker in makers]
+    return Schedule.planned(name, recipe.optimizer, recipe.scheduler, updates, ends)

@@ -16,10 +16,10 @@ from matryoshka.memory.peak import peak_memory
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """One of an update's micro-batches: what the log counts of it, and what it takes to compute it again.
+    """One of an update's micro-batches: what the log counts of it, and its rows.
 
     total, per_dim: its loss, on the device. divisor: what the loss is divided by. rows: its pairs' numbers in the
-    training set. random_state: that of the device's generator before it.
+    training set.
     """
 
     total: Tensor
@@ -28,13 +28,12 @@ class MicroBatch:
     pairs: int
     tokens: int
     rows: tuple[int, ...]
-    random_state: Tensor
 
     @classmethod
-    def of(cls, batch: PackedBatch, loss: NestedLoss, divisor: int, random_state: Tensor) -> MicroBatch:
+    def of(cls, batch: PackedBatch, loss: NestedLoss, divisor: int) -> MicroBatch:
         """Of a batch and its loss, without the graph and without the tokens."""
         pairs, tokens = batch.columns[0], sum(batch.lengths)
-        return cls(loss.total.detach(), loss.per_dim, divisor, pairs, tokens, batch.rows, random_state)
+        return cls(loss.total.detach(), loss.per_dim, divisor, pairs, tokens, batch.rows)
 
 
 class LogRows:

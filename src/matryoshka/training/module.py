@@ -16,7 +16,7 @@ from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, gradient_shares
 from matryoshka.processes.together import add_up_gradients, largest_share
 from matryoshka.training.clipping import clip_gradients, gradient_norm
-from matryoshka.training.gradient_cache import cached_backward, random_state
+from matryoshka.training.gradient_cache import cached_backward
 from matryoshka.training.log_rows import LogRows, MicroBatch, memory_row
 from matryoshka.training.nonfinite import NonFiniteGuard
 from matryoshka.training.plan import TrainingPlan
@@ -85,7 +85,6 @@ class EmbeddingModule(pl.LightningModule):
         at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
         cached = at_once < largest_share(batch.columns[0])
         logged = update and (self.updates + 1) % self.log_every == 0
-        state = random_state(batch.input_ids_T.device)
 
         def loss_of(embeddings_SD: Tensor) -> NestedLoss:
             both = embeddings_SD.tensor_split([batch.columns[0]])
@@ -99,7 +98,7 @@ class EmbeddingModule(pl.LightningModule):
         else:
             nested = loss_of(encode_together(self.encoder, batch))
             self.manual_backward(nested.total / divisor)
-        self.log_rows.window.append(MicroBatch.of(batch, nested, divisor, state))
+        self.log_rows.window.append(MicroBatch.of(batch, nested, divisor))
         if update:
             self.update()
 

@@ -105,15 +105,3 @@ class PlateauAfterWarmup(ReduceLROnPlateau):
             for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
                 group["lr"] = peak * self.updates / self.warmup
             self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-
-EVERY = (
-    constant,
-    linear,
-    cosine,
-    cosine_with_restarts,
-    polynomial,
-    inverse_square_root,
-    warmup_stable_decay,
-    reduce_on_plateau,
-)

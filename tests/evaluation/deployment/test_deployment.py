@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from matryoshka.evaluation.deployment import deployment, stored_vectors
-from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption, drawn_queries, measure_deployment
+from matryoshka.evaluation.deployment import measuring, stored_vectors
+from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
+from matryoshka.evaluation.deployment.measuring import drawn, measure_deployment
 from matryoshka.evaluation.deployment.tied_hits import CoarseHits
 from matryoshka.evaluation.top import error_bound
 from tests.evaluation.all_pairs import draw
@@ -145,26 +146,26 @@ def test_equal_documents_tie_wherever_they_are(
 
 
 def test_of_many_queries_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deployment, "QUERIES", 5)
-    drawn = drawn_queries(12)
-    assert drawn == sorted(set(drawn)) == drawn_queries(12)
-    assert (len(drawn), drawn_queries(4)) == (5, [0, 1, 2, 3])
+    monkeypatch.setattr(measuring, "QUERIES", 5)
+    five = drawn(12, 5)
+    assert five == sorted(set(five)) == drawn(12, 5)
+    assert (len(five), drawn(4, 5)) == (5, [0, 1, 2, 3])
 
     some = measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, "ndcg@3")
     assert some.queries == 5
-    alone = [RELEVANT[q] for q in drawn]
-    assert some == measure_deployment(QUERIES_QD[drawn], DOCUMENTS_ND, alone, CALIBRATION_MD, DIMS, "ndcg@3")
+    alone = [RELEVANT[q] for q in five]
+    assert some == measure_deployment(QUERIES_QD[five], DOCUMENTS_ND, alone, CALIBRATION_MD, DIMS, "ndcg@3")
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], measured: Deployment
 ) -> None:
-    monkeypatch.setattr(deployment, "LONG", 0)
+    monkeypatch.setattr(measuring, "LONG", 0)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, "ndcg@3") == measured
     shown = capsys.readouterr()
     assert "what to deploy" in shown.err and not shown.out
-    monkeypatch.setattr(deployment, "LONG", 10**7)
+    monkeypatch.setattr(measuring, "LONG", 10**7)
     measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, "ndcg@3")
     assert not capsys.readouterr().err
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from transformers import SchedulerType
 
 from matryoshka.report.card.hyperparameters import non_default, training_arguments
-from matryoshka.training import schedulers
 from tests.report.records import CONFIG
+from tests.training.test_schedulers import FORMULAS
 
 
 def test_the_cards_recipe_reads_as_in_the_card() -> None:
@@ -41,6 +41,6 @@ def test_other_recipes() -> None:
 
 
 def test_every_schedule_has_transformers_name() -> None:
-    for schedule in schedulers.EVERY:
-        config = {**CONFIG, "scheduler": {"_target_": f"matryoshka.training.schedulers.{schedule.__name__}"}}
+    for schedule in FORMULAS:
+        config = {**CONFIG, "scheduler": {"_target_": f"matryoshka.training.schedulers.{schedule}"}}
         assert SchedulerType(training_arguments(config)["lr_scheduler_type"])

@@ -15,12 +15,12 @@ from matplotlib.colors import same_color
 from matplotlib.lines import Line2D
 from torch.optim.lr_scheduler import LRScheduler
 
-from matryoshka.report.figures.palette import LIGHT
 from matryoshka.report.figures.schedule import Schedule, shown
-from matryoshka.report.figures.schedule_figure import heading, schedule_figure, schedulers_figure
+from matryoshka.report.figures.schedule_figure import heading, schedule_figure
 from matryoshka.training import schedulers
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from tests.training.callbacks.small import AT_EPOCH_ENDS, LIGHTNINGS_ADVICE, fit, small_module
+from tests.training.test_schedulers import FORMULAS
 
 pytestmark = pytest.mark.filterwarnings(*LIGHTNINGS_ADVICE)
 
@@ -32,7 +32,7 @@ def planned(maker: Callable[..., LRScheduler], updates: int = 80) -> Schedule:
     return Schedule.planned(maker.__name__, ADAMW, maker, updates, ENDS)
 
 
-EVERY = tuple(planned(maker) for maker in schedulers.EVERY)
+EVERY = tuple(planned(getattr(schedulers, name)) for name in FORMULAS)
 PLATEAU = EVERY[-1]
 
 
@@ -112,24 +112,3 @@ def test_what_a_metric_may_lower_is_shaded_and_bounded() -> None:
     assert values == [*(4e-5,) * 20, *(2e-5,) * 20]
     assert len(axes.collections) == 1
     assert "no further than the shaded area" in schedule_figure(PLATEAU, ENDS).texts[1].get_text()
-
-
-def test_every_schedule_has_a_panel_and_the_chosen_one_its_colour() -> None:
-    chosen = planned(partial_named(schedulers.linear, warmup=0))
-    figure = schedulers_figure(chosen, EVERY, ENDS)
-
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [schedule.title for schedule in EVERY]
-    for axes, schedule in zip(figure.axes, EVERY, strict=True):
-        line = curve(axes, schedule.name)
-        is_chosen = schedule.name == "linear"
-        assert tuple(line.get_ydata()) == (chosen if is_chosen else schedule).rates
-        assert same_color(line.get_color(), LIGHT.tuned) == is_chosen
-    assert len({axes.get_ylim() for axes in figure.axes}) == 1
-
-
-def test_a_schedule_of_a_users_own_comes_first() -> None:
-    own = Schedule("triangular", 1.0, (0.0, 0.5, 1.0, 0.5))
-
-    figure = schedulers_figure(own, EVERY, [4])
-    assert [axes.get_title(loc="left") for axes in figure.axes][:2] == ["triangular", "constant"]
-    assert len(figure.axes) == 9

@@ -132,7 +132,7 @@ def test_a_service_that_is_not_there_is_not_waited_for(
         assert logger.experiment.offline
         logged(logger, tmp_path, record())
         wandb.teardown()  # as at the end of the process
-        assert time.perf_counter() - start < 10
+        assert time.perf_counter() - start < 40
     assert "W&B cannot be reached" in caplog.text and "going on offline" in caplog.text
     (run,) = runs_below(tmp_path)
     assert run.summary["saved_update"] == 19
@@ -164,7 +164,7 @@ def test_a_service_that_goes_away_is_not_waited_for_at_the_end(
         start = time.perf_counter()
         logged(logger, tmp_path, record())
         wandb.teardown()
-        assert time.perf_counter() - start < 15
+        assert time.perf_counter() - start < 60
     assert "not everything was uploaded in time" in caplog.text
 
 

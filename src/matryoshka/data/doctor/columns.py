@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from matryoshka.data.copies import WORD
-from matryoshka.data.doctor.diagnosis import (
+from matryoshka.data.doctor.near_copies import NearTexts
+from matryoshka.data.doctor.training_texts import (
     CopyCounts,
     Lengths,
     NearCopies,
@@ -18,7 +19,6 @@ from matryoshka.data.doctor.diagnosis import (
     TextPlace,
     TextPlaces,
 )
-from matryoshka.data.doctor.near_copies import NearTexts
 
 BINS = 30
 

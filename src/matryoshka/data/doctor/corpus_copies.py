@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from matryoshka.data.doctor.diagnosis import CorpusCopies
+from matryoshka.data.doctor.held_out import CorpusCopies
 from matryoshka.data.retrieval_set import RetrievalSet
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from matryoshka.data.doctor.diagnosis import Languages
+from matryoshka.data.doctor.training_texts import Languages
 
 SHORTEST = 20  # characters: of less, a language is a guess
 ENOUGH = 500  # characters: more do not change the answer, and take time

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from matryoshka.data.doctor.diagnosis import CopyCounts, HeldOutOverlap, Likeness, Match, Overlap, SharedText
+from matryoshka.data.doctor.held_out import HeldOutOverlap, Likeness, Match, Overlap, SharedText
 from matryoshka.data.doctor.near_copies import NearTexts
+from matryoshka.data.doctor.training_texts import CopyCounts
 from matryoshka.data.retrieval_set import RetrievalSet
 
 Normalise = Callable[[str], str]

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from matryoshka.data.doctor.diagnosis import Diagnosis, Languages, Lengths
+from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.doctor.training_texts import Languages, Lengths
 from matryoshka.report.figures.palette import DARK, LIGHT, Palette
 
 ROW, FRAME = 1.75, 1.0  # inches: of each column of texts, of title and axis

@@ -55,11 +55,6 @@ class Schedule:
         """Updates before the first at the highest rate."""
         return self.rates.index(self.peak)
 
-    @property
-    def title(self) -> str:
-        """The name for a reader."""
-        return self.name.replace("_", " ")
-
 
 def _stepped(
     optimizer: Optimizer, scheduler: LRScheduler, updates: int, stagnating: Collection[int] = ()

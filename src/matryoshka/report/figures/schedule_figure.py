@@ -1,4 +1,4 @@
-"""Figures of the learning rate over a run that has not started: of its schedule, and of every other there is."""
+"""The learning rate over a run that has not started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matryoshka.report.figures.schedule import Schedule, shown
 
 NAMED = 12  # evaluations whose epoch is written beside their rule; of more, every second, third, ...
 STEPS = 60  # updates up to which each is drawn as a step: more would only look frayed
-COLUMNS, PANEL, TOP = 4, 1.5, 0.72  # panels beside each other; inches: of a row of panels, of the title
+HEIGHT = 4.4  # inches
 
 
 def schedule_figure(schedule: Schedule, evaluations: Sequence[int], dark: bool = False) -> Figure:
@@ -25,7 +25,10 @@ def schedule_figure(schedule: Schedule, evaluations: Sequence[int], dark: bool =
     evaluations: the updates after which one follows, one an epoch.
     """
     palette = DARK if dark else LIGHT
-    figure = _figure(4.4, heading(schedule), _subtitle(schedule, evaluations), palette)
+    figure = Figure(figsize=(8.6, HEIGHT), facecolor=palette.paper)
+    FigureCanvasAgg(figure)
+    figure.text(0.025, 1 - 0.36 / HEIGHT, heading(schedule), fontsize=14.5, fontweight="bold", color=palette.ink)
+    figure.text(0.025, 1 - 0.6 / HEIGHT, _subtitle(schedule, evaluations), fontsize=9.5, color=palette.muted)
     axes = figure.add_axes((0.085, 0.12, 0.86, 0.64))
     updates = len(schedule.rates)
     axes.set(xlim=(0.5 - 0.01 * updates, updates + 0.5), ylim=(-0.03 * schedule.peak, 1.18 * schedule.peak))
@@ -35,34 +38,8 @@ def schedule_figure(schedule: Schedule, evaluations: Sequence[int], dark: bool =
     axes.set_xlabel("updates", color=palette.muted)
     _warmup(axes, schedule, palette)
     _evaluations(axes, evaluations, palette)
-    _line(axes, schedule, palette, palette.tuned, 2.4)
+    _line(axes, schedule, palette.tuned)
     _points(axes, schedule, palette)
-    return figure
-
-
-def schedulers_figure(
-    chosen: Schedule, others: Sequence[Schedule], evaluations: Sequence[int], dark: bool = False
-) -> Figure:
-    """A panel for each schedule, in the order of `others`, on the same axes; the chosen one in colour.
-
-    A schedule of `others` with the chosen one's name gives it its place; else the chosen one is first.
-    """
-    palette = DARK if dark else LIGHT
-    known = any(schedule.name == chosen.name for schedule in others)
-    panels = [chosen if schedule.name == chosen.name else schedule for schedule in others]
-    panels = panels if known else [chosen, *panels]
-    rows = math.ceil(len(panels) / COLUMNS)
-    height = TOP + PANEL * rows
-    title = f"{chosen.title.capitalize()}, beside the other schedules"
-    subtitle = f"{len(chosen.rates):,} updates; the others with their own defaults, at the same rate"
-    figure = _figure(height, title, subtitle, palette)
-    peak = max(schedule.peak for schedule in panels)
-    for i, schedule in enumerate(panels):
-        left, bottom = 0.075 + 0.232 * (i % COLUMNS), (PANEL * (rows - 1 - i // COLUMNS) + 0.4) / height
-        axes = figure.add_axes((left, bottom, 0.19, (PANEL - 0.72) / height))
-        axes.set(xlim=(0, len(chosen.rates) + 1), ylim=(-0.04 * peak, 1.08 * peak))
-        _panel(axes, schedule, evaluations, schedule is chosen, palette)
-        axes.set_yticks([0, peak], ["0", shown(peak)] if i % COLUMNS == 0 else ["", ""])
     return figure
 
 
@@ -76,7 +53,7 @@ def heading(schedule: Schedule) -> str:
     else:
         after = f"down to {last}"
     start = f"from {first} to {peak}" if schedule.warmup else peak
-    return f"{schedule.title.capitalize()}: {start}{' ' if after == 'throughout' else ', '}{after}"
+    return f"{schedule.name.replace('_', ' ').capitalize()}: {start}{' ' if after == 'throughout' else ', '}{after}"
 
 
 def _subtitle(schedule: Schedule, evaluations: Sequence[int]) -> str:
@@ -85,23 +62,15 @@ def _subtitle(schedule: Schedule, evaluations: Sequence[int]) -> str:
     return f"{len(schedule.rates):,} updates, {epochs}{may}"
 
 
-def _figure(height: float, title: str, subtitle: str, palette: Palette) -> Figure:
-    figure = Figure(figsize=(8.6, height), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
-    figure.text(0.025, 1 - 0.36 / height, title, fontsize=14.5, fontweight="bold", color=palette.ink)
-    figure.text(0.025, 1 - 0.6 / height, subtitle, fontsize=9.5, color=palette.muted)
-    return figure
-
-
-def _line(axes: Axes, schedule: Schedule, palette: Palette, color: str, width: float) -> None:
+def _line(axes: Axes, schedule: Schedule, color: str) -> None:
     """The rate of each update. Where a metric decides, what it can be is shaded."""
     updates = range(1, len(schedule.rates) + 1)
     style = "steps-mid" if len(updates) <= STEPS else "default"
-    axes.plot(updates, schedule.rates, drawstyle=style, color=color, linewidth=width, label=schedule.name)
+    axes.plot(updates, schedule.rates, drawstyle=style, color=color, linewidth=2.4, label=schedule.name)
     if schedule.lowest:
         axes.fill_between(updates, schedule.lowest, schedule.rates, step="mid", color=color, alpha=0.16, linewidth=0)
         below = [low if low < rate else math.nan for low, rate in zip(schedule.lowest, schedule.rates, strict=True)]
-        axes.plot(updates, below, drawstyle="steps-mid", color=color, linewidth=width / 2, linestyle=(0, (1, 1.5)))
+        axes.plot(updates, below, drawstyle="steps-mid", color=color, linewidth=1.2, linestyle=(0, (1, 1.5)))
 
 
 def _warmup(axes: Axes, schedule: Schedule, palette: Palette) -> None:
@@ -145,15 +114,3 @@ def _points(axes: Axes, schedule: Schedule, palette: Palette) -> None:
         label = axes.annotate(shown(rate), (update, rate), xytext=(x, y), textcoords="offset points")
         label.set(ha=align, va="bottom", color=palette.tuned, fontsize=10, fontweight="bold")
         label.set_path_effects([withStroke(linewidth=2.5, foreground=palette.paper)])
-
-
-def _panel(axes: Axes, schedule: Schedule, evaluations: Sequence[int], chosen: bool, palette: Palette) -> None:
-    frame(axes, schedule.title, palette)
-    axes.title.set_fontsize(9)
-    if chosen:
-        axes.set_title(schedule.title, loc="left", fontsize=9, color=palette.tuned, fontweight="bold", pad=5)
-    for update in evaluations:
-        axes.axvline(update + 0.5, color=palette.grid, linewidth=0.8, zorder=0)
-    axes.set_xticks([1, len(schedule.rates)], ["1", f"{len(schedule.rates):,}"])
-    axes.tick_params(labelsize=8)
-    _line(axes, schedule, palette, palette.tuned if chosen else palette.base, 2.2 if chosen else 1.6)

@@ -11,29 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from matryoshka.evaluation.embedding_file import encode_to_file
 from matryoshka.evaluation.nearest import search
 from tests.evaluation.all_pairs import draw
-from tests.tiny import tiny_encoder
-
-TEXTS = [f"text nr {i}" for i in range(11)]
-
-
-@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float16, 2e-3)])
-def test_a_file_holds_what_encode_gives(tmp_path: Path, dtype: Any, rtol: float) -> None:
-    encoder = tiny_encoder(prompts={"query": "frage ", "document": "text "})
-    mapped_ND = encode_to_file(encoder, TEXTS, tmp_path / "corpus.npy", dtype=dtype, rows=4)
-
-    assert isinstance(mapped_ND, np.memmap) and mapped_ND.dtype == dtype
-    expected_ND = encoder.encode(TEXTS, prompt="document", normalize=False)
-    np.testing.assert_allclose(mapped_ND, expected_ND, rtol=rtol, atol=1e-5)
-    assert [file.name for file in tmp_path.iterdir()] == ["corpus.npy"]
-
-
-def test_an_unfinished_file_is_none(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        encode_to_file(tiny_encoder(), [*TEXTS, None], tmp_path / "corpus.npy", rows=4)  # type: ignore[list-item]
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
