@@ -11,8 +11,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from matryoshka.cli.app import configuration_folder
 from matryoshka.cli.search_space import search_space
+from matryoshka.cli.words import configuration_folder
 from matryoshka.config import resolvers
 from matryoshka.config.groups import groups_of
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, build

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from matryoshka.cli.app import configuration_folder
+from matryoshka.cli.words import configuration_folder
 from matryoshka.config.resolvers import register_resolvers
 from matryoshka.config.sweep_names import sweep_choices, sweep_group
 

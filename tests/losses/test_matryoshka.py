@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from matryoshka.losses import MatryoshkaLoss, RankingLoss, nested_similarities
-from matryoshka.losses.matryoshka import gradient_shares
+from matryoshka.losses.nested_loss import gradient_shares
 from matryoshka.losses.ranking import Direction
 
 DIMS = [24, 16, 5, 1]

@@ -25,7 +25,7 @@ from matryoshka.errors import StoppedError, UserError
 from matryoshka.evaluation.embeddings import OnDisk, embed
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
-from matryoshka.losses.matryoshka import NestedLoss
+from matryoshka.losses.nested_loss import NestedLoss
 from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
 from matryoshka.processes.launched import ProcessInfo, launched
 from matryoshka.processes.signals import stopping_once

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.readback import on_host
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
-from matryoshka.losses.matryoshka import gradient_shares
+from matryoshka.losses.nested_loss import gradient_shares
 from matryoshka.training import nonfinite, schedulers
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan

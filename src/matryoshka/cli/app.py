@@ -1,11 +1,10 @@
-"""The command line: `python train.py`, `python evaluate.py` and the console script."""
+"""The command line: `python train.py` and `python evaluate.py`."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from pathlib import Path
 
 # Hydra would otherwise print its own summary of an error and hide ours. It reads this when it is imported.
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -13,20 +12,10 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 import hydra
 
 from matryoshka.cli import job
-from matryoshka.cli.dashboard import dashboard
 from matryoshka.cli.endings import ended, mistakes_told
-from matryoshka.cli.words import as_text, take_place
+from matryoshka.cli.words import as_text, configuration_folder, take_place
 from matryoshka.config.secrets import words_with_secrets
 from matryoshka.errors import ConfigError
-
-USAGE = "usage: matryoshka {train,evaluate,dashboard} [options and overrides]; matryoshka train --help shows choices"
-
-
-def configuration_folder() -> Path:
-    """conf/ of the checkout, or the copy inside the installed package."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parents[1] / "conf"
-    return checkout if (checkout / "train.yaml").is_file() else package / "conf"
 
 
 def train() -> None:
@@ -37,19 +26,6 @@ def train() -> None:
 def evaluate() -> None:
     """`python evaluate.py`: measure a model."""
     _run("evaluate")
-
-
-def main() -> None:
-    """The console script: `matryoshka train ...`, `matryoshka evaluate ...` and `matryoshka dashboard ...`."""
-    commands = {"train": train, "evaluate": evaluate, "dashboard": dashboard}
-    if len(sys.argv) < 2 or sys.argv[1] not in commands:
-        if sys.argv[1:2] in (["-h"], ["--help"]):
-            sys.stdout.write(f"{USAGE}\n")
-            sys.exit()
-        ended(2, USAGE)
-    command = sys.argv.pop(1)
-    sys.argv[0] = f"matryoshka {command}"
-    commands[command]()
 
 
 def _run(name: str) -> None:

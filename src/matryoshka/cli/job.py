@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from matryoshka.cli.asked import plain_values, program, task_of
 from matryoshka.cli.endings import job_told
 from matryoshka.cli.resuming import only_one_there, remove_if_unused, run_folder
 from matryoshka.cli.start_processes import in_processes
@@ -19,7 +20,6 @@ from matryoshka.cli.sweep_job import in_a_sweep
 from matryoshka.config.recipe import RECIPES, build
 from matryoshka.config.resolvers import register_resolvers
 from matryoshka.config.secrets import mask_written
-from matryoshka.config.validation import check_of, checked
 from matryoshka.processes.signals import stopped_by_signals
 from matryoshka.storage.credentials import keep_out_of_logs
 
@@ -46,23 +46,6 @@ def run(config: DictConfig) -> float:
             value = start(plain, folder)
         remove_if_unused(folder)  # as after a question, whose answer is only shown
         return value
-
-
-def program() -> str:
-    """train or evaluate."""
-    return str(HydraConfig.get().job.config_name)
-
-
-def task_of(config: Mapping[str, Any], program: str) -> str:
-    """The name of the task that a configuration of train.py or evaluate.py asks for."""
-    if program == "train":
-        return str(config.get("task", "train"))
-    return "compare" if config.get("compare") is not None else "evaluate"
-
-
-def plain_values(config: DictConfig, program: str) -> dict[str, Any]:
-    """The configuration without interpolations. Raises ConfigError with all its problems."""
-    return checked(config, check_of(task_of(config, program)))
 
 
 def start(plain: Mapping[str, Any], folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""A command's words before Hydra reads them."""
+"""A command before Hydra reads it: its words, its place among several processes, its configuration's folder."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import re
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 from matryoshka.cli.endings import ended
 from matryoshka.processes.launched import launched, silence, speaks
+
+
+def configuration_folder() -> Path:
+    """conf/ of the checkout, or the copy inside the installed package."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parents[1] / "conf"
+    return checkout if (checkout / "train.yaml").is_file() else package / "conf"
 
 
 def take_place(name: str) -> None:

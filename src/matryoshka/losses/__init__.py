@@ -1,6 +1,7 @@
 """Losses over score matrices, and the one place that turns nested embeddings into scores."""
 
-from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss
+from matryoshka.losses.matryoshka import MatryoshkaLoss
+from matryoshka.losses.nested_loss import NestedLoss
 from matryoshka.losses.ranking import RankingLoss, ranking_loss
 from matryoshka.losses.similarities import nested_similarities
 

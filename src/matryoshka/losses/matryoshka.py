@@ -5,47 +5,23 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from matryoshka.losses.similarities import EPSILON, nested_similarities, similarities_at
-
-
-@dataclass(frozen=True)
-class NestedLoss:
-    """The sum that is trained on, its summands by dim, and each dim's own loss before its weight (detached)."""
-
-    total: Tensor
-    per_dim: dict[int, Tensor]
-    summands: dict[int, Tensor] = field(default_factory=dict, repr=False)
-
-
-def gradient_shares(nested: NestedLoss, embeddings_SD: Tensor) -> dict[int, Tensor]:
-    """dim -> the norm of its summand's gradient at the embeddings, as a share of these norms together: they sum to 1.
-
-    embeddings_SD: what the loss was computed from. Backward goes through the loss alone, not through the encoder, and
-    adds nothing to any gradient. Nothing is read from the device.
-    """
-    with torch.autocast(embeddings_SD.device.type, enabled=False):
-        norms = {}
-        for dim, summand in nested.summands.items():
-            (gradient_SD,) = torch.autograd.grad(summand, embeddings_SD, retain_graph=True)
-            norms[dim] = torch.linalg.vector_norm(gradient_SD, dtype=torch.float32)
-        together = torch.stack(list(norms.values())).sum().clamp_min(EPSILON)
-    return {dim: norm / together for dim, norm in norms.items()}
+from matryoshka.losses.nested_loss import NestedLoss
+from matryoshka.losses.similarities import nested_similarities, similarities_at
 
 
 class MatryoshkaLoss(nn.Module):
     """sum over dims of weight * loss(similarities of the first dim numbers): a sum, not a mean.
 
     loss: takes a matrix of similarities (B, N) and, where its forward names them, mask_BN and numbers of the candidates
-    such as teacher_BN (see data.pairs). weights: one a dim, in the order of dims; 1 each
-    where none are given. dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed`
-    (as sentence-transformers' n_dims_per_step draws right after random.seed(seed)); none or too many: all of them.
+    such as teacher_BN (see data.pairs). weights: one a dim, in the order of dims; 1 each where none are given.
+    dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed` (as
+    sentence-transformers' n_dims_per_step draws right after random.seed(seed)); none or too many: all of them.
     Raises ValueError if weights and dims differ in number, or if dims_per_step is below 1.
     """
 

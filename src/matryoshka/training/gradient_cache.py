@@ -14,7 +14,7 @@ from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch, sent
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.losses.matryoshka import NestedLoss
+from matryoshka.losses.nested_loss import NestedLoss
 from matryoshka.processes.together import add_up, own_rows
 
 OWN_GENERATOR = ("cuda", "mps")  # devices that draw dropout from a generator of their own

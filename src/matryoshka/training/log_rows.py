@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
-from matryoshka.losses.matryoshka import NestedLoss
+from matryoshka.losses.nested_loss import NestedLoss
 from matryoshka.memory.peak import peak_memory
 
 

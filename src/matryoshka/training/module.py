@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.losses.matryoshka import MatryoshkaLoss, NestedLoss, gradient_shares
+from matryoshka.losses.matryoshka import MatryoshkaLoss
+from matryoshka.losses.nested_loss import NestedLoss, gradient_shares
 from matryoshka.processes.together import add_up_gradients, largest_share
 from matryoshka.training.clipping import clip_gradients, gradient_norm
 from matryoshka.training.gradient_cache import cached_backward
+from matryoshka.training.limits_of_lightning import use_micro_batches
 from matryoshka.training.log_rows import LogRows, MicroBatch, memory_row
+from matryoshka.training.measured_module import MeasuredModule
 from matryoshka.training.nonfinite import NonFiniteGuard
 from matryoshka.training.plan import TrainingPlan
-from matryoshka.training.progress import Progress
 from matryoshka.training.shared_encoding import encode_together
 
 
-class EmbeddingModule(pl.LightningModule):
+class EmbeddingModule(MeasuredModule):
     """Trains an encoder on packed batches of (anchors, positives, negatives ...).
 
     optimizer: parameters -> optimizer. scheduler: (optimizer, number of updates) -> schedule, stepped each update.
@@ -46,21 +46,15 @@ class EmbeddingModule(pl.LightningModule):
         pairs_at_once: int | None = None,
         nonfinite: NonFiniteGuard | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(plan)
         self.automatic_optimization = False
         self.encoder = encoder.train()  # transformers loads models without dropout, and Lightning leaves it so
-        self.loss, self.plan = loss, plan
+        self.loss = loss
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.max_grad_norm, self.log_every, self.pairs_at_once = max_grad_norm, log_every, pairs_at_once
         self.nonfinite = nonfinite or NonFiniteGuard()
-        self.progress, self.log_rows = Progress(), LogRows()
+        self.log_rows = LogRows()
         self.first_batch = 0  # of the present epoch: the one where a run goes on
-        self.last_row: dict[str, float] = {}
-
-    @property
-    def updates(self) -> int:
-        """Updates made."""
-        return self.progress.updates
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what can be trained, and its schedule."""
@@ -69,14 +63,7 @@ class EmbeddingModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Use all micro-batches of the epoch. Time spent between epochs, in evaluations, is no training time."""
-        # Lightning counts the first epoch's batches and cuts off what later epochs have more.
-        loop, count = self.trainer.fit_loop, self.plan.micro_batches[self.current_epoch]
-        assert loop._combined_loader is not None
-        if self.current_epoch == 0 and loop.max_batches != count:
-            raise ValueError(f"the plan has {count} micro-batches in the first epoch, the Trainer {loop.max_batches}")
-        count -= self.first_batch
-        loop.max_batches = count
-        loop._combined_loader.limits = [count]
+        use_micro_batches(self.trainer, self.plan.micro_batches[self.current_epoch], self.first_batch)
         self.log_rows.start_clock()
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
@@ -122,33 +109,3 @@ class EmbeddingModule(pl.LightningModule):
         if self.updates % self.log_every == 0:
             row = {**self.log_rows.close(), "train/learning_rate": rate, **self.nonfinite.row(norm)}
             self.record(row | memory_row(self.device))
-
-    def evaluated(self, value: float) -> None:
-        """The selecting metric's value, for a schedule that goes by it and to know which weights are the best."""
-        self.progress.selecting.append(value)
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(value)
-
-    def record(self, row: dict[str, float]) -> None:
-        """Give one row to every logger, with the epoch as transformers counts it."""
-        self.last_row = {**row, "epoch": round(self.plan.epoch_at(self.updates), 4)}
-        for logger in self.loggers:
-            logger.log_metrics(self.last_row, step=self.updates)
-
-    @property
-    def measures_other_weights(self) -> bool:
-        """Whether a callback puts others in place of the trained weights where they are measured and saved as best."""
-        return any(hasattr(callback, "weights_to_measure") for callback in self._callbacks())
-
-    @contextmanager
-    def weights_to_measure(self) -> Iterator[None]:
-        """Inside, the encoder has the weights that are measured and saved as best: trained or a callback's."""
-        with ExitStack() as stack:
-            for callback in self._callbacks():
-                if hasattr(callback, "weights_to_measure"):
-                    stack.enter_context(callback.weights_to_measure(self))
-            yield
-
-    def _callbacks(self) -> list[Any]:
-        return list(self.trainer.callbacks) if self._trainer else []  # type: ignore[attr-defined]

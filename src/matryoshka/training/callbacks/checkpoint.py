@@ -168,7 +168,7 @@ class Checkpoints(pl.Callback):
             "vocabulary": rows_trained(module),
         }
         state |= self._of_run(trainer) | instead
-        others = module.weights_to_measure if module.measures_other_weights else None
+        others = module.weights_to_measure if module.other_weights else None
         from_first(lambda: self.kept.save(module.updates, module.encoder, state, others))
         self.saved_at, self.saved_update = time.monotonic(), module.updates
 
