@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,17 @@ from matryoshka.evaluation.measurement import measure
 from matryoshka.evaluation.nearest import Hits
 from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.rankings import Rankings
+from matryoshka.evaluation.result import EvaluationResult
 
 
-def planted(
+def planted(queries: int, documents: int, dims: Sequence[int], **options: Any) -> Rankings:
+    """The rankings of `planted_result`."""
+    rankings = planted_result(queries, documents, dims, **options).rankings
+    assert rankings is not None
+    return rankings
+
+
+def planted_result(
     queries: int,
     documents: int,
     dims: Sequence[int],
@@ -26,7 +35,7 @@ def planted(
     levels: int = 7,
     seed: int = 0,
     graded: bool = False,
-) -> Rankings:
+) -> EvaluationResult:
     """Every document has one of `levels` similarities, from -1 to 1; the last ones are copies of the first.
 
     Answers are one to five documents, more similar the wider the dim, graded from 1 to 3 where that is asked. Ids have
@@ -64,6 +73,4 @@ def planted(
         return Hits(whole[dim].documents_Qk[rows_M, :k], whole[dim].similarities_Qk[rows_M, :k])
 
     hits = {dim: search(torch.arange(queries), dim, depth + copies) for dim in dims}
-    rankings = measure("planted", judged, hits, search, metrics).rankings
-    assert rankings is not None
-    return rankings
+    return measure("planted", judged, hits, search, metrics)
