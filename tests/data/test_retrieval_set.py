@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -18,7 +18,7 @@ RELEVANT = {"q1": frozenset({"d1", "d3"}), "q2": frozenset({"d2"})}
 def retrieval_set(
     queries: Mapping[str, str] = QUERIES,
     corpus: Mapping[str, str] = CORPUS,
-    relevant: Mapping[str, frozenset[str]] = RELEVANT,
+    relevant: Mapping[str, Collection[str]] = RELEVANT,
 ) -> RetrievalSet:
     return RetrievalSet("s", queries, corpus, relevant)
 
@@ -45,10 +45,37 @@ def test_answers_of_dropped_queries_do_not_matter() -> None:
     assert dict(retrieval_set(relevant={**RELEVANT, "q7": frozenset({"d9"})}).queries) == QUERIES
 
 
+def test_grades_are_those_given_or_1() -> None:
+    found = retrieval_set(relevant={"q1": {"d1": 3, "d2": 0, "d3": -1}, "q2": frozenset({"d2"}), "q3": {"d1": 0}})
+
+    assert found.grades == {"q1": {"d1": 3}, "q2": {"d2": 1}, "q3": {}}
+    assert found.graded
+    assert not retrieval_set(relevant={"q1": {"d1": 1, "d2": 0}, "q2": {"d2": 1}}).graded
+
+
+def test_a_query_with_no_grade_above_0_is_dropped() -> None:
+    assert dict(retrieval_set(relevant={"q1": {"d1": 2}, "q2": {"d2": 0, "d1": -2}}).queries) == {"q1": "Wer?"}
+    assert dict(retrieval_set(relevant={"q1": {"d1": 2, "d9": 0}}).queries) == {"q1": "Wer?"}  # d9 is no answer
+
+
+@pytest.mark.parametrize("grade", [0.5, 2.0, float("nan"), float("inf"), 2**31])
+def test_a_grade_that_trec_eval_cannot_read_is_refused(grade: float) -> None:
+    with pytest.raises(DataError, match=f"s: query 'q1' has the grade {grade}, no whole number up to 2147483647"):
+        retrieval_set(relevant={"q1": {"d1": grade}})
+
+
+def test_a_copy_with_other_texts_keeps_its_grades() -> None:
+    graded = retrieval_set(relevant={"q1": {"d1": 3}})
+
+    assert replace(graded, name="another").grades == {"q1": {"d1": 3}}
+
+
 def test_equal_sets_have_equal_fingerprints() -> None:
     again = retrieval_set(dict(QUERIES), dict(CORPUS), {"q2": frozenset({"d2"}), "q1": frozenset({"d3", "d1"})})
 
     assert again.fingerprint == retrieval_set().fingerprint
+    ones = retrieval_set(relevant={"q1": {"d1": 1, "d3": 1, "d2": 0}, "q2": {"d2": 1}})
+    assert ones.fingerprint == retrieval_set().fingerprint
     assert replace(again, name="another").fingerprint == retrieval_set().fingerprint
 
 
@@ -62,6 +89,8 @@ def test_equal_sets_have_equal_fingerprints() -> None:
         lambda: retrieval_set(corpus={"d1": "Der Notar", "d2": "Morgen Nie", "d3": ""}),
         lambda: retrieval_set(relevant={**RELEVANT, "q2": frozenset({"d3"})}),
         lambda: retrieval_set(relevant={"q1": RELEVANT["q1"]}),
+        lambda: retrieval_set(relevant={**RELEVANT, "q2": {"d2": 2}}),
+        lambda: retrieval_set(relevant={"q1": {"d1": 2, "d3": 2}, "q2": {"d2": 2}}),
     ],
 )
 def test_any_change_changes_the_fingerprint(changed: Callable[[], RetrievalSet]) -> None:

@@ -259,7 +259,7 @@ def test_beir_set_has_all_documents_and_the_queries_with_an_answer(tmp_path: Pat
         "d3": "Nur ein Titel",
         "d4": "Das sucht niemand.",
     }
-    assert {query: found.relevant[query] for query in found.queries} == {"001": {"01"}, "q3": {"1", "d3"}}
+    assert {query: found.grades[query] for query in found.queries} == {"001": {"01": 1}, "q3": {"1": 1, "d3": 3}}
 
 
 def test_beir_dev_split_is_judged_by_its_own_file(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_beir_dev_split_is_judged_by_its_own_file(tmp_path: Path) -> None:
     assert list(source.problems()) == []
     found = source.dev_set()
     assert found is not None
-    assert (found.name, dict(found.queries), found.relevant) == ("b (dev)", {"q2": "Was?"}, {"q2": {"d4"}})
+    assert (found.name, dict(found.queries), found.grades) == ("b (dev)", {"q2": "Was?"}, {"q2": {"d4": 1}})
     assert found.corpus == source.retrieval_set().corpus
 
 
@@ -286,7 +286,7 @@ def test_beir_training_names_an_unknown_id(tmp_path: Path, row: tuple[str, str, 
 
 def test_beir_ids_keep_their_zeros(tmp_path: Path) -> None:
     """01 and 1 are two documents; read as numbers they would be one."""
-    assert beir(tmp_path, test=[("001", "01", "1")]).retrieval_set().relevant == {"001": {"01"}}
+    assert beir(tmp_path, test=[("001", "01", "1")]).retrieval_set().grades == {"001": {"01": 1}}
     with pytest.raises(DataError, match="no query has a relevant document"):
         beir(tmp_path / "other", test=[("1", "01", "1")]).retrieval_set()
 
@@ -303,6 +303,26 @@ def test_beir_evaluation_drops_unknown_queries(tmp_path: Path) -> None:
 def test_beir_wants_numbers_for_grades(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"qrels/test\.tsv, row 1: score is 'yes', not a number"):
         beir(tmp_path, test=[("001", "01", "yes")]).retrieval_set()
+
+
+def test_beir_grades_are_whole_numbers(tmp_path: Path) -> None:
+    """trec_eval reads no others; to train on, any score above 0 is a pair."""
+    source = beir(tmp_path, train=[("001", "01", "0.5")], test=[("q3", "1", "2.0"), ("001", "01", "0.5")])
+
+    with pytest.raises(DataError, match=r"qrels/test\.tsv, row 2: score is '0.5', no whole number; multiply"):
+        source.retrieval_set()
+    assert source.training_pairs()["anchor"][:] == ["Wer zahlt?"]
+    whole = beir(tmp_path / "whole", test=[("q3", "1", "2.0"), ("001", "01", "10"), ("001", "1", "-3")])
+    assert whole.retrieval_set().grades == {"q3": {"1": 2}, "001": {"01": 10}}
+
+
+def test_beir_judgements_to_evaluate_on_may_not_contradict_each_other(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"test\.tsv, row 2: query '001' and document '01' are judged twice"):
+        beir(tmp_path, test=[("001", "01", "1"), ("001", "01", "2")]).retrieval_set()
+    same = [("001", "01", "2"), ("001", "01", "2"), ("001", "1", "0"), ("001", "1", "-1")]
+    assert beir(tmp_path / "same", test=same).retrieval_set().grades == {"001": {"01": 2}}
+    source = beir(tmp_path / "train", train=[("001", "01", "1"), ("001", "01", "2")])
+    assert len(source.training_pairs()) == 1
 
 
 @pytest.mark.parametrize(("missing", "column"), [("_id", "_id"), ("text", "text")])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,17 @@ from matryoshka.evaluation.measurement import measure
 from matryoshka.evaluation.nearest import Hits
 from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.rankings import Rankings
+from matryoshka.evaluation.result import EvaluationResult
 
 
-def planted(
+def planted(queries: int, documents: int, dims: Sequence[int], **options: Any) -> Rankings:
+    """The rankings of `planted_result`."""
+    rankings = planted_result(queries, documents, dims, **options).rankings
+    assert rankings is not None
+    return rankings
+
+
+def planted_result(
     queries: int,
     documents: int,
     dims: Sequence[int],
@@ -25,10 +34,12 @@ def planted(
     copies: int = 0,
     levels: int = 7,
     seed: int = 0,
-) -> Rankings:
+    graded: bool = False,
+) -> EvaluationResult:
     """Every document has one of `levels` similarities, from -1 to 1; the last ones are copies of the first.
 
-    Answers are one to five documents, more similar the wider the dim. Ids have spaces; ids of documents descend.
+    Answers are one to five documents, more similar the wider the dim, graded from 1 to 3 where that is asked. Ids have
+    spaces; ids of documents descend.
     """
     generator = torch.Generator().manual_seed(seed)
     texts = [f"Absatz {row}" for row in range(documents - copies)]
@@ -36,7 +47,11 @@ def planted(
     document_ids = [f"§ {row:05d}" for row in range(documents)]
     query_ids = [f"frage {row}" for row in range(queries)]
     answers = torch.rand(queries, documents, generator=generator).argsort(1)[:, :5].tolist()
-    relevant = {q: frozenset(document_ids[row] for row in answers[i][: 1 + i % 5]) for i, q in enumerate(query_ids)}
+    relevant: dict[str, Collection[str]] = {
+        q: frozenset(document_ids[row] for row in answers[i][: 1 + i % 5]) for i, q in enumerate(query_ids)
+    }
+    if graded:
+        relevant = {q: {d: 1 + (i + int(d[2:])) % 3 for d in relevant[q]} for i, q in enumerate(query_ids)}
     data = RetrievalSet(
         "planted",
         {query: f"Was sagt {query}?" for query in query_ids},
@@ -58,6 +73,4 @@ def planted(
         return Hits(whole[dim].documents_Qk[rows_M, :k], whole[dim].similarities_Qk[rows_M, :k])
 
     hits = {dim: search(torch.arange(queries), dim, depth + copies) for dim in dims}
-    rankings = measure("planted", judged, hits, search, metrics).rankings
-    assert rankings is not None
-    return rankings
+    return measure("planted", judged, hits, search, metrics)

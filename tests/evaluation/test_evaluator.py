@@ -17,7 +17,7 @@ from matryoshka.encoder import encoder as encoders
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.judgements import Judgements
 from matryoshka.evaluation.measurement import depth
-from matryoshka.evaluation.metrics import MAP, MRR, NDCG, Accuracy, Precision, Recall
+from matryoshka.evaluation.metrics import MAP, MRR, NDCG, Accuracy, Precision, Recall, total
 from tests.evaluation.small import small_set
 from tests.evaluation.test_metrics import DEFINITIONS
 from tests.tiny import tiny_encoder
@@ -62,7 +62,7 @@ def metrics_by_loop(encoder: Encoder, data: RetrievalSet, dim: int, names: Seque
         of_query = []
         for query, documents in rankings.items():
             hits = [document in data.relevant[query] for document in documents]
-            of_query.append(DEFINITIONS[CLASSES[kind]](hits, len(data.relevant[query]), int(k)))
+            of_query.append(DEFINITIONS[CLASSES[kind]](hits, [1] * len(data.relevant[query]), int(k)))
         values[name] = sum(of_query) / len(of_query)
     return values
 
@@ -208,12 +208,12 @@ def test_judgements_equal_a_loop() -> None:
     documents_Qk = torch.stack([torch.randperm(26, generator=generator)[:7] for _ in query_ids])
 
     judgements = Judgements(data, query_ids, document_ids)
-    relevant_Qk = judgements.relevant(documents_Qk, torch.arange(len(query_ids)), merged=False)
-    assert relevant_Qk.tolist() == [
+    grade_Qk = judgements.grades(documents_Qk, torch.arange(len(query_ids)), merged=False)
+    assert grade_Qk.tolist() == [
         [document_ids[row] in data.relevant[query] for row in rows]
         for query, rows in zip(query_ids, documents_Qk.tolist(), strict=True)
     ]
-    assert judgements.total_Q(merged=False).tolist() == [len(data.relevant[query]) for query in query_ids]
+    assert total(judgements.all_grades(merged=False)).tolist() == [len(data.relevant[query]) for query in query_ids]
 
 
 def test_evaluation_leaves_a_training_encoder_training() -> None:

@@ -17,9 +17,9 @@ DIMS = [64, 32, 16]
 DEPTH = 15
 
 
-@pytest.fixture(scope="module")
-def rankings() -> Rankings:
-    return planted(60, 120, DIMS, depth=DEPTH, copies=30, levels=23)
+@pytest.fixture(scope="module", params=[False, True])
+def rankings(request: pytest.FixtureRequest) -> Rankings:
+    return planted(60, 120, DIMS, depth=DEPTH, copies=30, levels=23, graded=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,8 @@ def test_the_hardest_are_those_a_plain_loop_finds(rankings: Rankings, failures: 
             continue
         answer = found[place - 1] if place else None
         margin = (answer or found[-1])[1] - found[0][1]
-        by_id = rankings.data.corpus[sorted(rankings.data.relevant[query])[0]]
+        grades = rankings.data.grades[query]
+        by_id = rankings.data.corpus[min(d for d in grades if grades[d] == max(grades.values()))]
         expected.append(
             (
                 (-(place or 1000), margin, row),

@@ -11,42 +11,45 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from matryoshka.evaluation.metrics import MAP, MRR, NDCG, Accuracy, Precision, RankedMetric, Recall
 
-Ranking = tuple[list[bool], int]  # is each hit relevant; how many relevant documents there are
+Ranking = tuple[list[int], list[int]]  # the grade of each hit; those of all relevant documents
 
 
-def accuracy(hits: Sequence[bool], total: int, k: int) -> float:
+def accuracy(hits: Sequence[int], every: Sequence[int], k: int) -> float:
     return 1.0 if any(hits[:k]) else 0.0
 
 
-def precision(hits: Sequence[bool], total: int, k: int) -> float:
-    return sum(hits[:k]) / k
+def precision(hits: Sequence[int], every: Sequence[int], k: int) -> float:
+    return sum(grade > 0 for grade in hits[:k]) / k
 
 
-def recall(hits: Sequence[bool], total: int, k: int) -> float:
-    return sum(hits[:k]) / total
+def recall(hits: Sequence[int], every: Sequence[int], k: int) -> float:
+    return sum(grade > 0 for grade in hits[:k]) / len(every)
 
 
-def mrr(hits: Sequence[bool], total: int, k: int) -> float:
-    for rank, relevant in enumerate(hits[:k], start=1):
-        if relevant:
+def mrr(hits: Sequence[int], every: Sequence[int], k: int) -> float:
+    for rank, grade in enumerate(hits[:k], start=1):
+        if grade > 0:
             return 1 / rank
     return 0.0
 
 
-def ndcg(hits: Sequence[bool], total: int, k: int) -> float:
-    gain = sum(1 / math.log2(rank + 1) for rank, relevant in enumerate(hits[:k], start=1) if relevant)
-    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(total, k) + 1))
+def ndcg(hits: Sequence[int], every: Sequence[int], k: int) -> float:
+    def gain(grades: Sequence[int]) -> float:
+        return sum(grade / math.log2(rank + 1) for rank, grade in enumerate(grades[:k], start=1))
+
+    return gain(hits) / gain(sorted(every, reverse=True))
 
 
-def average_precision(hits: Sequence[bool], total: int, k: int) -> float:
-    precisions = [sum(hits[:rank]) / rank for rank in range(1, min(k, len(hits)) + 1) if hits[rank - 1]]
-    return sum(precisions) / min(k, total)
+def average_precision(hits: Sequence[int], every: Sequence[int], k: int) -> float:
+    precisions = [precision(hits, every, rank) for rank in range(1, min(k, len(hits)) + 1) if hits[rank - 1] > 0]
+    return sum(precisions) / min(k, len(every))
 
 
-DEFINITIONS: dict[type[RankedMetric], Callable[[Sequence[bool], int, int], float]] = {
+DEFINITIONS: dict[type[RankedMetric], Callable[[Sequence[int], Sequence[int], int], float]] = {
     Accuracy: accuracy,
     Precision: precision,
     Recall: recall,
@@ -58,19 +61,27 @@ ALL = pytest.mark.parametrize("metric", DEFINITIONS)
 
 
 def mean_by_loop(metric: type[RankedMetric], rankings: Sequence[Ranking], k: int) -> float:
-    return sum(DEFINITIONS[metric](hits, total, k) for hits, total in rankings) / len(rankings)
+    return sum(DEFINITIONS[metric](hits, every, k) for hits, every in rankings) / len(rankings)
 
 
 def tensors(rankings: Sequence[Ranking]) -> tuple[Tensor, Tensor]:
-    return torch.tensor([hits for hits, _ in rankings]), torch.tensor([total for _, total in rankings])
+    highest = [torch.tensor(sorted(every, reverse=True)) for _, every in rankings]
+    return torch.tensor([hits for hits, _ in rankings]), pad_sequence(highest, batch_first=True)
+
+
+def ranking(hits: list[int], *missed: int) -> Ranking:
+    """Hits by their grades, and the grades of relevant documents that were not found."""
+    return hits, [*(grade for grade in hits if grade), *missed]
 
 
 @st.composite
-def some_rankings(draw: st.DrawFn) -> list[Ranking]:
+def some_rankings(draw: st.DrawFn, highest: int | None = None) -> list[Ranking]:
     """Rankings of equal depth; there may be more relevant documents than were found."""
     depth = draw(st.integers(1, 12))
-    found = draw(st.lists(st.lists(st.booleans(), min_size=depth, max_size=depth), min_size=1, max_size=8))
-    return [(hits, max(1, sum(hits) + draw(st.integers(0, 5)))) for hits in found]
+    highest = draw(st.sampled_from([1, 3])) if highest is None else highest
+    found = draw(st.lists(st.lists(st.integers(0, highest), min_size=depth, max_size=depth), min_size=1, max_size=8))
+    missed = st.lists(st.integers(1, highest), max_size=5)
+    return [ranking(hits, *draw(missed if any(hits) else missed.filter(bool))) for hits in found]
 
 
 @ALL
@@ -103,7 +114,7 @@ def test_more_ranks_never_lower_what_is_found(metric: type[RankedMetric], rankin
 @ALL
 def test_hand_worked_values(metric: type[RankedMetric]) -> None:
     """Two queries: hits at ranks 2 and 4 of 3 relevant documents; none of 1 relevant document found."""
-    rankings = [([False, True, False, True, False], 3), ([False] * 5, 1)]
+    rankings = [ranking([0, 1, 0, 1, 0], 1), ranking([0] * 5, 1)]
     expected = {
         Accuracy: 1 / 2,
         Precision: (2 / 4) / 2,
@@ -118,10 +129,32 @@ def test_hand_worked_values(metric: type[RankedMetric]) -> None:
     assert measured.compute().item() == pytest.approx(expected[metric], abs=1e-12)
 
 
+def test_hand_worked_values_of_grades() -> None:
+    """Grades 1 and 3 at ranks 1 and 3, one of 2 not found; the highest grades would come first."""
+    graded = ranking([1, 0, 3, 0], 2)
+    ideal = {1: 3.0, 2: 3 + 2 / math.log2(3), 3: 3 + 2 / math.log2(3) + 1 / 2}
+
+    for k, best in ideal.items():
+        measured = NDCG(k)
+        measured.update(*tensors([graded]))
+        assert measured.compute().item() == pytest.approx((1 + (3 / 2 if k == 3 else 0)) / best, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", [Accuracy, Precision, Recall, MRR, MAP])
+@settings(deadline=None, max_examples=40)
+@given(rankings=some_rankings(highest=3), k=st.integers(1, 14))
+def test_grades_matter_to_ndcg_alone(metric: type[RankedMetric], rankings: list[Ranking], k: int) -> None:
+    plain, graded = metric(k), metric(k)
+    graded.update(*tensors(rankings))
+    plain.update(*(grades > 0 for grades in tensors(rankings)))
+
+    assert torch.equal(graded.compute(), plain.compute())
+
+
 @ALL
 def test_a_perfect_ranking_is_worth_1(metric: type[RankedMetric]) -> None:
     measured = metric(3)
-    measured.update(*tensors([([True, True, True, False], 3), ([True, True, True, True], 9)]))
+    measured.update(*tensors([ranking([3, 2, 1, 0]), ranking([1, 1, 1, 1], *[1] * 5)]))
 
     expected = (1 + 3 / 9) / 2 if metric is Recall else 1
     assert measured.compute().item() == pytest.approx(expected, abs=1e-12)
@@ -129,7 +162,7 @@ def test_a_perfect_ranking_is_worth_1(metric: type[RankedMetric]) -> None:
 
 def random_rankings(queries: int, depth: int = 10) -> list[Ranking]:
     hits_Qk = torch.rand(queries, depth, generator=torch.Generator().manual_seed(queries)) < 0.2
-    return [(hits_k.tolist(), int(hits_k.sum()) + 1 + i % 3) for i, hits_k in enumerate(hits_Qk)]
+    return [ranking(hits_k.int().tolist(), *[1] * (1 + i % 3)) for i, hits_k in enumerate(hits_Qk)]
 
 
 @ALL
@@ -178,4 +211,4 @@ def test_without_a_rank_there_is_no_metric(metric: type[RankedMetric], k: int) -
 @ALL
 def test_a_query_without_a_relevant_document_is_refused(metric: type[RankedMetric]) -> None:
     with pytest.raises(ValueError, match="every query needs a relevant document"):
-        metric(3).update(torch.zeros(2, 3, dtype=torch.bool), torch.tensor([1, 0]))
+        metric(3).update(torch.zeros(2, 3), torch.tensor([[1], [0]]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from itertools import permutations
 
 import pytest
 import torch
@@ -19,16 +21,21 @@ from matryoshka.evaluation.nearest import Hits
 from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.ties import EXPECTED
+from tests.evaluation.test_metrics import DEFINITIONS
 
 METRICS = Evaluator(accuracy_at=[1, 3], precision_at=[2], recall_at=[3], ndcg_at=[3], mrr_at=[4], map_at=[5]).metrics
 TEXTS = ["ein haus", "Ein Haus!", "EIN  haus", "der baum", "Der Baum.", "ein hund", "die katze", "katze"]
 
 
-def random_set(seed: int, documents: int = 14, queries: int = 6) -> RetrievalSet:
+def random_set(seed: int, documents: int = 14, queries: int = 6, *, graded: bool = False) -> RetrievalSet:
     draw = random.Random(seed)
     corpus = {f"d{i:02d}": draw.choice(TEXTS) for i in range(documents)}
     relevant = {f"q{i}": frozenset(draw.sample(sorted(corpus), draw.randint(1, 3))) for i in range(queries)}
-    return RetrievalSet("random", {query: query for query in relevant}, corpus, relevant)
+    queries_of = {query: query for query in relevant}
+    if not graded:
+        return RetrievalSet("random", queries_of, corpus, relevant)
+    grades = {query: {document: draw.randint(1, 3) for document in sorted(of)} for query, of in relevant.items()}
+    return RetrievalSet("random", queries_of, corpus, grades)
 
 
 def searched(data: RetrievalSet, seed: int) -> tuple[CopyGroups, Hits]:
@@ -54,8 +61,8 @@ def measured(copies: CopyGroups, whole: Hits, metrics: MeasuredBy = METRICS) -> 
     return measure("random", copies, {8: Hits(whole.documents_Qk[:, :k], whole.similarities_Qk[:, :k])}, again, metrics)
 
 
-def by_loop(copies: CopyGroups, hits: Hits, query: int, *, merged: bool) -> tuple[list[str], list[bool], int]:
-    """Documents of one query in order, whether each is right, and how many are."""
+def by_loop(copies: CopyGroups, hits: Hits, query: int, *, merged: bool) -> tuple[list[str], list[int], list[int]]:
+    """Documents of one query in order, their grades, and those of all right ones: of copies the highest counts."""
     data, ids = copies.judgements.data, list(copies.judgements.document_ids)
     texts = list(dict.fromkeys(data.corpus[document] for document in ids))
     similarity = {
@@ -65,35 +72,38 @@ def by_loop(copies: CopyGroups, hits: Hits, query: int, *, merged: bool) -> tupl
         (document for document in ids if data.corpus[document] in similarity),
         key=lambda document: (-similarity[data.corpus[document]], document),
     )
-    right = data.relevant[copies.judgements.query_ids[query]]
+    grades = data.grades[copies.judgements.query_ids[query]]
     if not merged:
-        return ranked, [document in right for document in ranked], len(right)
-    right_texts = {normalised(data.corpus[document]) for document in right}
+        return ranked, [grades.get(document, 0) for document in ranked], list(grades.values())
+    of_text: dict[str, int] = {}
+    for document, grade in grades.items():
+        text = normalised(data.corpus[document])
+        of_text[text] = max(grade, of_text.get(text, 0))
     seen: dict[str, str] = {}
     for document in ranked:
         seen.setdefault(normalised(data.corpus[document]), document)
-    return list(seen.values()), [text in right_texts for text in seen], len(right_texts)
+    return list(seen.values()), [of_text.get(text, 0) for text in seen], list(of_text.values())
 
 
+@pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize("merged", [False, True])
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=30, deadline=None)
-def test_a_protocol_is_what_ranking_document_by_document_gives(merged: bool, seed: int) -> None:
-    copies, hits = searched(random_set(seed), seed)
+def test_a_protocol_is_what_ranking_document_by_document_gives(merged: bool, graded: bool, seed: int) -> None:
+    copies, hits = searched(random_set(seed, graded=graded), seed)
     k = depth(METRICS)
 
     result = measured(copies, hits)
     assert result.rankings is not None
     ranking = (result.rankings.merged if merged else result.rankings.as_is)[8]
     for query in range(len(copies.judgements.query_ids)):
-        documents, right, total = by_loop(copies, hits, query, merged=merged)
+        documents, grades, every = by_loop(copies, hits, query, merged=merged)
         found = ranking.documents_Qk[query][ranking.documents_Qk[query] >= 0]
         assert [copies.judgements.document_ids[row] for row in found] == documents[:k]
-        relevant = torch.tensor([(right + [False] * k)[:k]])
         for name, metric in METRICS.items():
-            expected = float(metric.per_query(relevant, torch.tensor([total]), metric.k))
+            expected = DEFINITIONS[type(metric)](grades, every, metric.k)
             assert float(ranking.values[name][query]) == pytest.approx(expected, abs=1e-12)
-        first = right[:k].index(True) + 1 if any(right[:k]) else 0
+        first = next((rank for rank, grade in enumerate(grades[:k], start=1) if grade), 0)
         assert int(ranking.first_hit_Q[query]) == first
 
 
@@ -141,12 +151,39 @@ def test_the_ceiling_orders_texts_by_their_share_of_right_copies() -> None:
     corpus = {"a": "x", "b": "x", "c": "y", "d": "z"}
     data = RetrievalSet("shares", {"q": "q"}, corpus, {"q": frozenset(["a", "c"])})
 
-    ranks = Judgements(data, ["q"], sorted(corpus)).perfect(4)
+    ranks = Judgements(data, ["q"], sorted(corpus)).perfect(4, graded=False)
 
-    total = torch.tensor([2])
+    total = torch.tensor([[1, 1]])
     assert float(EXPECTED["accuracy"](ranks, total, 1)) == 1.0  # y first
     assert float(EXPECTED["recall"](ranks, total, 2)) == 0.75  # then one of the two x
     assert float(EXPECTED["recall"](ranks, total, 3)) == 1.0
+
+
+def test_the_ceiling_of_ndcg_orders_texts_by_their_mean_grade_and_that_of_the_others_by_their_share() -> None:
+    corpus = {"a": "x", "b": "x", "c": "y", "d": "z"}
+    data = RetrievalSet("grades", {"q": "q"}, corpus, {"q": {"a": 5, "c": 2}})
+    copies = CopyGroups(Judgements(data, ["q"], sorted(corpus)), torch.tensor([0, 0, 1, 2]))
+
+    ceiling = measured(copies, Hits(torch.tensor([[0, 1, 2]]), torch.tensor([[0.9, 0.8, 0.7]]))).ceiling
+
+    assert ceiling["accuracy@1"] == 1.0  # y first
+    x_first = (5 / 2 + 5 / 2 / math.log2(3) + 2 / 2) / (5 + 2 / math.log2(3))
+    assert ceiling["ndcg@3"] == pytest.approx(x_first, abs=1e-12)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_no_order_of_texts_is_worth_more_than_the_ceiling(seed: int) -> None:
+    """Precision, recall and nDCG: what the texts found first promise, against every order of the texts."""
+    data = random_set(seed, documents=5, queries=1, graded=True)
+    copies, _ = searched(data, seed)
+    best: dict[str, float] = {}
+    for order in permutations(range(copies.units)):
+        hits = Hits(torch.tensor([order]), torch.linspace(1, 0.5, copies.units)[None])
+        result = measured(copies, hits)
+        best = {name: max(value, best.get(name, 0.0)) for name, value in result.expected[8].items()}
+    for name in ("precision@2", "recall@3", "ndcg@3"):
+        assert result.ceiling[name] == pytest.approx(best[name], abs=1e-12)
 
 
 def test_no_text_beyond_the_cut_merges_what_differs() -> None:

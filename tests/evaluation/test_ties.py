@@ -23,57 +23,65 @@ PLAIN = {
 }
 
 
-def mean_over_orders(groups: list[list[bool]], name: str, total: int, k: int) -> float:
+def mean_over_orders(groups: list[list[int]], name: str, all_QR: Tensor, k: int) -> float:
     """Every order of every group, written out."""
     values = []
     for order in product(*(permutations(group) for group in groups)):
-        relevant_QK = torch.tensor([[answer for group in order for answer in group]])
-        values.append(float(PLAIN[name](relevant_QK, torch.tensor([total]), k)))
+        grade_QK = torch.tensor([[grade for group in order for grade in group]])
+        values.append(float(PLAIN[name](grade_QK, all_QR, k)))
     return sum(values) / len(values)
 
 
-def hits_of(groups: list[list[bool]]) -> tuple[Tensor, Tensor]:
+def hits_of(groups: list[list[int]]) -> tuple[Tensor, Tensor]:
     similarities = [1.0 - g / 10 for g, group in enumerate(groups) for _ in group]
-    return torch.tensor([similarities]), torch.tensor([[answer for group in groups for answer in group]])
+    return torch.tensor([similarities]), torch.tensor([[grade for group in groups for grade in group]])
+
+
+def all_grades(groups: list[list[int]]) -> Tensor:
+    """Of a query that finds all of its answers, or has one more if it finds none."""
+    return torch.tensor([sorted((grade for group in groups for grade in group if grade), reverse=True) or [1]])
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-@given(groups=st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=3), k=st.integers(1, 12))
+@given(
+    groups=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=3), k=st.integers(1, 12)
+)
 @settings(max_examples=40, deadline=None)
-def test_the_expectation_is_the_mean_over_every_order(name: str, groups: list[list[bool]], k: int) -> None:
-    total = max(1, sum(map(sum, groups)))
+def test_the_expectation_is_the_mean_over_every_order(name: str, groups: list[list[int]], k: int) -> None:
+    all_QR = all_grades(groups)
 
-    value = EXPECTED[name](TiedRanks.of(*hits_of(groups)), torch.tensor([total]), k)
+    value = EXPECTED[name](TiedRanks.of(*hits_of(groups)), all_QR, k)
 
-    assert float(value) == pytest.approx(mean_over_orders(groups, name, total, k), abs=1e-12)
+    assert float(value) == pytest.approx(mean_over_orders(groups, name, all_QR, k), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_group_may_reach_beyond_the_hits(name: str) -> None:
-    whole = [[False], [True, False, False, True, False]]
-    similarities, relevant = hits_of(whole)
-    cut = TiedRanks.of(similarities[:, :3], relevant[:, :3], torch.tensor([5]), torch.tensor([2]))
+    whole = [[0], [1, 0, 0, 3, 0]]
+    similarities, grades = hits_of(whole)
+    size, relevant, gain = torch.tensor([5]), torch.tensor([2]), torch.tensor([4])
+    cut = TiedRanks.of(similarities[:, :3], grades[:, :3], (size, relevant, gain))
 
-    value = EXPECTED[name](cut, torch.tensor([2]), 3)
+    value = EXPECTED[name](cut, all_grades(whole), 3)
 
-    assert float(value) == pytest.approx(mean_over_orders(whole, name, 2, 3), abs=1e-12)
+    assert float(value) == pytest.approx(mean_over_orders(whole, name, all_grades(whole), 3), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_without_ties_it_is_the_metric_itself(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
-    relevant = torch.rand(50, 20, generator=generator) < 0.2
+    grades = (torch.randint(0, 20, (50, 20), generator=generator) - 16).clamp(min=0)
     similarities = torch.rand(50, 20, generator=generator).sort(1, descending=True).values
-    total = relevant.sum(1).clamp(min=1)
+    all_QR = torch.cat([grades, torch.ones(50, 1)], 1).sort(1, descending=True).values
 
-    value = EXPECTED[name](TiedRanks.of(similarities, relevant), total, 10)
+    value = EXPECTED[name](TiedRanks.of(similarities, grades), all_QR, 10)
 
-    torch.testing.assert_close(value, PLAIN[name](relevant, total, 10))
+    torch.testing.assert_close(value, PLAIN[name](grades, all_QR, 10))
 
 
 def test_ten_copies_of_which_one_counts_by_hand() -> None:
-    ranks = TiedRanks.of(*hits_of([[True] + [False] * 9]))
-    one = torch.tensor([1])
+    ranks = TiedRanks.of(*hits_of([[1] + [0] * 9]))
+    one = torch.tensor([[1]])
 
     by_hand = {
         ("accuracy", 1): 0.1,
@@ -89,6 +97,7 @@ def test_ten_copies_of_which_one_counts_by_hand() -> None:
 
 def test_places_without_a_hit_count_for_nothing() -> None:
     similarities = torch.tensor([[0.5, -torch.inf, -torch.inf]])
-    ranks = TiedRanks.of(similarities, torch.tensor([[False, True, True]]))
+    ranks = TiedRanks.of(similarities, torch.tensor([[0, 1, 3]]))
 
-    assert float(EXPECTED["recall"](ranks, torch.tensor([2]), 3)) == 0.0
+    for name in EXPECTED:
+        assert float(EXPECTED[name](ranks, torch.tensor([[3, 1]]), 3)) == 0.0

@@ -30,8 +30,7 @@ def write_run(run: Path, ranks: dict[int, list[int]], *, data: RetrievalSet | No
     copy_of_N = torch.arange(len(documents))
     copy_of_N[-1] = 0
     clusters_Q = torch.tensor([documents.index(min(data.relevant[query])) for query in queries])
-    ones_Q = torch.ones(len(queries), dtype=torch.int64)
-    rankings = Rankings(data, queries, documents, written, written, ones_Q, ones_Q, clusters_Q, copy_of_N)
+    rankings = Rankings(data, queries, documents, written, written, clusters_Q, copy_of_N)
     write_rankings(run / ("rankings_base" if base else "rankings"), rankings)
     result = {"model": "tiny base" if base else "tiny", "data": data.name, "fingerprint": data.fingerprint}
     (run / ("base.json" if base else "results.json")).write_text(json.dumps(result), encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from matryoshka.errors import DataError
 from tests.parity.conftest import Parity
@@ -132,10 +133,10 @@ def test_relevant_documents_that_are_not_in_the_corpus(parity: Parity, tmp_path:
     for dim in DIMS:
         hits_of_query = zip(given.queries, order[dim], strict=True)
         relevant_Qk = torch.tensor([[hit in told.relevant[query] for hit in hits] for query, hits in hits_of_query])
-        total_Q = torch.tensor([len(told.relevant[query]) for query in given.queries])
+        all_QR = pad_sequence([torch.ones(len(told.relevant[query])) for query in given.queries], batch_first=True)
         metrics = evaluator_of_all().metrics
         for metric in metrics.values():
-            metric.update(relevant_Qk, total_Q)
+            metric.update(relevant_Qk, all_QR)
         theirs, _ = their_metrics_and_order(told, dim, tmp_path)
         ours = [float(metric.compute()) for metric in metrics.values()]
         item = f"all metrics, k = 1 to 100, {given.precision}: relevant ids that no document has"

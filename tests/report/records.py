@@ -12,8 +12,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from matryoshka.data.samplers import BatchSummary
-from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
+from tests.evaluation.planted import planted_result
 
 DIMS = (32, 16, 8)
 METRICS = ("accuracy@1", "ndcg@10", "map@100")
@@ -48,6 +49,12 @@ CONFIG: dict[str, Any] = {
 def result(shift: float) -> EvaluationResult:
     metrics = {dim: {name: shift + dim / 1000 + i / 7 for i, name in enumerate(METRICS)} for dim in DIMS}
     return EvaluationResult("BAAI/bge-m3", "letters", 551, 5508, 32, metrics, precision="bf16")
+
+
+def further_sets() -> dict[str, SetResults]:
+    """Two sets besides the test set, base and tuned; the second has graded judgements, intervals and copies."""
+    base, tuned = (planted_result(30, 160, DIMS, copies=40, seed=seed, graded=True) for seed in (1, 2))
+    return {"words": SetResults(result(0.05), result(0.25)), "graded": SetResults(base, tuned)}
 
 
 def history(*evaluated: int) -> tuple[dict[str, float], ...]:

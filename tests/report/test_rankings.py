@@ -105,7 +105,15 @@ def first(ranking: Ranking, k: int) -> Ranking:
 
 
 @pytest.mark.parametrize("dim", DIMS)
-def test_trec_eval_reads_the_order_that_we_measured(rankings: Rankings, written: dict[str, Path], dim: int) -> None:
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_trec_eval_reads_the_order_and_the_grades_that_we_measured(
+    rankings: Rankings, written: dict[str, Path], tmp_path: Path, dim: int, seed: int | None
+) -> None:
+    """Of binary judgements without a seed, else of graded ones."""
+    if seed is not None:
+        rankings = planted(30, 160, [dim], copies=40, seed=seed, graded=True)
+        written = write_rankings(tmp_path, rankings)
+        assert {line.rpartition(" ")[2] for line in written["qrels"].read_text().splitlines()} == {"1", "2", "3"}
     ranking = rankings.as_is[dim]
     assert (
         ranking.similarities_Qk.diff(dim=1) == 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
 
-from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.sweep.collect import ABSENT, collect
 from matryoshka.sweep.progress import mean_seconds, progress, write_plan
 from matryoshka.sweep.status import Status
@@ -51,6 +52,25 @@ def test_jobs_come_best_first_with_what_differs_between_them(tmp_path: Path) -> 
         ("d", "stopped before its end"),
     ]
     assert (sweep.selected, sweep.split, sweep.stand_in) == ("ndcg@10/dim_2", "chosen on dev", ("small for large",))
+
+
+def test_further_sets_are_read_by_their_names_and_their_figures_stand_beside_the_test_sets(tmp_path: Path) -> None:
+    further = {
+        "a b/c": SetResults(RESULT, replace(RESULT, metrics={2: {"ndcg@10": 0.7}})),
+        "x": SetResults(None, RESULT),
+    }
+    job(tmp_path, "a", Status("done", "1", {"seed": 1}, 0.3, 2.0), 0.31)
+    job(tmp_path, "b", Status("done", "2", {"seed": 2}, 0.2, 2.0), 0.21)
+    (tmp_path / "a" / "sets").mkdir()
+    for name, results in further.items():
+        path = tmp_path / "a" / "sets" / f"{quote(name, safe=' ')}.json"
+        path.write_text(json.dumps(results.as_dict()), encoding="utf-8")
+    (tmp_path / "a" / "sets" / "broken.json").write_text("{")
+
+    with_sets, without = collect(tmp_path, "sets").jobs
+    assert with_sets.sets == further and without.sets == {}
+    assert with_sets.flat() == {"ndcg@10/dim_2": 0.31, "a b/c/ndcg@10/dim_2": 0.7, "x/ndcg@10/dim_2": 0.5}
+    assert without.flat() == {"ndcg@10/dim_2": 0.21}
 
 
 def test_a_setting_that_only_another_job_has_is_read_from_the_configuration(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ QRELS = ("query-id", "corpus-id", "score")
 class BeirFolder:
     """A folder in BEIR's layout: corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
 
-    Every judgement with a grade above 0 is a training pair in the train split, a relevant document in the evaluation
-    and the dev split. Title and text of a document are joined by a space. Source: Thakur et al. 2021, arXiv:2104.08663.
+    Every judgement with a score above 0 is a training pair in the train split; in the evaluation and the dev split the
+    score is the document's grade, a whole number, as trec_eval reads no others. Title and text of a document are joined
+    by a space. Source: Thakur et al. 2021, arXiv:2104.08663.
     """
 
     name: str
@@ -56,7 +57,7 @@ class BeirFolder:
         from datasets import Dataset
 
         queries, corpus = self._texts("queries"), self._texts("corpus")
-        judgements = self._qrels(self.train_split, queries, corpus)
+        judgements = self._qrels(self.train_split, queries, corpus, training=True)
         return Dataset.from_dict(
             {"anchor": [queries[query] for query, _ in judgements], "positive": [corpus[doc] for _, doc in judgements]}
         )
@@ -71,11 +72,10 @@ class BeirFolder:
 
     def _set(self, name: str, split: str) -> RetrievalSet:
         queries, corpus = self._texts("queries"), self._texts("corpus")
-        relevant: dict[str, set[str]] = {}
-        for query, document in self._qrels(split, queries, corpus):
-            relevant.setdefault(query, set()).add(document)
-        frozen = {query: frozenset(documents) for query, documents in relevant.items()}
-        return RetrievalSet(name, queries, corpus, frozen)
+        relevant: dict[str, dict[str, int]] = {}
+        for (query, document), grade in self._qrels(split, queries, corpus, training=False).items():
+            relevant.setdefault(query, {})[document] = int(grade)
+        return RetrievalSet(name, queries, corpus, relevant)
 
     def _texts(self, kind: str) -> dict[str, str]:
         path = f"{self.folder}/{kind}.jsonl"
@@ -90,30 +90,34 @@ class BeirFolder:
             texts[str(key)] = f"{title or ''} {text}".strip()
         return texts
 
-    def _qrels(self, split: str, queries: Mapping[str, str], corpus: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Query and document of every judgement above 0, both of them known.
+    def _qrels(
+        self, split: str, queries: Mapping[str, str], corpus: Mapping[str, str], *, training: bool
+    ) -> dict[tuple[str, str], float]:
+        """Query and document of every judgement above 0, both of them known, and the grade; to train on, 1.
 
-        Of the evaluation and the dev split, queries without a text are left out, as BEIR does.
+        To evaluate, queries without a text are left out, as BEIR does.
         """
         path = f"{self.folder}/qrels/{split}.tsv"
         rows = read_rows(path)
         if missing := [column for column in QRELS if column not in rows.column_names]:
             raise DataError(f"{path}: column {missing[0]!r} is missing; its header is {QRELS}")
-        judged: dict[tuple[str, str], bool] = {}
+        judged: dict[tuple[str, str], float] = {}
         for number, row in enumerate(rows, start=1):
             query, document, score = (row[column] for column in QRELS)
-            right = _grade(score, f"{path}, row {number}") > 0
-            if judged.setdefault((query, document), right) != right:
+            grade = max(0.0, _grade(score, f"{path}, row {number}", whole=not training))
+            right = grade > 0
+            grade = float(right) if training else grade  # how right does not matter there
+            if judged.setdefault((query, document), grade) != grade:
                 both = f"query {query!r} and document {document!r} are judged twice"
                 raise DataError(f"{path}, row {number}: {both}; keep one of the scores")
-            if right and query not in queries and split != self.train_split:
+            if right and query not in queries and not training:
                 continue
             if right and query not in queries:
                 raise DataError(f"{path}, row {number}: query {query!r} is not in queries.jsonl; give it a text there")
             if right and document not in corpus:
                 what = f"document {document!r} is not in corpus.jsonl"
                 raise DataError(f"{path}, row {number}: {what}; give it a text there")
-        found = [pair for pair, right in judged.items() if right and pair[0] in queries]
+        found = {pair: grade for pair, grade in judged.items() if grade > 0 and pair[0] in queries}
         if not found:
             remedy = "give a score above 0 to a query of queries.jsonl"
             raise DataError(f"{path}: no query has a relevant document; {remedy}")
@@ -133,11 +137,13 @@ def _wrong_row(key: Any, title: Any, text: str, before: Mapping[str, str]) -> st
     return "" if f"{title or ''}{text}".strip() else "neither a title nor a text; remove the row"
 
 
-def _grade(score: Any, place: str) -> float:
+def _grade(score: Any, place: str, *, whole: bool) -> float:
     try:
         grade = float(score)
     except (TypeError, ValueError):
         grade = math.nan
     if not math.isfinite(grade):
         raise DataError(f"{place}: score is {score!r}, not a number; write 1 for a right document, 0 for a wrong one")
+    if whole and not grade.is_integer():
+        raise DataError(f"{place}: score is {score!r}, no whole number; multiply all scores until they are")
     return grade

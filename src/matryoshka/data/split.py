@@ -129,7 +129,7 @@ def _dev_set(name: str, numbers: Sequence[int], rows: Dataset, test: RetrievalSe
     for number, anchor, positive in zip(numbers, rows["anchor"], rows["positive"], strict=True):
         query = query_of.setdefault(anchor, f"q-{number}")
         relevant.setdefault(query, set()).add(document_of.setdefault(positive, f"d-{number}"))
-    answers = frozenset().union(*(test.relevant[query] for query in test.queries))
+    answers = frozenset().union(*(test.grades[query] for query in test.queries))
     for document, text in test.corpus.items():
         if document not in answers:
             document_of.setdefault(text, f"x-{document}")

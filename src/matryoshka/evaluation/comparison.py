@@ -101,7 +101,6 @@ def compare(first: Path, second: Path, metric: str = "ndcg@10", protocol: Protoc
     same = first.resolve() == second.resolve()
     one = read_rankings(first, metric, protocol, base=same)
     other = read_rankings(second, metric, protocol)
-    dims = _dims_in_common(one, other)
     names = ("base", "tuned") if same else (str(first), str(second))
     return Comparison(
         title=f"base -> tuned of {first}" if same else f"{first} -> {second}",
@@ -115,7 +114,7 @@ def compare(first: Path, second: Path, metric: str = "ndcg@10", protocol: Protoc
         fingerprint=one.fingerprint,
         queries=len(one.query_ids),
         clusters=len(np.unique(one.clusters_Q)),
-        dims=tuple(_by_dim(one, other, dims)),
+        dims=tuple(_by_dim(one, other, _dims_in_common(one, other))),
     )
 
 
@@ -146,8 +145,7 @@ def _by_dim(one: WrittenRankings, other: WrittenRankings, dims: list[int]) -> It
     p_D = paired_randomisation(first_QD, second_QD, one.clusters_Q)
     adjusted_D = holm(p_D)
     changed = _changed(one, other, dims, difference_QD)
-    for i, dim in enumerate(dims):
-        low, high = intervals[i]
+    for i, (dim, (low, high)) in enumerate(zip(dims, intervals, strict=True)):
         yield DimComparison(
             dim=dim,
             first=float(first_QD[:, i].mean()),

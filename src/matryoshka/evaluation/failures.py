@@ -18,9 +18,9 @@ SHOWN = 3  # documents before the right one
 class Failure:
     """A query whose right answer is not first at some dim.
 
-    answer: the text of the first right document found; of the first by id where none was. rank: of that document; None
-    beyond the hits that were kept. beaten_by: text and similarity of the first documents ranked before it, at most 3.
-    answer_similarity: None where the rank is.
+    answer: the text of the first right document found; where none was, of the highest grade's, the first by id. rank:
+    of that document; None beyond the hits that were kept. beaten_by: text and similarity of the first documents ranked
+    before it, at most 3. answer_similarity: None where the rank is.
     """
 
     query_id: str
@@ -144,4 +144,5 @@ def _text(rankings: Rankings, document: int) -> str:
 
 
 def _first_answer(rankings: Rankings, query: str) -> str:
-    return rankings.data.corpus[min(rankings.data.relevant[query])]
+    grades = rankings.data.grades[query]
+    return rankings.data.corpus[min(grades, key=lambda document: (-grades[document], document))]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from matryoshka.data.copies import first_copies
 from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.evaluation.grades import Grades
 from matryoshka.evaluation.ties import TiedRanks
 from matryoshka.evaluation.uncertainty import clusters
 
@@ -34,79 +35,71 @@ class Judgements:
         return int((self.copy_of_N != torch.arange(len(self.copy_of_N))).sum())
 
     @cached_property
-    def answers(self) -> list[list[int]]:
-        """For each query the rows of the documents that answer it, ascending."""
+    def answers(self) -> list[dict[int, int]]:
+        """For each query the documents that answer it: row -> grade, by ascending row."""
         row_of = {document: row for row, document in enumerate(self.document_ids)}
-        return [sorted(row_of[document] for document in self.data.relevant[query]) for query in self.query_ids]
+        rows = ({row_of[document]: grade for document, grade in self.data.grades[q].items()} for q in self.query_ids)
+        return [dict(sorted(grades.items())) for grades in rows]
 
     @cached_property
-    def merged_answers(self) -> list[list[int]]:
-        """For each query the merged documents that answer it, each by the row of its first copy."""
-        return [self.copy_of_N[answers].unique().tolist() for answers in self.answers]
+    def merged_answers(self) -> list[dict[int, int]]:
+        """The same of merged documents, each by the row of its first copy: the highest grade of its copies counts."""
+        first_N, merged = self.copy_of_N.tolist(), []
+        for answers in self.answers:
+            by_grade = sorted(answers.items(), key=lambda answer: answer[1])
+            merged.append(dict(sorted({first_N[row]: grade for row, grade in by_grade}.items())))
+        return merged
 
     @cached_property
     def clusters_Q(self) -> Tensor:
         """Queries of equal number share a merged answer, directly or over others."""
         return torch.from_numpy(clusters(self.merged_answers))
 
-    def total_Q(self, *, merged: bool) -> Tensor:
-        """How many documents answer each query."""
-        return self._merged_total_Q if merged else self._total_Q
+    def all_grades(self, *, merged: bool) -> Tensor:
+        """The grades of the documents that answer each query, the highest first, 0 behind the last, (Q, R)."""
+        return (self._merged if merged else self._as_is).all_QR
 
-    def relevant(self, documents_QK: Tensor, queries_Q: Tensor, *, merged: bool) -> Tensor:
-        """Which documents, given by row, -1 for none, answer the query of their line, (Q, K) of bool."""
-        keys = self._merged_keys if merged else self._keys
-        rows_QK = self.copy_of_N[documents_QK] if merged else documents_QK
-        asked_QK = queries_Q[:, None] * len(self.document_ids) + rows_QK
-        place_QK = torch.searchsorted(keys, asked_QK).clamp(max=len(keys) - 1)
-        return (keys[place_QK] == asked_QK) & (documents_QK >= 0)
+    def grades(self, documents_QK: Tensor, queries_Q: Tensor, *, merged: bool) -> Tensor:
+        """How well documents, given by row, -1 for none, answer the query of their line, (Q, K); 0 for not at all."""
+        if merged:
+            documents_QK = torch.where(documents_QK >= 0, self.copy_of_N[documents_QK], -1)
+        return (self._merged if merged else self._as_is).of_pairs(queries_Q[:, None], documents_QK)
 
-    def perfect(self, k: int) -> TiedRanks:
+    def perfect(self, k: int, *, graded: bool) -> TiedRanks:
         """The first k ranks of a perfect retriever, as is.
 
-        It finds the right texts, those first of whose copies the largest share counts as right; which of the copies
-        come first is chance, as they are one text. So no retriever that sees nothing but texts has a higher precision,
-        recall or nDCG on average, nor a higher value of any metric where each query has one right text.
+        It finds the right texts, those first of whose copies the largest share counts as right, or graded, whose copies
+        have the highest mean grade; which of the copies come first is chance, as they are one text. So no retriever
+        that sees nothing but texts has a higher precision or recall on average, graded a higher nDCG, nor a higher
+        value of any metric where each query has one right text.
         """
         texts = [self.data.corpus[document] for document in self.document_ids]
         first: dict[str, int] = {}
         text_N = torch.tensor([first.setdefault(text, row) for row, text in enumerate(texts)])
         copies_N = text_N.bincount(minlength=len(texts))
-        size_Qk, place_Qk = (torch.ones(len(self.query_ids), k, dtype=torch.float64) for _ in range(2))
-        relevant_Qk, before_Qk = (torch.zeros(len(self.query_ids), k, dtype=torch.float64) for _ in range(2))
+        shape = len(self.query_ids), k
+        size_Qk, place_Qk = (torch.ones(shape, dtype=torch.float64) for _ in range(2))
+        relevant_Qk, before_Qk, gain_Qk = (torch.zeros(shape, dtype=torch.float64) for _ in range(3))
         for query, answers in enumerate(self.answers):
-            found, counts = text_N[answers].unique(return_counts=True)
+            found_F, text_A = text_N[list(answers)].unique(return_inverse=True)
+            right_F, gain_F = text_A.bincount(), text_A.bincount(torch.tensor(list(answers.values())).double())
+            worth_F = (gain_F if graded else right_F.double()) / copies_N[found_F]
             rank = met = 0
-            for size, right in sorted(zip(copies_N[found].tolist(), counts.tolist(), strict=True), key=_by_share):
+            for _, size, right, gain in sorted(
+                zip(*(x_F.tolist() for x_F in (-worth_F, copies_N[found_F], right_F, gain_F)), strict=True)
+            ):
                 group = slice(rank, rank + size)
                 size_Qk[query, group], relevant_Qk[query, group], before_Qk[query, group] = size, right, met
                 place_Qk[query, group] = torch.arange(1.0, size + 1)[: max(0, k - rank)].double()
+                gain_Qk[query, group] = gain
                 rank, met = rank + size, met + right
             before_Qk[query, rank:] = met
-        return TiedRanks(size_Qk, relevant_Qk, place_Qk, before_Qk)
+        return TiedRanks(size_Qk, relevant_Qk, place_Qk, before_Qk, gain_Qk)
 
     @cached_property
-    def _total_Q(self) -> Tensor:
-        return torch.tensor(list(map(len, self.answers)))
+    def _as_is(self) -> Grades:
+        return Grades.of(self.answers, len(self.document_ids))
 
     @cached_property
-    def _merged_total_Q(self) -> Tensor:
-        return torch.tensor(list(map(len, self.merged_answers)))
-
-    @cached_property
-    def _keys(self) -> Tensor:
-        return self._as_keys(self.answers)
-
-    @cached_property
-    def _merged_keys(self) -> Tensor:
-        return self._as_keys(self.merged_answers)
-
-    def _as_keys(self, answers: list[list[int]]) -> Tensor:
-        """Each pair of a query and its answer as one number, ascending."""
-        documents = len(self.document_ids)
-        return torch.tensor([query * documents + row for query, rows in enumerate(answers) for row in rows])
-
-
-def _by_share(group: tuple[int, int]) -> tuple[float, int]:
-    size, right = group
-    return -right / size, size
+    def _merged(self) -> Grades:
+        return Grades.of(self.merged_answers, len(self.document_ids))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -44,8 +45,6 @@ def measure(
     judgements = copies.judgements
     found = {dim: _rank(copies, hits[dim], partial(search, dim=dim), metrics) for dim in hits}
     as_is, merged = {dim: of.as_is for dim, of in found.items()}, {dim: of.merged for dim, of in found.items()}
-    total_Q, merged_total_Q = (judgements.total_Q(merged=merging) for merging in (False, True))
-    perfect = _means_of([_expected(judgements.perfect(depth(metrics)), total_Q, metrics)])
     intervals, merged_intervals = _intervals([as_is, merged], judgements.clusters_Q)
     return EvaluationResult(
         model=model,
@@ -53,11 +52,11 @@ def measure(
         queries=len(judgements.query_ids),
         documents=len(judgements.document_ids),
         width=max(hits),
-        metrics={dim: _means(ranking, total_Q, metrics) for dim, ranking in as_is.items()},
-        merged={dim: _means(ranking, merged_total_Q, metrics) for dim, ranking in merged.items()},
+        metrics={dim: _means(ranking, judgements, metrics, merged=False) for dim, ranking in as_is.items()},
+        merged={dim: _means(ranking, judgements, metrics, merged=True) for dim, ranking in merged.items()},
         expected={dim: of.expected for dim, of in found.items()},
-        ceiling=perfect,
-        merged_ceiling=_perfect_merged(merged_total_Q, metrics),
+        ceiling=_perfect(judgements, metrics),
+        merged_ceiling=_perfect_merged(judgements, metrics),
         intervals=intervals,
         merged_intervals=merged_intervals,
         copies=judgements.copies,
@@ -69,8 +68,6 @@ def measure(
             list(judgements.document_ids),
             as_is,
             merged,
-            total_Q,
-            merged_total_Q,
             judgements.clusters_Q,
             judgements.copy_of_N,
         ),
@@ -103,7 +100,7 @@ def _rank(copies: CopyGroups, hits: Hits, search: Callable[..., Hits], metrics: 
         found = Hits(hits.documents_Qk[queries_Q], hits.similarities_Qk[queries_Q])
         spread = copies.spread(found, k)
         ranks = _tied_ranks(copies, found, spread, queries_Q, k, search)
-        expected.append(_expected(ranks, judgements.total_Q(merged=False)[queries_Q], metrics))
+        expected.append(_expected(ranks, judgements.all_grades(merged=False)[queries_Q], metrics))
         as_is.append(Hits(spread.documents_Qk[:, :k], spread.similarities_Qk[:, :k]))
         if not copies.one_to_one:
             merged.append(copies.merge(spread, k))
@@ -121,8 +118,8 @@ def _tied_ranks(
     """The groups of equally similar documents at the first k ranks, whole even where they reach beyond the hits."""
 
     def ranks_of(documents: Hits, queries: Tensor) -> TiedRanks:
-        relevant_QK = copies.judgements.relevant(documents.documents_Qk, queries, merged=False)
-        return TiedRanks.of(documents.similarities_Qk, relevant_QK).first(k)
+        grade_QK = copies.judgements.grades(documents.documents_Qk, queries, merged=False)
+        return TiedRanks.of(documents.similarities_Qk, grade_QK).first(k)
 
     ranks, last_Q = ranks_of(spread, queries_Q), found.similarities_Qk[:, -1]
     cut_M = (torch.isfinite(last_Q) & (spread.similarities_Qk[:, k - 1] == last_Q)).nonzero()[:, 0]
@@ -137,31 +134,52 @@ def _whole(parts: list[Hits]) -> Hits:
 
 
 def _ranking(hits: Hits, judgements: Judgements, metrics: MeasuredBy, *, merged: bool) -> Ranking:
-    queries_Q, total_Q = torch.arange(len(hits.documents_Qk)), judgements.total_Q(merged=merged)
-    relevant_Qk = judgements.relevant(hits.documents_Qk, queries_Q, merged=merged)
+    grade_Qk, all_QR = _graded(hits, judgements, merged=merged)
+    relevant_Qk = grade_Qk > 0
     first_hit_Q = torch.where(relevant_Qk.any(1), relevant_Qk.int().argmax(1) + 1, 0)
-    values = {name: metric.per_query(relevant_Qk, total_Q, metric.k) for name, metric in metrics.items()}
+    values = {name: metric.per_query(grade_Qk, all_QR, metric.k) for name, metric in metrics.items()}
     return Ranking(hits.documents_Qk, hits.similarities_Qk, relevant_Qk, first_hit_Q, values)
 
 
-def _expected(ranks: TiedRanks, total_Q: Tensor, metrics: MeasuredBy) -> dict[str, Tensor]:
-    return {name: EXPECTED[name.partition("@")[0]](ranks, total_Q, metric.k) for name, metric in metrics.items()}
+def _graded(found: Hits | Ranking, judgements: Judgements, *, merged: bool) -> tuple[Tensor, Tensor]:
+    """The grades of every query's hits and of all its answers: what a metric is computed from."""
+    queries_Q = torch.arange(len(found.documents_Qk))
+    return judgements.grades(found.documents_Qk, queries_Q, merged=merged), judgements.all_grades(merged=merged)
 
 
-def _perfect_merged(total_Q: Tensor, metrics: MeasuredBy) -> dict[str, float]:
+def _expected(ranks: TiedRanks, all_QR: Tensor, metrics: MeasuredBy) -> dict[str, Tensor]:
+    return {name: EXPECTED[name.partition("@")[0]](ranks, all_QR, metric.k) for name, metric in metrics.items()}
+
+
+def _perfect(judgements: Judgements, metrics: MeasuredBy) -> dict[str, float]:
+    """A retriever that finds the right texts first, in the order that each metric likes best."""
+
+    def values(*, graded: bool) -> dict[str, float]:
+        ranks = judgements.perfect(depth(metrics), graded=graded)
+        return _means_of([_expected(ranks, judgements.all_grades(merged=False), metrics)])
+
+    plain = values(graded=False)
+    if not judgements.data.graded:
+        return plain
+    graded = values(graded=True)
+    return {name: (graded if name.startswith("ndcg") else plain)[name] for name in metrics}
+
+
+def _perfect_merged(judgements: Judgements, metrics: MeasuredBy) -> dict[str, float]:
     """A retriever that finds the merged answers first: there is nothing that it could not tell apart."""
-    relevant_Qk = torch.arange(depth(metrics)) < total_Q[:, None]
-    return {name: float(metric.per_query(relevant_Qk, total_Q, metric.k).mean()) for name, metric in metrics.items()}
+    all_QR = judgements.all_grades(merged=True)
+    top_Qk = F.pad(all_QR, (0, depth(metrics)))[:, : depth(metrics)]
+    return {name: float(metric.per_query(top_Qk, all_QR, metric.k).mean()) for name, metric in metrics.items()}
 
 
 def _means_of(parts: list[dict[str, Tensor]]) -> dict[str, float]:
     return {name: float(torch.cat([part[name] for part in parts]).mean()) for name in parts[0]}
 
 
-def _means(ranking: Ranking, total_Q: Tensor, metrics: MeasuredBy) -> dict[str, float]:
+def _means(ranking: Ranking, judgements: Judgements, metrics: MeasuredBy, *, merged: bool) -> dict[str, float]:
     collection = MetricCollection(dict(metrics), compute_groups=False)
     collection.reset()
-    collection.update(ranking.relevant_Qk, total_Q)
+    collection.update(*_graded(ranking, judgements, merged=merged))
     values = collection.compute()
     return {name: float(values[name]) for name in metrics}
 

@@ -1,8 +1,10 @@
 """Retrieval metrics over ranked hits, as torchmetrics. Pure functions first, thin Metric classes around them.
 
-Each function takes relevant_Qk (bool: is the hit at this rank relevant) and total_Q (how many relevant documents the
-query has) and gives one number a query. Every metric is the mean over queries. If fewer than k documents exist, the
-missing ranks count as not relevant. Definitions: Järvelin & Kekäläinen 2002; sentence-transformers' evaluator.
+Each function takes grade_Qk (of the hit at each rank; relevant is what has one above 0) and all_QR (the grades of all
+documents that are relevant to the query, the highest first, 0 behind the last), numbers or bool, and gives one number a
+query. nDCG takes grades for gains, as trec_eval does; to the others relevant is relevant. Every metric is the mean over
+queries. If fewer than k documents exist, the missing ranks count as not relevant. Definitions: Järvelin & Kekäläinen
+2002; sentence-transformers' evaluator.
 """
 
 from __future__ import annotations
@@ -17,45 +19,54 @@ from torchmetrics import Metric
 PerQuery = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def accuracy(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
+def accuracy(grade_Qk: Tensor, all_QR: Tensor, k: int) -> Tensor:
     """1 where any of the first k hits is relevant."""
-    return relevant_Qk[:, :k].any(1).double()
+    return _relevant(grade_Qk, k).amax(1)
 
 
-def precision(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
+def precision(grade_Qk: Tensor, all_QR: Tensor, k: int) -> Tensor:
     """Relevant hits among the first k, divided by k."""
-    return relevant_Qk[:, :k].sum(1).double() / k
+    return _relevant(grade_Qk, k).sum(1) / k
 
 
-def recall(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
+def recall(grade_Qk: Tensor, all_QR: Tensor, k: int) -> Tensor:
     """Relevant hits among the first k, divided by all relevant documents."""
-    return relevant_Qk[:, :k].sum(1).double() / total_Q
+    return _relevant(grade_Qk, k).sum(1) / total(all_QR)
 
 
-def mrr(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
+def mrr(grade_Qk: Tensor, all_QR: Tensor, k: int) -> Tensor:
     """1 / rank of the first relevant hit among the first k, else 0."""
-    top_Qk = relevant_Qk[:, :k]
-    return (top_Qk.double() / _ranks(top_Qk)).amax(1)
+    relevant_Qk = _relevant(grade_Qk, k)
+    return (relevant_Qk / _ranks(relevant_Qk)).amax(1)
 
 
-def ndcg(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
-    """Discounted gain 1 / log2(rank + 1) of relevant hits, divided by that of min(total, k) hits at the top."""
-    top_Qk = relevant_Qk[:, :k]
-    gain_Q = (top_Qk.double() / torch.log2(_ranks(top_Qk) + 1)).sum(1)
-    return gain_Q / ideal_gain(total_Q, k)
+def ndcg(grade_Qk: Tensor, all_QR: Tensor, k: int) -> Tensor:
+    """Discounted gain, grade / log2(rank + 1), of the first k hits, divided by that of the k highest grades."""
+    top_Qk = grade_Qk[:, :k].double()
+    return (top_Qk / torch.log2(_ranks(top_Qk) + 1)).sum(1) / ideal_gain(all_QR, k)
 
 
-def ideal_gain(total_Q: Tensor, k: int) -> Tensor:
-    """The discounted gain of min(total, k) relevant hits at the top, (Q,)."""
-    ideal_K = (1 / torch.log2(torch.arange(2, k + 2, device=total_Q.device).double())).cumsum(0)
-    return ideal_K[total_Q.clamp(max=k) - 1]
+def average_precision(grade_Qk: Tensor, all_QR: Tensor, k: int) -> Tensor:
+    """Precision at the rank of each relevant hit, summed, divided by min(k, all relevant documents)."""
+    relevant_Qk = _relevant(grade_Qk, k)
+    precision_Qk = relevant_Qk.cumsum(1) / _ranks(relevant_Qk)
+    return (precision_Qk * relevant_Qk).sum(1) / total(all_QR).clamp(max=k)
 
 
-def average_precision(relevant_Qk: Tensor, total_Q: Tensor, k: int) -> Tensor:
-    """Precision at the rank of each relevant hit, summed, divided by min(k, total)."""
-    top_Qk = relevant_Qk[:, :k].double()
-    precision_Qk = top_Qk.cumsum(1) / _ranks(top_Qk)
-    return (precision_Qk * top_Qk).sum(1) / total_Q.clamp(max=k)
+def ideal_gain(all_QR: Tensor, k: int) -> Tensor:
+    """The discounted gain of the k highest grades, the highest first, (Q,)."""
+    discount_K = torch.log2(torch.arange(2, k + 2, device=all_QR.device).double())
+    return (all_QR[:, :k].double() / discount_K[: all_QR.shape[1]]).cumsum(1)[:, -1]
+
+
+def total(all_QR: Tensor) -> Tensor:
+    """How many documents are relevant to each query, (Q,)."""
+    return (all_QR > 0).sum(1)
+
+
+def _relevant(grade_Qk: Tensor, k: int) -> Tensor:
+    """1 where one of the first k hits is relevant, else 0."""
+    return (grade_Qk[:, :k] > 0).double()
 
 
 def _ranks(top_Qk: Tensor) -> Tensor:
@@ -80,12 +91,12 @@ class RankedMetric(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("queries", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, relevant_Qk: Tensor, total_Q: Tensor) -> None:
+    def update(self, grade_Qk: Tensor, all_QR: Tensor) -> None:
         """Count more queries. Raises ValueError if one has no relevant document: it has no place in a mean."""
-        if bool((total_Q < 1).any()):
+        if bool((total(all_QR) < 1).any()):
             raise ValueError("every query needs a relevant document")
-        self.total += self.per_query(relevant_Qk, total_Q, self.k).sum()
-        self.queries += len(total_Q)
+        self.total += self.per_query(grade_Qk, all_QR, self.k).sum()
+        self.queries += len(all_QR)
 
     def compute(self) -> Tensor:
         """The mean over queries, fp64."""
@@ -121,7 +132,7 @@ class MRR(RankedMetric):
 
 
 class NDCG(RankedMetric):
-    """Mean normalised discounted cumulative gain at k, binary relevance."""
+    """Mean normalised discounted cumulative gain at k, of graded relevance."""
 
     def __init__(self, k: int, **options: Any) -> None:
         super().__init__(ndcg, k, **options)

@@ -31,9 +31,8 @@ class Rankings:
     """The rankings of one evaluation, by dim, under both protocols.
 
     as_is: every id is a document of its own. merged: copies are one document, shown as the copy that ranks first.
-    query_ids, document_ids: what the rows stand for. total_Q, merged_total_Q: documents that answer each query.
-    clusters_Q: queries of equal number share an answer, so they are not independent.
-    copy_of_N: for each document the row of the first document whose text equals its own, normalised.
+    query_ids, document_ids: what the rows stand for. clusters_Q: queries of equal number share an answer, so they are
+    not independent. copy_of_N: for each document the row of the first document whose text equals its own, normalised.
     """
 
     data: RetrievalSet
@@ -41,7 +40,5 @@ class Rankings:
     document_ids: list[str]
     as_is: Mapping[int, Ranking]
     merged: Mapping[int, Ranking]
-    total_Q: Tensor
-    merged_total_Q: Tensor
     clusters_Q: Tensor
     copy_of_N: Tensor

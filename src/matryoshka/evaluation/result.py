@@ -54,11 +54,14 @@ class EvaluationResult:
         """The dims measured, widest first."""
         return sorted(self.metrics, reverse=True)
 
-    def flat(self) -> dict[str, float]:
-        """`ndcg@10/dim_256` -> value, for every metric and dim; `merged/ndcg@10/dim_256` too where there are copies."""
-        flat = {f"{name}/dim_{dim}": value for dim in self.dims for name, value in self.metrics[dim].items()}
+    def flat(self, part: str = "") -> dict[str, float]:
+        """`ndcg@10/dim_256` -> value, for every metric and dim; `merged/ndcg@10/dim_256` too where there are copies.
+
+        part: put in front of each name, such as `dev/`.
+        """
+        flat = {f"{part}{name}/dim_{dim}": value for dim in self.dims for name, value in self.metrics[dim].items()}
         if self.copies:
-            flat |= {f"merged/{name}/dim_{dim}": v for dim in self.merged for name, v in self.merged[dim].items()}
+            flat |= {f"{part}merged/{n}/dim_{dim}": v for dim in self.merged for n, v in self.merged[dim].items()}
         return flat
 
     def value(self, name: str) -> float:
@@ -92,6 +95,24 @@ class EvaluationResult:
         for name in ("intervals", "merged_intervals"):
             by_dim[name] = {d: {n: (e[0], e[1]) for n, e in v.items()} for d, v in by_dim[name].items()}
         return cls(**{**plain, **by_dim})
+
+
+@dataclass(frozen=True)
+class SetResults:
+    """A model on a further evaluation set, before and after training. base: None of a model that is measured alone."""
+
+    base: EvaluationResult | None
+    tuned: EvaluationResult
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; without the base where there is none."""
+        return ({"base": self.base.as_dict()} if self.base else {}) | {"tuned": self.tuned.as_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> SetResults:
+        """The results of which as_dict gave this."""
+        base = EvaluationResult.from_dict(plain["base"]) if "base" in plain else None
+        return cls(base, EvaluationResult.from_dict(plain["tuned"]))
 
 
 def selecting_metric(select: str, dims: Sequence[int]) -> str:

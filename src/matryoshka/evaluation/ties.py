@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from matryoshka.evaluation.metrics import ideal_gain
+from matryoshka.evaluation.metrics import ideal_gain, total
 
 
 @dataclass(frozen=True)
@@ -20,47 +20,49 @@ class TiedRanks:
     """For each rank of each query, all (Q, K), fp64, the group of equally similar documents that it belongs to.
 
     size, relevant: documents in the group, and those of them that answer the query. place: the rank's number in the
-    group, from 1. before: documents before the group that answer the query.
+    group, from 1. before: documents before the group that answer the query. gain: the sum of the group's grades.
     """
 
     size_QK: Tensor
     relevant_QK: Tensor
     place_QK: Tensor
     before_QK: Tensor
+    gain_QK: Tensor
 
     @classmethod
     def of(
         cls,
         similarities_QK: Tensor,
-        relevant_QK: Tensor,
-        last_size_Q: Tensor | None = None,
-        last_relevant_Q: Tensor | None = None,
+        grade_QK: Tensor,
+        last: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> TiedRanks:
-        """From hits by descending similarity; -inf where a query has no more hits: there each is alone.
+        """From hits by descending similarity and their grades; -inf where a query has no more: there each is alone.
 
-        last_size_Q, last_relevant_Q: how many documents of the corpus are as similar as the last of the K hits, and how
-        many of them answer the query; None if the hits have all of these.
+        last: of all documents of the corpus that are as similar as the last of the K hits, how many there are, how many
+        of them answer the query, and the sum of their grades, (Q,) each; None if the hits have all of these.
         """
         found_QK = torch.isfinite(similarities_QK)
-        starts_QK = torch.ones_like(relevant_QK)
+        starts_QK = torch.ones_like(found_QK)
         starts_QK[:, 1:] = (similarities_QK[:, 1:] != similarities_QK[:, :-1]) | ~found_QK[:, 1:]
         group_QK = starts_QK.cumsum(1) - 1
-        zeros_QK = torch.zeros(relevant_QK.shape, dtype=torch.float64, device=relevant_QK.device)
-        relevant = (relevant_QK & found_QK).double()
-        size_QG = zeros_QK.scatter_add(1, group_QK, torch.ones_like(zeros_QK))
-        relevant_QG = zeros_QK.scatter_add(1, group_QK, relevant)
+        zeros_QK = torch.zeros(grade_QK.shape, dtype=torch.float64, device=grade_QK.device)
+        gain_QK = torch.where(found_QK, grade_QK, 0).double()
+        counted = [torch.ones_like(zeros_QK), (gain_QK > 0).double(), gain_QK]
+        size_QG, relevant_QG, gain_QG = (zeros_QK.scatter_add(1, group_QK, x_QK) for x_QK in counted)
         before_QG = relevant_QG.cumsum(1) - relevant_QG
         first_QG = size_QG.cumsum(1) - size_QG
-        last_Q1 = group_QK[:, -1:]
-        if last_size_Q is not None and last_relevant_Q is not None:
-            size_QG = size_QG.scatter(1, last_Q1, last_size_Q[:, None].double())
-            relevant_QG = relevant_QG.scatter(1, last_Q1, last_relevant_Q[:, None].double())
-        rank_QK = torch.arange(1, relevant.shape[1] + 1, device=relevant.device).expand_as(relevant).double()
+        if last is not None:
+            wholes = zip((size_QG, relevant_QG, gain_QG), last, strict=True)
+            size_QG, relevant_QG, gain_QG = (
+                x_QG.scatter(1, group_QK[:, -1:], last_Q[:, None].double()) for x_QG, last_Q in wholes
+            )
+        rank_QK = _ranks(gain_QK).expand_as(gain_QK)
         return cls(
             size_QG.gather(1, group_QK),
             relevant_QG.gather(1, group_QK),
             rank_QK - first_QG.gather(1, group_QK),
             before_QG.gather(1, group_QK),
+            gain_QG.gather(1, group_QK),
         )
 
     def first(self, k: int) -> TiedRanks:
@@ -72,8 +74,8 @@ class TiedRanks:
         return TiedRanks(*(x_QK.index_copy(0, rows_M, y_MK) for x_QK, y_MK in zip(self._all, other._all, strict=True)))
 
     @property
-    def _all(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.size_QK, self.relevant_QK, self.place_QK, self.before_QK
+    def _all(self) -> tuple[Tensor, ...]:
+        return self.size_QK, self.relevant_QK, self.place_QK, self.before_QK, self.gain_QK
 
     def chance(self, k: int) -> Tensor:
         """The chance that the document at each of the first k ranks answers the query, (Q, k)."""
@@ -86,40 +88,40 @@ class TiedRanks:
         return (1 - hazard_QK[:, :k]).cumprod(1)
 
 
-def expected_accuracy(ranks: TiedRanks, total_Q: Tensor, k: int) -> Tensor:
+def expected_accuracy(ranks: TiedRanks, all_QR: Tensor, k: int) -> Tensor:
     """The chance that any of the first k answers the query, (Q,)."""
     return 1 - ranks.none_so_far(k)[:, -1]
 
 
-def expected_precision(ranks: TiedRanks, total_Q: Tensor, k: int) -> Tensor:
+def expected_precision(ranks: TiedRanks, all_QR: Tensor, k: int) -> Tensor:
     """Expected share of answers among the first k, (Q,)."""
     return ranks.chance(k).sum(1) / k
 
 
-def expected_recall(ranks: TiedRanks, total_Q: Tensor, k: int) -> Tensor:
+def expected_recall(ranks: TiedRanks, all_QR: Tensor, k: int) -> Tensor:
     """Expected share of all answers that are among the first k, (Q,)."""
-    return ranks.chance(k).sum(1) / total_Q
+    return ranks.chance(k).sum(1) / total(all_QR)
 
 
-def expected_mrr(ranks: TiedRanks, total_Q: Tensor, k: int) -> Tensor:
+def expected_mrr(ranks: TiedRanks, all_QR: Tensor, k: int) -> Tensor:
     """Expected reciprocal rank of the first answer among the first k, (Q,)."""
     none_Qk = ranks.none_so_far(k)
     before_Qk = torch.cat([torch.ones_like(none_Qk[:, :1]), none_Qk[:, :-1]], 1)
     return ((before_Qk - none_Qk) / _ranks(none_Qk)).sum(1)
 
 
-def expected_ndcg(ranks: TiedRanks, total_Q: Tensor, k: int) -> Tensor:
+def expected_ndcg(ranks: TiedRanks, all_QR: Tensor, k: int) -> Tensor:
     """Expected discounted gain of the first k by the largest there can be, (Q,)."""
-    chance_Qk = ranks.chance(k)
-    return (chance_Qk / torch.log2(_ranks(chance_Qk) + 1)).sum(1) / ideal_gain(total_Q, k)
+    gain_Qk = (ranks.gain_QK / ranks.size_QK)[:, :k]
+    return (gain_Qk / torch.log2(_ranks(gain_Qk) + 1)).sum(1) / ideal_gain(all_QR, k)
 
 
-def expected_average_precision(ranks: TiedRanks, total_Q: Tensor, k: int) -> Tensor:
-    """Expected precision at the rank of each answer among the first k, summed, by min(k, total), (Q,)."""
+def expected_average_precision(ranks: TiedRanks, all_QR: Tensor, k: int) -> Tensor:
+    """Expected precision at the rank of each answer among the first k, summed, by min(k, all answers), (Q,)."""
     chance_Qk = ranks.chance(k)
     others_QK = (ranks.relevant_QK - 1) / (ranks.size_QK - 1).clamp(min=1)  # of one answer: the others' chance
     found_QK = ranks.before_QK + 1 + (ranks.place_QK - 1) * others_QK
-    return (chance_Qk * found_QK[:, :k] / _ranks(chance_Qk)).sum(1) / total_Q.clamp(max=k)
+    return (chance_Qk * found_QK[:, :k] / _ranks(chance_Qk)).sum(1) / total(all_QR).clamp(max=k)
 
 
 Expected = Callable[[TiedRanks, Tensor, int], Tensor]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 import yaml
 
@@ -23,8 +24,6 @@ from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
-    from matryoshka.evaluation.deployment.deployment import Deployment
-    from matryoshka.evaluation.failures import Failures
 
 FINISHED = "run.json"  # the last file that a training writes
 
@@ -47,39 +46,30 @@ def write_result(folder: Path, result: EvaluationResult, name: str = "results") 
     return write_json(folder / f"{name}.json", result.as_dict())
 
 
-def write_figure(
-    folder: Path,
-    tuned: EvaluationResult,
-    base: EvaluationResult | None,
-    baselines: Sequence[EvaluationResult] = (),
-    note: str = "",
-) -> list[Path]:
+def write_figure(folder: Path, shown: TrainingRecord | Report, note: str = "") -> list[Path]:
     """metric_against_dim.png and .svg: nDCG@10 where it was measured, else the first metric; BM25 as a level line."""
-    figure = metric_against_dim(tuned, base, shown_metric(tuned), note, lexical(baselines))
+    tuned = shown.tuned
+    figure = metric_against_dim(tuned, shown.base, shown_metric(tuned), note, lexical(shown.baselines))
     return save_figure(figure, folder / "metric_against_dim")
 
 
-def write_measured(
-    folder: Path,
-    tuned: EvaluationResult,
-    baselines: Sequence[EvaluationResult],
-    deployment: Deployment | None,
-    failures: Failures | None,
-    note: str = "",
-) -> dict[str, Path]:
-    """What a measured model leaves: results, those of the baselines, every query's ranking, vectors and failures."""
-    written = {"results": write_result(folder, tuned)}
-    if baselines:
-        written["baselines"] = write_json(folder / "baselines.json", [result.as_dict() for result in baselines])
-    if (bm25 := lexical(baselines)) and bm25.rankings:
+def write_measured(folder: Path, shown: TrainingRecord | Report, note: str = "") -> dict[str, Path]:
+    """What a measured model leaves: results, also of baselines and further sets, rankings, vectors and failures."""
+    written = {"results": write_result(folder, shown.tuned)}
+    for name, results in shown.sets.items():
+        path = folder / "sets" / f"{quote(name, safe=' ')}.json"  # one file, whatever the name
+        written["further sets"] = write_json(path, results.as_dict()).parent
+    if shown.baselines:
+        written["baselines"] = write_json(folder / "baselines.json", [other.as_dict() for other in shown.baselines])
+    if (bm25 := lexical(shown.baselines)) and bm25.rankings:
         write_rankings(folder / "rankings_bm25", bm25.rankings)
-    if tuned.rankings:
-        written["rankings"] = write_rankings(folder / "rankings", tuned.rankings)["queries"].parent
-    if deployment:
-        written["vectors"] = write_json(folder / "deployment.json", deployment.as_dict())
-        save_figure(metric_against_bytes(deployment, note=note), folder / "deployment")
-    if failures:
-        written["failures"] = write_json(folder / "failures.json", failures.as_dict())
+    if rankings := shown.tuned.rankings:
+        written["rankings"] = write_rankings(folder / "rankings", rankings)["queries"].parent
+    if shown.deployment:
+        written["vectors"] = write_json(folder / "deployment.json", shown.deployment.as_dict())
+        save_figure(metric_against_bytes(shown.deployment, note=note), folder / "deployment")
+    if shown.failures:
+        written["failures"] = write_json(folder / "failures.json", shown.failures.as_dict())
     return written
 
 
@@ -89,7 +79,7 @@ def write_training(
     """What a training run leaves, by what it is; the model with its card where it is exported, the report last."""
     same = () if record.dev_base or not record.split else (record.split,)  # a figure that flatters must say so
     note = "; ".join((*record.stand_in, *same))
-    written = write_measured(folder, record.tuned, record.baselines, record.deployment, record.failures, note)
+    written = write_measured(folder, record, note)
     written["base results"] = write_result(folder, record.base, "base")
     if record.base.rankings:
         write_rankings(folder / "rankings_base", record.base.rankings)
@@ -98,7 +88,7 @@ def write_training(
     written |= {
         "every logged value": folder / "metrics.jsonl",
         "configuration": folder / "config.yaml",
-        "figure": write_figure(folder, record.tuned, record.base, record.baselines, note)[0],
+        "figure": write_figure(folder, record, note)[0],
     }
     if exporter is not None:
         written["model"] = exporter.save(encoder, folder / "model")
@@ -109,10 +99,8 @@ def write_training(
 
 def write_evaluation(folder: Path, report: Report) -> dict[str, Path]:
     """What `evaluate.py` leaves, by what it is."""
-    written = write_measured(folder, report.tuned, report.baselines, report.deployment, report.failures)
-    written["configuration"] = folder / "config.yaml"
-    written["figure"] = write_figure(folder, report.tuned, None, report.baselines)[0]
-    return written | {"report": write_report(folder, report)}
+    more = {"configuration": folder / "config.yaml", "figure": write_figure(folder, report)[0]}
+    return write_measured(folder, report) | more | {"report": write_report(folder, report)}
 
 
 def _write_run(folder: Path, record: TrainingRecord) -> Path:

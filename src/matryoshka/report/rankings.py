@@ -107,7 +107,7 @@ def _texts(rankings: Rankings, protocols: Sequence[Protocol]) -> pyarrow.Table:
     data = rankings.data
     found = np.unique(np.concatenate([ranking.documents_Qk.numpy().ravel() for _, _, ranking in protocols]))
     documents = {rankings.document_ids[row] for row in found[found >= 0]}
-    documents |= {document for query in rankings.query_ids for document in data.relevant[query]}
+    documents |= {document for query in rankings.query_ids for document in data.grades[query]}
     rows = [("query", query, data.queries[query]) for query in rankings.query_ids]
     rows += [("document", document, data.corpus[document]) for document in sorted(documents)]
     return pyarrow.table(dict(zip(("kind", "id", "text"), map(list, zip(*rows, strict=True)), strict=True)))
@@ -122,8 +122,8 @@ def _write_parquet(path: Path, table: pyarrow.Table) -> Path:
 def _qrels(rankings: Rankings) -> str:
     def lines() -> Iterator[str]:
         for query in rankings.query_ids:
-            for document in sorted(rankings.data.relevant[query]):
-                yield f"{trec_id(query)} 0 {trec_id(document)} 1\n"
+            for document, grade in sorted(rankings.data.grades[query].items()):
+                yield f"{trec_id(query)} 0 {trec_id(document)} {grade}\n"
 
     return "".join(lines())
 

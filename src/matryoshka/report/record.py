@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.tokens import token_counts
-from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class TrainingRecord:
     queries chose the checkpoint and which are reported. dev_base: the base on the queries that chose, None where these
     are the test queries; the history has the later ones as `dev/...`. diagnosis: what the data doctor found.
     deployment: what shorter or rounded vectors cost. failures: what the tuned model does not find. skipped: updates
-    not made, since they were not finite.
+    not made, since they were not finite. sets: name -> base and tuned on a further set, which chooses nothing.
     """
 
     name: str
@@ -115,6 +115,7 @@ class TrainingRecord:
     deployment: Deployment | None = None
     failures: Failures | None = None
     skipped: int = 0
+    sets: Mapping[str, SetResults] = field(default_factory=dict)
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import yaml
 
-from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.sweep.result import JobResult, Sweep, value_at
 from matryoshka.sweep.status import NAME, Status, read_status
 
@@ -80,6 +81,7 @@ def _job(found: _Found, keys: tuple[str, ...]) -> JobResult:
         value=status.objective if done else None,
         tuned=_result(folder / "results.json") if done else None,
         base=_result(folder / "base.json") if done else None,
+        sets=_sets(folder / "sets") if done else {},
         overrides=tuple(_yaml(folder / ".hydra/overrides.yaml") or ()),
         config=_yaml(folder / "config.yaml") or None,
     )
@@ -95,6 +97,11 @@ def _unfinished(status: Status) -> str:
 def _result(path: Path) -> EvaluationResult | None:
     plain = _json(path)
     return EvaluationResult.from_dict(plain) if plain else None
+
+
+def _sets(folder: Path) -> dict[str, SetResults]:
+    found = {unquote(path.stem): _json(path) for path in sorted(folder.glob("*.json"))}
+    return {name: SetResults.from_dict(plain) for name, plain in found.items() if plain}
 
 
 def _json(path: Path) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.sweep.status import State
 
 
@@ -27,8 +27,8 @@ class JobResult:
     name: its folder, below the sweep's. settings: of its overrides those that differ between the jobs, key -> value
     (`optimizer.lr` -> 2e-05, `dims` -> [768, 64], `scheduler` -> cosine). seconds: how long it took. error: why it
     has no result, in a line. value: the selecting metric of the kept weights, on the queries that selected them; jobs
-    are compared by it. tuned, base: the kept and the untrained weights on the test queries. overrides: all of them, as
-    words of a command. config: the resolved configuration.
+    are compared by it. tuned, base: the kept and the untrained weights on the test queries. sets: name -> the same on a
+    further set. overrides: all of them, as words of a command. config: the resolved configuration.
     """
 
     name: str
@@ -39,8 +39,14 @@ class JobResult:
     value: float | None = None
     tuned: EvaluationResult | None = None
     base: EvaluationResult | None = None
+    sets: Mapping[str, SetResults] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     config: Mapping[str, Any] | None = None
+
+    def flat(self) -> dict[str, float]:
+        """Every test figure by its name, `ndcg@10/dim_256`, and those of further sets, `<set>/ndcg@10/dim_256`."""
+        flat = self.tuned.flat() if self.tuned else {}
+        return flat | {n: value for name, of in self.sets.items() for n, value in of.tuned.flat(f"{name}/").items()}
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Measuring:
             measure_deployment,
             queries_UD[texts.queries_Q],
             documents_UD[texts.documents_N[first_N]],
-            [row_N[answers].tolist() for answers in judgements.merged_answers],
+            [dict(zip(row_N[list(a)].tolist(), a.values(), strict=True)) for a in judgements.merged_answers],
             calibration_MD,
             self.dims,
             self.evaluator.metric,

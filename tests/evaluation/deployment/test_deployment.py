@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -23,6 +23,7 @@ from tests.evaluation.all_pairs import draw
 
 DIMS = (32, 16, 8)
 RELEVANT = [[q, 40 + q % 7] if q % 3 else [q] for q in range(12)]
+GRADED = [{row: 1 + (q + place) % 3 for place, row in enumerate(rows)} for q, rows in enumerate(RELEVANT)]
 QUERIES_QD = draw(12, 32, seed=1)
 DOCUMENTS_ND = torch.cat([QUERIES_QD + 1.2 * draw(12, 32, seed=2), draw(48, 32, seed=3)])
 DOCUMENTS_ND[59] = DOCUMENTS_ND[3]  # equal at every dim and precision
@@ -59,21 +60,25 @@ def table(dim: int, precision: str) -> list[list[float]]:
     return [[similarity(q, d, dim, precision, ends) for d in DOCUMENTS_ND] for q in QUERIES_QD]
 
 
-def ndcg(ranked: Sequence[int], wanted: Sequence[int], k: int) -> float:
-    gain = sum(1 / math.log2(rank + 1) for rank, row in enumerate(ranked[:k], start=1) if row in wanted)
-    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(len(wanted), k) + 1))
+def ndcg(ranked: Sequence[int], grades: Mapping[int, int], k: int) -> float:
+    def gain(rows: Sequence[int]) -> float:
+        return sum(grades.get(row, 0) / math.log2(rank + 1) for rank, row in enumerate(rows[:k], start=1))
+
+    return gain(ranked) / gain(sorted(grades, key=lambda row: -grades[row]))
 
 
-def by_random_orders(dim: int, precision: str, rescored: bool, k: int, orders: int) -> float:
+def by_random_orders(
+    relevant: Sequence[Mapping[int, int]], dim: int, precision: str, rescored: bool, k: int, orders: int
+) -> float:
     """The mean over orders of the documents, each sorted by a stable sort."""
     coarse, full, generator, values = table(dim, precision), table(max(DIMS), "float32"), random.Random(0), []
-    for query, wanted in enumerate(RELEVANT):
+    for query, grades in enumerate(relevant):
         for _ in range(orders):
             rows = generator.sample(range(len(DOCUMENTS_ND)), len(DOCUMENTS_ND))
             rows.sort(key=lambda row: -coarse[query][row])
             if rescored:
                 rows = sorted(rows[: 4 * k], key=lambda row: -full[query][row])
-            values.append(ndcg(rows, wanted, k))
+            values.append(ndcg(rows, grades, k))
     return sum(values) / len(values)
 
 
@@ -82,12 +87,16 @@ def measured() -> Deployment:
     return measure_deployment(QUERIES_QD, DOCUMENTS_ND, RELEVANT, CALIBRATION_MD, DIMS, "ndcg@3")
 
 
-def test_every_option_is_worth_what_loops_say(measured: Deployment) -> None:
+@pytest.mark.parametrize("graded", [False, True])
+def test_every_option_is_worth_what_loops_say(measured: Deployment, graded: bool) -> None:
+    relevant = GRADED if graded else [dict.fromkeys(rows, 1) for rows in RELEVANT]
+    if graded:
+        measured = measure_deployment(QUERIES_QD, DOCUMENTS_ND, GRADED, CALIBRATION_MD, DIMS, "ndcg@3")
     assert len(measured.options) == 23  # 3 dims x 4 precisions x 2, less one
     for option in measured.options:
         # 200 orders of 12 queries: a standard error of about 0.005 and less.
         ties = option.precision == "binary"
-        slow = by_random_orders(option.dim, option.precision, option.rescored, 3, 200 if ties else 4)
+        slow = by_random_orders(relevant, option.dim, option.precision, option.rescored, 3, 200 if ties else 4)
         assert option.value == pytest.approx(slow, abs=0.015 if ties else 0.003), option.name
 
 
@@ -176,6 +185,17 @@ def test_the_rank_of_documents_that_all_tie_is_left_to_chance() -> None:
     found = measure_deployment(ones_ND[:1], ones_ND, [[0]], draw(9, 1), [1], "accuracy@10")
     for option in found.options:  # of 50, 40 are rescored: each of them in about as many of 32 choices
         assert option.value == pytest.approx(10 / 50, abs=1 / 32 * 10 / 40 if option.rescored else 1e-12)
+
+
+def test_grades_of_documents_that_all_tie_count_by_their_mean() -> None:
+    """One bit, all equal: the three answers of grades 1, 2 and 3 are at any of 50 ranks."""
+    ones_ND = torch.ones(50, 1)
+    found = measure_deployment(ones_ND[:1], ones_ND, [{0: 1, 7: 3, 9: 2}], draw(9, 1), [1], "ndcg@2")
+    discounts = 1 + 1 / math.log2(3)
+    expected = discounts * (1 + 2 + 3) / 50 / (3 + 2 / math.log2(3))
+    for option in found.options:
+        if not option.rescored:
+            assert option.value == pytest.approx(expected, abs=1e-12)
 
 
 def among(similarities: list[list[float]], k: int) -> CoarseHits:

@@ -15,7 +15,7 @@ from wandb.sdk.lib import wbauth
 
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.wandb.logger import RunLogger, has_account, wandb_logger
-from tests.report.records import record
+from tests.report.records import DIMS, further_sets, record
 from tests.report.wandb.wandb_service import Service, serving
 from tests.tasks.offline_run import OfflineRun, runs_below
 
@@ -68,6 +68,22 @@ def test_a_sweeps_job_says_which_sweep_and_what_it_chose(tmp_path: Path, caplog:
     rows = [row for row in run.rows if "train/loss" in row]
     assert [row["update"] for row in rows] == [10, 20, 30, 40]
     assert run.rows[0]["dim_32/ndcg@10"] == pytest.approx(0.032 + 1 / 7)
+
+
+def test_further_sets_have_a_row_at_the_saved_update_and_a_place_in_the_summary(tmp_path: Path) -> None:
+    sets = further_sets()
+    run = offline(tmp_path, record(sets=sets))
+
+    (row,) = [row for row in run.rows if "graded/dim_16/ndcg@10" in row]
+    assert row["update"] == 19
+    for name, of in sets.items():
+        assert of.base is not None
+        for dim in DIMS:
+            value = of.tuned.metrics[dim]["ndcg@10"]
+            assert row[f"{name}/dim_{dim}/ndcg@10"] == run.summary[f"{name}/dim_{dim}/ndcg@10"] == pytest.approx(value)
+            before = run.summary[f"base/{name}/dim_{dim}/ndcg@10"]
+            assert before == pytest.approx(of.base.metrics[dim]["ndcg@10"])
+    assert any(name.startswith("further_sets/") for row in run.rows for name in row)
 
 
 def test_what_the_user_says_wins_and_a_single_run_tells_how_to_upload_it(

@@ -28,6 +28,8 @@ from tests.report.whole import whole_record
         ("train/loss/dim_64", "loss/dim_64"),
         ("train/gradient_share/dim_64", "gradient_share/dim_64"),
         ("train/loss", "train/loss"),
+        ("nfcorpus/ndcg@10/dim_64", "nfcorpus/dim_64/ndcg@10"),
+        ("base/nfcorpus/merged/ndcg@10/dim_64", "base/nfcorpus/merged/dim_64/ndcg@10"),
         ("epoch", "epoch"),
     ],
 )

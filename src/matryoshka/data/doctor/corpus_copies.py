@@ -13,7 +13,7 @@ def corpus_copies(data: RetrievalSet, normalise: Callable[[str], str]) -> Corpus
     """Count them, in one pass over the corpus and one over the judgements."""
     normal = {document: normalise(text) for document, text in data.corpus.items()}
     having, having_exactly = Counter(normal.values()), Counter(data.corpus.values())
-    right = [(query, document) for query in data.queries for document in data.relevant[query]]
+    right = [(query, document) for query in data.queries for document in data.grades[query]]
     right_with = Counter((query, normal[document]) for query, document in right)
     right_with_exactly = Counter((query, data.corpus[document]) for query, document in right)
     queries_with = Counter(text for _, text in right_with)

@@ -71,7 +71,7 @@ def overlap(texts: Mapping[str, str], training: TrainingTexts, normalise: Normal
 
 def answers(data: RetrievalSet) -> dict[str, str]:
     """The documents that answer a query, in the order of the corpus."""
-    relevant = {document for query in data.queries for document in data.relevant[query]}
+    relevant = {document for query in data.queries for document in data.grades[query]}
     return {document: text for document, text in data.corpus.items() if document in relevant}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -22,16 +22,16 @@ LONG = 10**7  # pairs of a query and a document that take seconds
 def measure_deployment(
     queries_QD: Tensor,
     documents_ND: Tensor,
-    relevant: Sequence[Sequence[int]],
+    relevant: Sequence[Collection[int]],
     calibration_MD: Tensor,
     dims: Sequence[int],
     metric: str = "ndcg@10",
 ) -> Deployment:
     """The metric of every dim and precision, plain and rescored, as the mean over queries: 1,000 at most, by chance.
 
-    relevant: for each query the rows of the documents that answer it, at least one. calibration_MD: embeddings of
-    TRAINING passages, from which int8 takes its ranges; ranges of the documents that are measured would know too much.
-    metric: as in `ndcg@10`.
+    relevant: for each query the rows of the documents that answer it, at least one, or each row -> its grade above 0.
+    calibration_MD: embeddings of TRAINING passages, from which int8 takes its ranges; ranges of the documents that are
+    measured would know too much. metric: as in `ndcg@10`.
 
     A dim is the first so many numbers of each embedding, normalised, in fp32. float16 and int8: the dot product of the
     query in float32 and the document decoded, as in faiss's scalar quantizer. binary: the Hamming distance of the bits

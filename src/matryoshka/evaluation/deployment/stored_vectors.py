@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from matryoshka.evaluation.deployment.quantisation import VectorPrecision, decoded, encoded, int8_ranges
 from matryoshka.evaluation.deployment.tied_hits import CoarseHits
+from matryoshka.evaluation.grades import Grades
 from matryoshka.evaluation.ties import Expected, TiedRanks
 from matryoshka.evaluation.top import PIECE, error_bound
 
@@ -100,45 +101,42 @@ def _dot(x_Pd: Tensor, y_Pd: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Judge:
-    """A metric at k. answers_A: query * N + row of every document that answers a query. total_Q: how many each has."""
+    """A metric at k. grades: of the documents as they are stored."""
 
     expected: Expected
     k: int
-    documents: int
-    answers_A: Tensor
-    total_Q: Tensor
+    grades: Grades
 
     @classmethod
-    def of(cls, relevant: Sequence[Sequence[int]], place_N: Tensor, expected: Expected, k: int) -> Judge:
-        """From the documents, at least one, that answer each query. place_N: where each is among the vectors stored."""
-        answers = [sorted(set(rows)) for rows in relevant]
-        total_Q = torch.tensor([len(rows) for rows in answers])
-        query_A = torch.arange(len(answers)).repeat_interleave(total_Q)
-        row_A = place_N[torch.tensor([row for rows in answers for row in rows])]
-        return cls(expected, k, len(place_N), query_A * len(place_N) + row_A, total_Q)
+    def of(cls, relevant: Sequence[Collection[int]], place_N: Tensor, expected: Expected, k: int) -> Judge:
+        """From the documents, at least one, that answer each query, by themselves or with their grades.
+
+        place_N: where each document is among the vectors stored.
+        """
+        places = place_N.tolist()
+        graded = [rows if isinstance(rows, Mapping) else dict.fromkeys(rows, 1) for rows in relevant]
+        answers = [{places[row]: grade for row, grade in rows.items()} for rows in graded]
+        return cls(expected, k, Grades.of(answers, len(places)))
 
     def plain(self, hits: CoarseHits) -> Tensor:
         """The value of each query, (Q,), of hits as they are."""
-        relevant_P, first_Qk = self._relevant(hits), hits.first()
-        ranks = TiedRanks.of(
-            hits.similarities_P[first_Qk], relevant_P[first_Qk], hits.tied_Q, hits.tied_relevant(relevant_P)
-        )
-        return self.expected(ranks, self.total_Q.to(first_Qk.device), self.k)
+        grade_P, first_Qk = self._grade(hits), hits.first()
+        ranks = TiedRanks.of(hits.similarities_P[first_Qk], grade_P[first_Qk], hits.tied_grades(grade_P))
+        return self.expected(ranks, self.grades.all_QR.to(first_Qk.device), self.k)
 
     def rescored(self, hits: CoarseHits, queries_QD: Tensor, vectors: StoredVectors) -> Tensor:
         """The value of each query, (Q,), of the first hits in the order of the full vectors."""
-        places_OQK, relevant_P = hits.orders(ORDERS).transpose(0, 1), self._relevant(hits)
-        used_P = torch.zeros_like(relevant_P)
+        places_OQK, grade_P = hits.orders(ORDERS).transpose(0, 1), self._grade(hits)
+        used_P = torch.zeros_like(grade_P, dtype=torch.bool)
         used_P[places_OQK.flatten()] = True
         full_P = torch.zeros_like(hits.similarities_P)
         full_P[used_P] = vectors.full(queries_QD, hits.queries_P[used_P], hits.documents_P[used_P])
         values = []
         for places_QK in places_OQK:
             full_QK, order_QK = full_P[places_QK].sort(dim=1, descending=True)
-            ranks = TiedRanks.of(full_QK, relevant_P[places_QK].gather(1, order_QK))
-            values.append(self.expected(ranks, self.total_Q.to(full_QK.device), self.k))
+            ranks = TiedRanks.of(full_QK, grade_P[places_QK].gather(1, order_QK))
+            values.append(self.expected(ranks, self.grades.all_QR.to(full_QK.device), self.k))
         return torch.stack(values).mean(0)
 
-    def _relevant(self, hits: CoarseHits) -> Tensor:
-        keys_P = hits.queries_P * self.documents + hits.documents_P
-        return torch.isin(keys_P, self.answers_A.to(keys_P.device))
+    def _grade(self, hits: CoarseHits) -> Tensor:
+        return self.grades.of_pairs(hits.queries_P, hits.documents_P)

@@ -60,7 +60,10 @@ class CoarseHits:
         turned_QOK = (turn_O1 * tied_QOK // count + slot_K - above_QOK) % tied_QOK
         return starts_QOK + torch.where(slot_K < above_QOK, slot_K, above_QOK + turned_QOK)
 
-    def tied_relevant(self, relevant_P: Tensor) -> Tensor:
-        """Of the documents as similar as the k-th, how many are relevant, (Q,)."""
+    def tied_grades(self, grade_P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the documents as similar as the k-th: how many there are, how many are relevant, their grades' sum."""
         last_P = self.similarities_P == self.similarities_P[self.first()[:, -1]][self.queries_P]
-        return self.queries_P[last_P & relevant_P].bincount(minlength=len(self.above_Q))
+        last_P &= grade_P > 0
+        zeros_Q, queries_L = torch.zeros_like(self.tied_Q), self.queries_P[last_P]
+        relevant_Q = queries_L.bincount(minlength=len(zeros_Q))
+        return self.tied_Q, relevant_Q, zeros_Q.index_add(0, queries_L, grade_P[last_P])

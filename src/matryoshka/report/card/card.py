@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from matryoshka.encoder.pretrained import EMBEDDED
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.export.sentence_transformers import pooling_config, transformer_config
 from matryoshka.report.card.card_tables import evaluation_tables, log_table, training_data_tables
 from matryoshka.report.card.hyperparameters import non_default
@@ -53,22 +55,11 @@ def model_card(record: TrainingRecord) -> str:
 
 
 def metadata(record: TrainingRecord) -> ModelCardData:
-    """The card's front matter: base model, tags, widget, and a model-index with every metric at every dim."""
+    """The card's front matter: base model, tags, widget, and a model-index with every metric at every dim and set."""
     tuned = record.tuned
-    results = [
-        EvalResult(
-            task_type="information-retrieval",
-            task_name="Information Retrieval",
-            dataset_type=f"dim_{dim}",
-            dataset_name=f"dim {dim}",
-            dataset_revision=record.config.get("data", {}).get("revision"),
-            metric_type=f"cosine_{name}",
-            metric_name=f"Cosine {name.title()}",
-            metric_value=value,
-        )
-        for dim in tuned.dims
-        for name, value in tuned.metrics[dim].items()
-    ]
+    results = _eval_results(tuned, record.config.get("data", {}))
+    for name, of in record.sets.items():
+        results += _eval_results(of.tuned, (record.config.get("sets") or {}).get(name, {}), name)
     loss = _loss(record)["loss"]
     tags = ["sentence-transformers", "sentence-similarity", "feature-extraction", "matryoshka"]
     tags += [f"dataset_size:{record.pairs.rows}", "loss:MatryoshkaLoss", f"loss:{LOSSES.get(loss, loss)}"]
@@ -82,6 +73,24 @@ def metadata(record: TrainingRecord) -> ModelCardData:
         model_name=_title(record),
         eval_results=results,
     )
+
+
+def _eval_results(result: EvaluationResult, source: Mapping[str, Any], name: str = "") -> list[EvalResult]:
+    """The model-index of one set; name: of a further one."""
+    return [
+        EvalResult(
+            task_type="information-retrieval",
+            task_name="Information Retrieval",
+            dataset_type=f"{name}_dim_{dim}" if name else f"dim_{dim}",
+            dataset_name=f"{name}, dim {dim}" if name else f"dim {dim}",
+            dataset_revision=source.get("revision"),
+            metric_type=f"cosine_{metric}",
+            metric_name=f"Cosine {metric.title()}",
+            metric_value=value,
+        )
+        for dim in result.dims
+        for metric, value in result.metrics[dim].items()
+    ]
 
 
 def _hub_name(model: str) -> str | None:

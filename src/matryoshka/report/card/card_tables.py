@@ -14,14 +14,11 @@ SAMPLE = 1000  # characters of a text
 
 
 def evaluation_tables(record: TrainingRecord) -> dict[str, Any]:
-    """The metrics at every dim before and after, of the baselines, and by each way of counting copies."""
+    """The metrics at every dim before and after, of the baselines, by each way of counting copies, of further sets."""
     base, tuned = record.base.metrics, record.tuned.metrics
     measured = list(tuned[record.tuned.dims[0]])
     essential = [name for name in ESSENTIAL if name in measured] or measured[:1]
-    rows = [
-        [str(d), *(f"{base[d][name]:.4f} → **{tuned[d][name]:.4f}**{_interval(record, d, name)}" for name in essential)]
-        for d in record.tuned.dims
-    ]
+    rows = _base_to_tuned(record.base, record.tuned, essential)
     for other in record.baselines:
         for d in other.dims:
             label = plain(other.model if d == NO_DIM else f"{other.model}, {d}")
@@ -35,12 +32,20 @@ def evaluation_tables(record: TrainingRecord) -> dict[str, Any]:
             d: [[f"cosine_{name}", f"{base[d][name]:.4f}", f"{tuned[d][name]:.4f}"] for name in measured]
             for d in record.tuned.dims
         },
+        "set_rows": {name: _base_to_tuned(of.base, of.tuned, essential) for name, of in record.sets.items()},
     }
 
 
-def _interval(record: TrainingRecord, dim: int, name: str) -> str:
-    ends = record.tuned.intervals.get(dim, {}).get(name)
-    return f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+def _base_to_tuned(base: EvaluationResult | None, tuned: EvaluationResult, names: Sequence[str]) -> list[list[str]]:
+    """A row a dim: each metric before, where there is a base, and after, with its interval."""
+
+    def cell(dim: int, name: str) -> str:
+        before = f"{base.metrics[dim][name]:.4f} → " if base else ""
+        ends = tuned.intervals.get(dim, {}).get(name)
+        interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+        return f"{before}**{tuned.metrics[dim][name]:.4f}**{interval}"
+
+    return [[str(dim), *(cell(dim, name) for name in names)] for dim in tuned.dims]
 
 
 def _protocols(result: EvaluationResult, names: Sequence[str]) -> list[list[str]]:

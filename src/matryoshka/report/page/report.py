@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from matryoshka.durations import in_words
 from matryoshka.evaluation.deployment.quantisation import PRECISIONS
-from matryoshka.evaluation.result import EvaluationResult, display_name
+from matryoshka.evaluation.result import EvaluationResult, SetResults, display_name
 from matryoshka.report.figures.metric_figure import finding, shown_metric
 from matryoshka.report.figures.palette import DARK, LIGHT
 from matryoshka.report.page.page_figures import page_figures
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.failures import Failures
 
 TUNED, BASE = "tuned", "base"
+Groups = list[tuple[int, list[tuple[str, EvaluationResult]]]]
 KEEP = 0.98  # of the full value: what the advised way to store vectors keeps
 # On paper nothing can be clicked; browsers that know ::details-content do not need it.
 SCRIPT = """
@@ -66,6 +67,7 @@ class Report:
     history: tuple[Mapping[str, float], ...] = ()
     saved_step: int | None = None
     selected: str = ""
+    sets: Mapping[str, SetResults] = field(default_factory=dict)
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
@@ -95,6 +97,7 @@ class Report:
         config: Mapping[str, Any],
         environment: Mapping[str, str],
         seconds: float,
+        sets: Mapping[str, SetResults] = {},
     ) -> Report:
         """The report of an evaluation alone."""
         facts = {"Model": result.model, **_measured(result, environment), "Duration": in_words(seconds)}
@@ -109,13 +112,25 @@ class Report:
             baselines=baselines,
             deployment=deployment,
             failures=failures,
+            sets=sets,
         )
 
     @property
-    def models(self) -> list[tuple[str, EvaluationResult]]:
-        """Every model measured, by what tables call it: base, tuned, and the others."""
-        own = [(BASE, self.base)] if self.base else []
-        return [*own, (self.name, self.tuned), *((other.model, other) for other in self.baselines)]
+    def groups(self) -> Groups:
+        """The models measured on the test set, by dim: base, tuned, and the others."""
+        return self._groups(SetResults(self.base, self.tuned), self.baselines)
+
+    @property
+    def set_groups(self) -> dict[str, Groups]:
+        """The same of each further set: base and tuned."""
+        return {name: self._groups(results) for name, results in self.sets.items()}
+
+    def _groups(self, own: SetResults, others: Sequence[EvaluationResult] = ()) -> Groups:
+        """Dim, widest first, and the models measured there, by what tables call them; what has no dims comes last."""
+        models = [(BASE, own.base)] if own.base else []
+        models += [(self.name, own.tuned), *((other.model, other) for other in others)]
+        dims = sorted({dim for _, result in models for dim in result.metrics}, reverse=True)
+        return [(dim, [model for model in models if dim in model[1].metrics]) for dim in dims]
 
     @property
     def metrics(self) -> list[str]:
@@ -129,6 +144,7 @@ class Report:
         there = {
             "summary": ("Summary", True),
             "protocols": ("Two protocols", bool(self.tuned.merged)),
+            "sets": ("Further sets", bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
             "curves": ("Training", len(self.history) > 1),
             "metrics": ("All metrics", True),
@@ -146,7 +162,6 @@ def html_report(report: Report) -> str:
     return page_template("page.html.j2", metric=display_name).render(
         report=report,
         finding=finding(report.tuned, report.metrics[0]),
-        groups=_groups(report),
         config=yaml.safe_dump(dict(report.config), sort_keys=False, allow_unicode=True),
         style=page_style(),
         palettes={"light": LIGHT, "dark": DARK},
@@ -164,12 +179,6 @@ def html_report(report: Report) -> str:
 def write_report(folder: Path, report: Report) -> Path:
     """report.html in the folder, there whole or not at all; returns its path."""
     return write_atomically(folder / "report.html", html_report(report))
-
-
-def _groups(report: Report) -> list[tuple[int, list[tuple[str, EvaluationResult]]]]:
-    """Dim, widest first, and the models measured there; what has no dims comes last."""
-    dims = sorted({dim for _, result in report.models for dim in result.metrics}, reverse=True)
-    return [(dim, [model for model in report.models if dim in model[1].metrics]) for dim in dims]
 
 
 def _measured(result: EvaluationResult, environment: Mapping[str, str]) -> dict[str, str]:

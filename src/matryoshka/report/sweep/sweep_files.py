@@ -40,7 +40,7 @@ def write_sweep(folder: Path, sweep: Sweep) -> dict[str, Path]:
 
 def summary_rows(sweep: Sweep) -> list[dict[str, Any]]:
     """A row a job, best first, each with the same columns; None where a job has nothing."""
-    metrics = list(dict.fromkeys(name for job in sweep.done if job.tuned for name in job.tuned.flat()))
+    metrics = list(dict.fromkeys(name for job in sweep.done for name in job.flat()))
     return [_row(job, sweep.keys, metrics) for job in sweep.jobs]
 
 
@@ -48,7 +48,7 @@ def _row(job: JobResult, keys: Sequence[str], metrics: Sequence[str]) -> dict[st
     row: dict[str, Any] = {"job": job.name, "status": job.state, "selected": job.value}
     row |= {key: job.settings.get(key) for key in keys}
     row |= {"seconds": job.seconds, "error": job.error}
-    flat = job.tuned.flat() if job.tuned else {}
+    flat = job.flat()
     return row | {name: flat.get(name) for name in metrics}
 
 

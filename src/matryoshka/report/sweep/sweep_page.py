@@ -10,18 +10,21 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from matryoshka.durations import in_words
+from matryoshka.evaluation.result import display_name
 from matryoshka.report.figures.palette import DARK, LIGHT
 from matryoshka.report.figures.svg import inline_svg
 from matryoshka.report.page.templates import page_style, page_template
 from matryoshka.report.sweep.search_table import FRONT, quality_against_bytes, read_front
 from matryoshka.report.sweep.sweep_experiment import best_experiment, compare_command, rerun_command
 from matryoshka.report.sweep.sweep_gallery import Draw, sweep_figures
+from matryoshka.report.sweep.sweep_sets import further_sets, set_means
 from matryoshka.report.sweep.sweep_table import given_up, reason, reported_labels, setting_labels, state, unfinished
 from matryoshka.report.sweep.sweep_verdict import (
     close_jobs,
     closeness,
     common_dims,
     reported_figures,
+    reported_metric,
     selected_words,
     settings_words,
     verdict,
@@ -49,6 +52,8 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
         selected=selected_words(sweep.selected),
         reported=reported_labels(sweep),
         figures_of={job.name: reported_figures(sweep, job) for job in sweep.done},
+        further=[f"{display_name(reported_metric(sweep))}, {name}" for name in further_sets(sweep)],
+        means_of={job.name: set_means(sweep, job) for job in sweep.done},
         own_dims=not common_dims(sweep),
         links={job.name: link(folder, job, "report.html") for job in sweep.done},
         drawings=_drawings(sweep, folder),

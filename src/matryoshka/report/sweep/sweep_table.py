@@ -11,6 +11,7 @@ from rich.text import Text
 
 from matryoshka.durations import in_words
 from matryoshka.evaluation.result import display_name
+from matryoshka.report.sweep.sweep_sets import further_sets, sets_table
 from matryoshka.report.sweep.sweep_verdict import (
     Reported,
     closeness,
@@ -29,10 +30,12 @@ STATES = {"running": "stopped"}  # a job that is over and still says so was kill
 
 
 def show_sweep(sweep: Sweep, written: Mapping[str, Path]) -> None:
-    """The table of the jobs, the verdict, what matters most, jobs without a result with the reason, and every path."""
+    """The tables of the jobs, the verdict, what matters most, jobs without a result with the reason, and every path."""
     show_stand_in(sweep.stand_in)
     if sweep.done:
         console.print(job_table(sweep))
+    if further_sets(sweep):
+        console.print(sets_table(sweep))
     say("best", verdict(sweep))
     if near := closeness(sweep):
         say("apart", near)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from matryoshka.evaluation.result import NO_DIM, EvaluationResult
+from matryoshka.evaluation.result import NO_DIM, EvaluationResult, SetResults
 from matryoshka.report.terminal.lines import console
 
 ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10")
@@ -55,6 +55,14 @@ def show_result(
     console.print(table)
 
 
+def show_sets(sets: Mapping[str, SetResults]) -> None:
+    """A table for each further set, as that of the test set."""
+    for name, results in sets.items():
+        tuned = results.tuned
+        counts = f"{tuned.queries:,} queries over {tuned.documents:,} documents"
+        show_result(tuned, results.base, f"{'base -> tuned' if results.base else tuned.model} on {name}: {counts}")
+
+
 def show_protocols(result: EvaluationResult) -> None:
     """What copies in the corpus do to the figures: as is, on average over ties, and merged; nothing without copies."""
     if not result.copies:
@@ -87,7 +95,7 @@ def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
 def _table(title: str) -> Table:
     return Table(
         box=box.SIMPLE_HEAD,
-        title=title,
+        title=Text(title),
         title_justify="left",
         title_style="bold",
         caption_justify="left",

@@ -10,11 +10,11 @@ from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.deployment import show_deployment
 from matryoshka.report.terminal.failures import show_failures
-from matryoshka.report.terminal.result_table import show_protocols, show_result
+from matryoshka.report.terminal.result_table import show_protocols, show_result, show_sets
 
 
 def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
-    """Base and tuned side by side, with the baselines; copies, vectors, failures; and every path."""
+    """Base and tuned side by side, with the baselines; copies, further sets, vectors, failures; and every path."""
     lines.show_stand_in(record.stand_in)
     saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
     show_result(record.tuned, record.base, f"base -> tuned ({saved}, evaluated again)", record.baselines)
@@ -22,6 +22,7 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
     for trouble in record.troubles:
         lines.say("training", trouble)
     show_protocols(record.tuned)
+    show_sets(record.sets)
     if record.deployment:
         show_deployment(record.deployment)
     if record.failures:
@@ -31,12 +32,13 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
 
 
 def show_evaluation(report: Report, written: Mapping[str, Path]) -> None:
-    """A model's table with the baselines; copies, vectors, failures; and every path."""
+    """A model's table with the baselines; copies, further sets, vectors, failures; and every path."""
     result = report.tuned
     counts = f"{result.queries:,} queries over {result.documents:,} documents"
     title = f"{result.model} on {result.data}: {counts}, {result.precision}"
     show_result(result, None, title, report.baselines)
     show_protocols(result)
+    show_sets(report.sets)
     if report.deployment:
         show_deployment(report.deployment)
     if report.failures:

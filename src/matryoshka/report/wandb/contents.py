@@ -36,11 +36,16 @@ def tags_of(config: Mapping[str, Any], choices: Sequence[str]) -> list[str]:
 
 
 def summary_of(record: TrainingRecord) -> dict[str, Any]:
-    """Every number of results.json by its name in W&B, and results.json itself; dev metrics are the saved update's."""
+    """Every number of results.json and of sets/ by its name in W&B, and results.json itself.
+
+    Dev metrics are the saved update's.
+    """
     saved = {name: value for row in record.history if row["step"] == record.saved_step for name, value in row.items()}
     rows = {name: value for name, value in saved.items() if name.startswith(DEV)} | record.tuned.flat()
+    rows |= record.base.flat("base/") | sets_row(record)
+    for name, results in record.sets.items():
+        rows |= results.base.flat(f"base/{name}/") if results.base else {}
     summary: dict[str, Any] = {names.name_of(name): value for name, value in rows.items()}
-    summary |= {names.name_of(f"base/{name}"): value for name, value in record.base.flat().items()}
     summary |= {"results_json": record.tuned.as_dict(), "saved_update": record.saved_step, "seconds": record.seconds}
     told = {
         names.SELECTED: record.selected_value,
@@ -51,6 +56,11 @@ def summary_of(record: TrainingRecord) -> dict[str, Any]:
     return summary | {name: value for name, value in told.items() if value not in (None, "")}
 
 
+def sets_row(record: TrainingRecord) -> dict[str, float]:
+    """What the kept weights are worth on each further set: `<set>/ndcg@10/dim_256` -> value."""
+    return {n: value for name, of in record.sets.items() for n, value in of.tuned.flat(f"{name}/").items()}
+
+
 def tables_of(record: TrainingRecord) -> Iterator[Table]:
     """What a person may want to sort and filter: results, what is not found, what shorter vectors cost."""
     results, hardest, lost, deployment = names.TABLES
@@ -58,6 +68,17 @@ def tables_of(record: TrainingRecord) -> Iterator[Table]:
     labelled = [("base", record.base), ("tuned", record.tuned), *((other.model, other) for other in record.baselines)]
     rows = [[dim, label, *map(of.metrics[dim].get, metrics)] for label, of in labelled for dim in of.dims]
     yield results, ["dim", "model", *metrics], rows
+    if record.sets:
+        measured = [
+            (name, label, of)
+            for name, found in record.sets.items()
+            for label, of in (("base", found.base), ("tuned", found.tuned))
+            if of
+        ]
+        rows = [
+            [name, dim, label, *map(of.metrics[dim].get, metrics)] for name, label, of in measured for dim in of.dims
+        ]
+        yield names.SETS, ["set", "dim", "model", *metrics], rows
     if record.failures:
         yield hardest, *failures_rows(record.failures)
         yield lost, *lost_rows(record.failures)

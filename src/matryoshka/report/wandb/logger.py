@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.wandb import names
-from matryoshka.report.wandb.contents import flat_config, summary_of, tables_of, tags_of
+from matryoshka.report.wandb.contents import flat_config, sets_row, summary_of, tables_of, tags_of
 from matryoshka.report.wandb.sync import sync_command
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ class RunLogger(WandbLogger):
         """Write summary, tables, figure and, where wished, the model; close the run and say how to upload it."""
         import wandb
 
+        if record.sets:  # beside those of the base, at update 0
+            self.log_metrics(sets_row(record), record.saved_step)
         self.experiment.summary.update(summary_of(record))
         try:
             self._add_files(record, folder)

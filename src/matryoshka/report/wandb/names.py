@@ -17,13 +17,17 @@ TOKENS_PER_SECOND = "train/tokens_per_second"
 MEMORY = "train/memory_gigabytes"
 SELECTED = "selected_value"  # the number that chose the checkpoint, by which the jobs of a sweep are compared
 PRUNED = "pruned"  # true of a trial that was given up early
+SETS = "further_sets"  # a table, of runs that have some
 TABLES = ("results", "hardest_queries", "lost_queries", "deployment")
 FIGURE = "metric_against_dim"
 AT_DIM = re.compile(r"(?:(?P<part>.+)/)?(?P<name>[^/]+)/dim_(?P<dim>\d+)")
 
 
 def name_of(logged: str) -> str:
-    """What a column of metrics.jsonl is called in W&B: `dev/ndcg@10/dim_256` -> `dev/dim_256/ndcg@10`."""
+    """What a column of metrics.jsonl is called in W&B: `dev/ndcg@10/dim_256` -> `dev/dim_256/ndcg@10`.
+
+    So is a further set's `<set>/ndcg@10/dim_256`.
+    """
     match = AT_DIM.fullmatch(logged)
     if not match:
         return logged
@@ -34,7 +38,7 @@ def name_of(logged: str) -> str:
 
 
 def metric_name(metric: str, dim: int, part: str = "") -> str:
-    """`dim_256/ndcg@10`; of another part than the test queries (dev, base, merged), `dev/dim_256/ndcg@10`."""
+    """`dim_256/ndcg@10`; of another part than the test queries (dev, base, merged, a set), `dev/dim_256/ndcg@10`."""
     return "/".join(filter(None, [part, f"dim_{dim}", metric]))
 
 

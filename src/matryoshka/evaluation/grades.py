@@ -1,0 +1,40 @@
+"""The grade of any pair of a query and a document, by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+@dataclass(frozen=True)
+class Grades:
+    """Which documents answer which query, and how well.
+
+    keys_A: query * documents + document of every answer, ascending. grade_A: its grade. all_QR: each query's grades,
+    the highest first, 0 behind the last.
+    """
+
+    documents: int
+    keys_A: Tensor
+    grade_A: Tensor
+    all_QR: Tensor
+
+    @classmethod
+    def of(cls, answers: Sequence[Mapping[int, int]], documents: int) -> Grades:
+        """From each query's answers, at least one: document -> grade above 0, out of so many documents."""
+        keys = [query * documents + document for query, grades in enumerate(answers) for document in grades]
+        keys_A, order_A = torch.tensor(keys).sort()
+        grade_A = torch.tensor([grade for grades in answers for grade in grades.values()])[order_A]
+        highest = [torch.tensor(sorted(grades.values(), reverse=True)) for grades in answers]
+        return cls(documents, keys_A, grade_A, pad_sequence(highest, batch_first=True))
+
+    def of_pairs(self, queries: Tensor, documents: Tensor) -> Tensor:
+        """The grade of each pair, 0 where the document does not answer the query or is -1."""
+        keys_A, grade_A = self.keys_A.to(queries.device), self.grade_A.to(queries.device)
+        asked = queries * self.documents + documents
+        place = torch.searchsorted(keys_A, asked).clamp(max=len(keys_A) - 1)
+        return torch.where((keys_A[place] == asked) & (documents >= 0), grade_A[place], 0)
