@@ -18,7 +18,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 
-from matryoshka.cli import app
+from matryoshka.cli import app, console
 from matryoshka.errors import DataError
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.report.files import write_result
@@ -146,7 +146,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], None]:
     def put(function: Task) -> None:
         for name in ("train", "evaluate", "doctor", "compare"):
             module = ModuleType(f"matryoshka.tasks.{name}")
-            setattr(module, name, function)
+            setattr(module, name, lambda recipe, folder: function(recipe.config, folder))
             monkeypatch.setitem(sys.modules, module.__name__, module)
 
     return put
@@ -187,7 +187,7 @@ def shell(
 
 @pytest.mark.parametrize(("word", "code"), [("trian", 2), ("dims=[64]", 2), ("--help", 0), ("-h", 0)])
 def test_a_word_that_is_no_command_shows_how_it_is_used(word: str, code: int, shell: Shell) -> None:
-    outcome = shell(word, command=app.main)
+    outcome = shell(word, command=console.main)
 
     assert outcome.code == code
     assert (outcome.err if code else outcome.out).startswith("usage: matryoshka {train,evaluate,dashboard}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from matryoshka.config.recipe import TrainingRecipe, build
 from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.tasks import doctor as task
 from matryoshka.tasks import loading
+from tests.composing import plain
 from tests.tiny import tiny_encoder
 
 
@@ -23,19 +24,10 @@ def test_the_task_examines_what_is_configured(
     for name, start in (("train", 0), ("evaluation", 39)):  # the last training pair is the first held-out one
         rows = [{"anchor": f"frage {i}", "positive": f"antwort {i}"} for i in range(start, start + 40)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    config: dict[str, Any] = {
-        "data": {
-            "_target_": "matryoshka.data.sources.PairFiles",
-            "name": "numbers",
-            "train": str(tmp_path / "train.jsonl"),
-            "evaluation": str(tmp_path / "evaluation.jsonl"),
-        },
-        "split": {"_target_": "matryoshka.data.split.SameSet"},
-        "sampler": {"_target_": "matryoshka.data.samplers.NoDuplicatesSampler", "batch_size": 16},
-        "doctor": {"_target_": "matryoshka.data.doctor.doctor.Doctor", "languages": 0},
-    }
+    files = [f"data.{name}={tmp_path / f'{name}.jsonl'}" for name in ("train", "evaluation")]
+    config = plain("data=pairs", *files, "split=same", "batch_size=16", "doctor.languages=0")
 
-    warnings = task.doctor(config, tmp_path / "run")
+    warnings = task.doctor(build(config, TrainingRecipe), tmp_path / "run")
 
     found = Diagnosis.from_dict(json.loads((tmp_path / "run" / "doctor.json").read_text(encoding="utf-8")))
     assert warnings == len(found.warnings) == 2

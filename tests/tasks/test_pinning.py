@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 import yaml
 
+from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, build
 from matryoshka.data.hub import HubPairs
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import DataError, UserError
@@ -78,7 +79,7 @@ def written(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_run_says_which_commits_it_read(hub: Path) -> None:
-    train(configured(), hub / "run")
+    train(build(configured(), TrainingRecipe), hub / "run")
 
     config = written(hub / "run")
     assert config["encoder"]["revision"] == MODEL
@@ -93,14 +94,14 @@ def test_a_run_says_which_commits_it_read(hub: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_command_is_the_same_run_though_the_hub_has_a_newer_commit(hub: Path) -> None:
-    value = train(configured(), hub / "run")
+    value = train(build(configured(), TrainingRecipe), hub / "run")
     model = hub / "hub" / "models--owner--tiny"
     shutil.copytree(model / "snapshots" / MODEL, model / "snapshots" / OTHER)
     (model / "refs" / "main").write_text(OTHER, encoding="utf-8")
 
-    assert train(configured(), hub / "run") == value  # at once: the run is finished
+    assert train(build(configured(), TrainingRecipe), hub / "run") == value  # at once: the run is finished
     with pytest.raises(UserError, match=f"encoder.revision: {MODEL} there, {OTHER} now"):
-        train(configured(f"encoder.revision={OTHER}"), hub / "run")
+        train(build(configured(f"encoder.revision={OTHER}"), TrainingRecipe), hub / "run")
 
 
 def test_a_run_that_goes_on_reads_the_commits_that_it_read_before() -> None:
@@ -123,7 +124,7 @@ def test_a_run_that_goes_on_reads_the_commits_that_it_read_before() -> None:
 
 @pytest.mark.slow
 def test_an_evaluation_says_so_too(hub: Path) -> None:
-    evaluate(configured(primary="evaluate"), hub / "run")
+    evaluate(build(configured(primary="evaluate"), EvaluationRecipe), hub / "run")
 
     config = written(hub / "run")
     assert (config["encoder"]["revision"], config["data"]["revision"]) == (MODEL, DATA)
@@ -157,6 +158,6 @@ def test_data_of_another_commit_than_the_pinned_one_are_refused(hub: Path) -> No
 
 
 def test_nothing_else_of_a_configuration_is_changed() -> None:
-    config = {"encoder": {"model": "embedded:e5_small"}, "data": {"name": "german_help"}, "baselines": ["bm25"]}
+    recipe = build(plain(), TrainingRecipe)
 
-    assert pinned(config, tiny_encoder(), None) == config
+    assert pinned(recipe, tiny_encoder(), None) == recipe.config

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from matryoshka.config.recipe import TrainingRecipe, build
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
@@ -38,12 +39,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def configured(*words: str) -> dict[str, Any]:
+def configured(*words: str) -> TrainingRecipe:
     data = ["data=pairs", "data.train=train.jsonl", "data.evaluation=evaluation.jsonl", "split=same"]
     model = ["encoder=pretrained", "encoder.model=tiny", "pooling=saved", "dims=[32,16]"]
     small = ["batch_size=4", "accumulation=2", "trainer.precision=32-true", "trainer.log_every_n_steps=1"]
     quick = ["optimizer.lr=1e-3", "evaluator=quick", "export=none", "logger=none", "baselines=[]", "doctor.languages=0"]
-    return plain(*data, *model, *small, *quick, *words)
+    return build(plain(*data, *model, *small, *quick, *words), TrainingRecipe)
 
 
 def planned(folder: Path) -> dict[str, Any]:
@@ -56,9 +57,9 @@ def logged(folder: Path) -> list[dict[str, float]]:
 
 def test_the_planned_rates_and_evaluations_are_those_of_the_training(workplace: Path) -> None:
     """With a threshold of 1 no evaluation is good enough, so the rate falls as far as the plan says it can."""
-    config = configured("trainer.max_epochs=3", "scheduler=reduce_on_plateau", "scheduler.threshold=1")
-    updates = plan(config, workplace / "plan")
-    train(config, workplace / "run")
+    recipe = configured("trainer.max_epochs=3", "scheduler=reduce_on_plateau", "scheduler.threshold=1")
+    updates = plan(recipe, workplace / "plan")
+    train(recipe, workplace / "run")
 
     said, rows = planned(workplace / "plan"), logged(workplace / "run")
     rates = {row["step"]: row["train/learning_rate"] for row in rows if "train/loss" in row}
@@ -107,15 +108,15 @@ def test_nothing_is_encoded_for_it_but_a_few_tokens_and_nothing_else_is_written(
 def test_a_run_on_a_gpu_is_planned_anywhere_and_trained_only_on_one(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = configured("trainer=gpu")
-    plan(config, workplace / "plan")
+    recipe = configured("trainer=gpu")
+    plan(recipe, workplace / "plan")
 
     assert "gpu -> a CUDA GPU, which is not here" in capsys.readouterr().out
     memory = planned(workplace / "plan")["memory"]
     assert memory["peak"] > 0
     assert memory["available"] is None
     with pytest.raises(UserError, match="trainer: "):
-        train(config, workplace / "run")
+        train(recipe, workplace / "run")
 
 
 @pytest.mark.parametrize(

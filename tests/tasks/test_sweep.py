@@ -43,16 +43,16 @@ def written(workplace: Path) -> dict[str, float]:
 
 def failing_at(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every job with this rate fail, in the middle of its evaluation."""
-    from matryoshka.tasks import train
+    from matryoshka.tasks import run as module
 
-    make = train.make_module
+    make = module.make_module
 
-    def made(config: Any, *rest: Any) -> Any:
-        if config["optimizer"]["lr"] == rate:
+    def made(recipe: Any, *rest: Any) -> Any:
+        if recipe.config["optimizer"]["lr"] == rate:
             raise RuntimeError("the disk is on fire")
-        return make(config, *rest)
+        return make(recipe, *rest)
 
-    monkeypatch.setattr(train, "make_module", made)
+    monkeypatch.setattr(module, "make_module", made)
 
 
 @pytest.mark.slow

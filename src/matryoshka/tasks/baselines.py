@@ -19,6 +19,7 @@ from matryoshka.evaluation.measurement import asked_for, measure
 from matryoshka.evaluation.nearest import Hits
 from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult
+from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.processes.together import first_then_others, from_first
 from matryoshka.report.record import DEV
 from matryoshka.report.terminal.result_table import show_protocols, show_result
@@ -41,7 +42,8 @@ class Before:
     def logged(self) -> dict[str, float]:
         """The log's first row."""
         dev = self.dev_base.flat() if self.dev_base else {}
-        return {**self.base.flat(), **{f"{DEV}{name}": value for name, value in dev.items()}, "epoch": 0.0}
+        sets = {name: value for set_, of in self.sets.items() for name, value in of.flat(f"{set_}/").items()}
+        return {**self.base.flat(), **{f"{DEV}{name}": value for name, value in dev.items()}, **sets, "epoch": 0.0}
 
 
 def measure_before(recipe: Recipe, data: TrainingData, measuring: Measuring) -> Before:
@@ -51,12 +53,14 @@ def measure_before(recipe: Recipe, data: TrainingData, measuring: Measuring) -> 
     baselines = measure_baselines(recipe, data.test.judgements, measuring)
     show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
     show_protocols(base)
-    return Before(base, dev_base, baselines, measure_sets(data, measuring, OnDisk()))
+    return Before(base, dev_base, baselines, measure_sets(data.sets, measuring, OnDisk()))
 
 
-def measure_sets(data: TrainingData, measuring: Measuring, store: Store | None = None) -> dict[str, EvaluationResult]:
+def measure_sets(
+    sets: Mapping[str, TokenizedSet], measuring: Measuring, store: Store | None = None
+) -> dict[str, EvaluationResult]:
     """The encoder as it is now, on each of the further sets."""
-    return {name: measuring.measure(texts, store) for name, texts in data.sets.items()}
+    return {name: measuring.measure(texts, store) for name, texts in sets.items()}
 
 
 def measure_baselines(recipe: Recipe, judgements: Judgements, measuring: Measuring) -> tuple[EvaluationResult, ...]:

@@ -16,6 +16,7 @@ from matryoshka.errors import DataError, UserError
 from matryoshka.evaluation.ask import answers
 from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.evaluation.failures import find_failures
+from matryoshka.evaluation.result import SetResults
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.memory.estimate import MemorySettings
 from matryoshka.memory.limits import MemoryLimits, shortage_explained
@@ -25,7 +26,7 @@ from matryoshka.report.page.report import Report
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.ask import show_answers
 from matryoshka.report.terminal.summary import show_evaluation
-from matryoshka.tasks.baselines import measure_baselines
+from matryoshka.tasks.baselines import measure_baselines, measure_sets
 from matryoshka.tasks.libraries import quiet_libraries
 from matryoshka.tasks.loading import load_encoder, tokenized_set
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
@@ -79,6 +80,7 @@ def _measure(recipe: EvaluationRecipe, folder: Path, texts: TokenizedSet, measur
     files.write_config(folder, recipe.config)
     write_environment(folder)
     result = measuring.measure(texts)
+    sets = {name: tokenized_set(encoder, source.retrieval_set()) for name, source in recipe.sets.items()}
     assert result.rankings is not None
     report = Report.of_evaluation(
         result,
@@ -88,6 +90,7 @@ def _measure(recipe: EvaluationRecipe, folder: Path, texts: TokenizedSet, measur
         config=recipe.config,
         environment=environment(),
         seconds=time.perf_counter() - start,
+        sets={name: SetResults(None, result) for name, result in measure_sets(sets, measuring).items()},
     )
     show_evaluation(report, files.write_evaluation(folder, report))
     return result.value(measuring.selected)

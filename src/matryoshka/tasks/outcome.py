@@ -11,7 +11,7 @@ from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.failures import find_failures
-from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.processes.together import broadcast_state, from_first
 from matryoshka.report import files
 from matryoshka.report.environment.environment import environment
@@ -62,6 +62,7 @@ def training_record(
         dev_base=before.dev_base,
         baselines=before.baselines,
         failures=find_failures(tuned.rankings, recipe.dims),
+        sets={name: SetResults(before.sets[name], result) for name, result in sets.items()},
     )
 
 

@@ -104,17 +104,16 @@ class Run:
         return before
 
     def training(self) -> Training:
-        """Module and Trainer, at the checkpoint that the run goes on from."""
+        """Module and Trainer. Raises UserError for a device that is not there."""
         module = make_module(self.recipe, self.data.encoder, self.plan)
         measure = partial(self.measuring.measure, self.data.selecting)
-        made = make_training(
+        return make_training(
             self.recipe, self.folder, module, self.data.batches, self.loggers, measure, self.data.prefix, self.start
         )
-        self.start.restore(module, made.checkpoints, self.loggers)
-        return made
 
     def fit(self, training: Training) -> None:
-        """Train what is left; an update that cannot be made leaves its step."""
+        """Go on from the checkpoint, if there is one, and train what is left; a step that cannot be made is kept."""
+        self.start.restore(training.module, training.checkpoints, self.loggers)
         if not self.start.is_trained(self.plan, training.module.progress):
             with step_kept(self.recipe, self.data, self.folder):
                 training.fit()
@@ -129,7 +128,7 @@ class Run:
         """The encoder as it is, on the test queries and the further sets."""
         tuned = self.measuring.measure(self.data.test)
         self.deployment = what_to_deploy(self.data, self.measuring)
-        self.sets = measure_sets(self.data, self.measuring)
+        self.sets = measure_sets(self.data.sets, self.measuring)
         return tuned
 
     def write(self, training: Training, before: Before, tuned: EvaluationResult) -> None:

@@ -17,8 +17,8 @@ def train(recipe: TrainingRecipe, folder: Path) -> float:
         if run.finished is not None:
             return run.finished
         run.load()
-        before = run.measure_before()
         training = run.training()
+        before = run.measure_before()
         run.fit(training)
         value = run.restore_best(training)
         tuned = run.measure()
