@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,17 @@ class Grades:
     @classmethod
     def of(cls, answers: Sequence[Mapping[int, int]], documents: int) -> Grades:
         """From each query's answers, at least one: document -> grade above 0, out of so many documents."""
-        keys = [query * documents + document for query, grades in enumerate(answers) for document in grades]
-        keys_A, order_A = torch.tensor(keys).sort()
-        grade_A = torch.tensor([grade for grades in answers for grade in grades.values()])[order_A]
-        highest = [torch.tensor(sorted(grades.values(), reverse=True)) for grades in answers]
-        return cls(documents, keys_A, grade_A, pad_sequence(highest, batch_first=True))
+        count_Q = torch.tensor(list(map(len, answers)))
+        query_A = torch.arange(len(answers)).repeat_interleave(count_Q)
+        place_A = torch.arange(len(query_A)) - (count_Q.cumsum(0) - count_Q)[query_A]
+        document_A = torch.tensor([document for grades in answers for document in grades])
+        grade_A = torch.tensor([grade for grades in answers for grade in grades.values()])
+        best_A = grade_A.argsort(descending=True)
+        best_A = best_A[query_A[best_A].argsort(stable=True)]  # query by query, the highest first
+        all_QR = torch.zeros(len(answers), int(count_Q.max()), dtype=torch.int64)
+        all_QR[query_A, place_A] = grade_A[best_A]
+        keys_A, order_A = (query_A * documents + document_A).sort()
+        return cls(documents, keys_A, grade_A[order_A], all_QR)
 
     def of_pairs(self, queries: Tensor, documents: Tensor) -> Tensor:
         """The grade of each pair, 0 where the document does not answer the query or is -1."""
