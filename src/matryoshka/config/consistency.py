@@ -17,6 +17,7 @@ Config = Mapping[str, Any]
 PRECISIONS = ("auto", "bf16-mixed", "32-true", "32", 32)
 OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
 EXAMINED = ("data", "split", "doctor", "encoder", "bm25", "export")  # parts that are created without loading torch
+TAKEN = ("dev", "test", "train", "base", "merged", "loss", "gradient_share")  # names of what is logged
 POOLING = "matryoshka.encoder.pooling.Pooling"
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.
@@ -106,6 +107,8 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     for name, node in nodes.items():
         if not node:
             continue
+        if name.startswith("sets.") and name[5:] in TAKEN:
+            yield name, f"a set cannot be called so, as logged metrics are; use another name than {', '.join(TAKEN)}"
         try:
             parts[name] = created(node)
         except (InstantiationException, OmegaConfBaseException) as error:

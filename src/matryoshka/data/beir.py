@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.reading.rows import read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.data.sources import Problem, dev_problems
+from matryoshka.data.sources import NOT_TRAINED_ON, Problem, dev_problems
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,17 +31,18 @@ class BeirFolder:
 
     name: str
     folder: str
-    train_split: str = "train"
+    train_split: str | None = "train"
     evaluation_split: str = "test"
     dev_split: str | None = None
     _files: tuple[str, ...] = field(default=("corpus.jsonl", "queries.jsonl"), init=False, repr=False)
 
     def problems(self) -> Iterator[Problem]:
         """Files of the layout that are not there."""
-        splits = {"train_split": self.train_split, "evaluation_split": self.evaluation_split}
-        splits |= {"dev_split": self.dev_split} if self.dev_split is not None else {}
+        splits = {key: getattr(self, key) for key in ("train_split", "evaluation_split", "dev_split")}
         files = list(self._files)
         for key, split in splits.items():
+            if split is None:
+                continue
             if "/" in split or "\\" in split or split in ("", ".", ".."):
                 yield key, f"{split!r} is no name of a split; use for example train"
             else:
@@ -56,6 +57,8 @@ class BeirFolder:
         """One row a judgement of the train split."""
         from datasets import Dataset
 
+        if self.train_split is None:
+            raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train_split')}")
         queries, corpus = self._texts("queries"), self._texts("corpus")
         judgements = self._qrels(self.train_split, queries, corpus, training=True)
         return Dataset.from_dict(

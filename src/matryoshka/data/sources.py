@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Problem = tuple[str, str]
+NOT_TRAINED_ON = "has no training pairs, since {0} is null; it can only be measured on"
 
 
 class Source(Protocol):
@@ -38,14 +39,15 @@ class Source(Protocol):
 class PairFiles:
     """Pairs in JSON lines, CSV or Parquet files, told apart by their ending.
 
-    train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns.
+    train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train: None of
+    what is only measured.
     documents: further files whose `positive` column only widens the corpus that is searched.
     Every evaluation and dev row is a query with one relevant document, its own; without an `id` column rows are
     numbered. The corpus of dev is that of evaluation, with dev's passages in place of evaluation's.
     """
 
     name: str
-    train: str
+    train: str | None
     evaluation: str
     documents: Sequence[str] = ()
     anchor: str = "anchor"
@@ -60,7 +62,8 @@ class PairFiles:
         texts = [self.anchor, self.positive, *self.negatives]
         if len(set(texts)) < len(texts):
             yield "positive", f"the columns {', '.join(texts)} name one column twice; anchor and positive differ"
-        yield from _file_problems("train", self.train, texts)
+        if self.train is not None:
+            yield from _file_problems("train", self.train, texts)
         yield from _file_problems("evaluation", self.evaluation, pair)
         if self.dev is not None:
             yield from _file_problems("dev", self.dev, pair)
@@ -70,6 +73,8 @@ class PairFiles:
 
     def training_pairs(self) -> Dataset:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
+        if self.train is None:
+            raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train')}")
         return training_columns(read_rows(self.train), self.anchor, self.positive, self.negatives, self.train)
 
     def retrieval_set(self) -> RetrievalSet:
@@ -109,7 +114,7 @@ def set_of_pairs(
     )
 
 
-def dev_problems(key: str, dev: str | None, train: str, evaluation: str) -> Iterator[Problem]:
+def dev_problems(key: str, dev: str | None, train: str | None, evaluation: str) -> Iterator[Problem]:
     """A dev file or split that is trained on, or reported on."""
     if dev is not None and dev == evaluation:
         yield key, f"{dev} is what the run reports on; use split=same to select the checkpoint on it as well"

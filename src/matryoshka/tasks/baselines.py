@@ -41,9 +41,9 @@ class Before:
     @property
     def logged(self) -> dict[str, float]:
         """The log's first row."""
-        dev = self.dev_base.flat() if self.dev_base else {}
+        dev = self.dev_base.flat(DEV) if self.dev_base else {}
         sets = {name: value for set_, of in self.sets.items() for name, value in of.flat(f"{set_}/").items()}
-        return {**self.base.flat(), **{f"{DEV}{name}": value for name, value in dev.items()}, **sets, "epoch": 0.0}
+        return {**self.base.flat(), **dev, **sets, "epoch": 0.0}
 
 
 def measure_before(recipe: Recipe, data: TrainingData, measuring: Measuring) -> Before:
@@ -59,8 +59,8 @@ def measure_before(recipe: Recipe, data: TrainingData, measuring: Measuring) -> 
 def measure_sets(
     sets: Mapping[str, TokenizedSet], measuring: Measuring, store: Store | None = None
 ) -> dict[str, EvaluationResult]:
-    """The encoder as it is now, on each of the further sets."""
-    return {name: measuring.measure(texts, store) for name, texts in sets.items()}
+    """The encoder as it is now, on each of the further sets, without their rankings, which no file shows."""
+    return {name: replace(measuring.measure(texts, store), rankings=None) for name, texts in sets.items()}
 
 
 def measure_baselines(recipe: Recipe, judgements: Judgements, measuring: Measuring) -> tuple[EvaluationResult, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from matryoshka.config.recipe import ComparisonRecipe
 from matryoshka.errors import UserError
 from matryoshka.evaluation.comparison import ChangedQuery, Comparison, DimComparison
 from matryoshka.report.terminal.comparison import show_comparison, write_comparison
@@ -74,13 +75,15 @@ def test_nothing_changed_is_no_heading(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_task_prints_writes_and_returns_the_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(write_run(tmp_path / name, {64: ranks, 8: SOME})) for name, ranks in (("a", SOME), ("b", BETTER))]
-    difference = compare({"compare": runs, "metric": "ndcg@10", "protocol": "merged"}, tmp_path / "out")
+    difference = compare(
+        ComparisonRecipe(name="two", compare=runs, metric="ndcg@10", protocol="merged"), tmp_path / "out"
+    )
     written = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
 
     assert difference == written["dims"][0]["difference"] > 0
     assert "copies as one document" in capsys.readouterr().out
     with pytest.raises(UserError, match="compare: 1 runs are given; name two"):
-        compare({"compare": runs[:1], "metric": "ndcg@10", "protocol": "as_is"}, tmp_path / "out")
+        compare(ComparisonRecipe(name="one", compare=runs[:1]), tmp_path / "out")
 
 
 def test_the_task_starts_without_torch() -> None:
