@@ -39,8 +39,8 @@ class Source(Protocol):
 class PairFiles:
     """Pairs in JSON lines, CSV or Parquet files, told apart by their ending.
 
-    train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train: None of
-    what is only measured.
+    train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train is None
+    of what is only measured.
     documents: further files whose `positive` column only widens the corpus that is searched.
     Every evaluation and dev row is a query with one relevant document, its own; without an `id` column rows are
     numbered. The corpus of dev is that of evaluation, with dev's passages in place of evaluation's.
