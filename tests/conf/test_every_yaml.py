@@ -338,3 +338,12 @@ def test_a_recipe_that_is_swept_keeps_no_logger_open_for_each_job() -> None:
     config = composed("sweep=dims_lr_scheduler")
     assert not config.logger
     assert not config.export
+
+
+@pytest.mark.parametrize(("name", "lightnings"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("auto", "auto")])
+def test_a_precision_has_one_name_in_both_programs(name: str, lightnings: str, values: dict[str, str]) -> None:
+    recipe = build(plain(f"trainer.precision={name}"), TrainingRecipe)
+
+    assert recipe.precision == recipe.config["trainer"]["precision"] == lightnings
+    assert found(values, f"precision={name}", primary="evaluate") == []
+    assert found(values, f"precision={lightnings}", primary="evaluate") == []

@@ -14,7 +14,7 @@ from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
-PRECISIONS = ("auto", "bf16-mixed", "32-true", "32", 32)
+PRECISIONS = ("auto", "bf16", "fp32", "bf16-mixed", "32-true", "32", 32)
 OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
 EXAMINED = ("data", "split", "doctor", "encoder", "bm25", "export")  # parts that are created without loading torch
 TAKEN = ("dev", "test", "train", "base", "merged", "loss", "gradient_share")  # names of what is logged

@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from matryoshka.config.groups import Group, groups_of, part
+from matryoshka.config.settled import settled
 from matryoshka.data.ranges import Count, Seed
 from matryoshka.errors import ConfigError
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Config = Mapping[str, Any]
 AcrossEpochs = Literal["carry", "flush"]
+Precision = Literal["auto", "fp32", "bf16", "32-true", "bf16-mixed"]  # the last two are Lightning's names of the two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +137,9 @@ class EvaluationRecipe(Recipe, ComparisonRecipe):
     """conf/evaluate.yaml."""
 
     model: str
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Precision
     dims: list[int] | None = None
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     ask: str | None = None
 
 
@@ -155,7 +157,7 @@ def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that a checked configuration asks for. Raises ConfigError for a part that cannot be created."""
     items = [item for item in fields(kind) if item.name != "config"]
     defaults = {item.name: _default(item) for item in items if _default(item) is not MISSING}
-    config, groups = nested_dims({**defaults, **config}), groups_of(kind)
+    config, groups = settled({**defaults, **config}), groups_of(kind)
     values = {item.name: config[item.name] for item in items}
     return kind(**{**values, **{name: _built(name, values[name], groups[name]) for name in groups}}, config=config)
 
@@ -168,15 +170,6 @@ def rebuilt(recipe: AnyRecipe, config: Config) -> AnyRecipe:
 def created(node: Config, *, later: bool = False) -> Any:
     """What a `_target_` makes of its arguments; later: a function of those that are missing."""
     return instantiate(dict(node), _convert_="all", **({"_partial_": True} if later else {}))
-
-
-def nested_dims(config: Config) -> dict[str, Any]:
-    """The configuration with dims from wide to narrow, their weights with them."""
-    if not (dims := config.get("dims")):
-        return dict(config)
-    order, weights = sorted(range(len(dims)), key=lambda i: -dims[i]), config.get("dim_weights")
-    ordered: dict[str, Any] = {**config, "dims": [dims[i] for i in order]}
-    return ordered if weights is None else {**ordered, "dim_weights": [weights[i] for i in order]}
 
 
 def _default(item: Any) -> Any:

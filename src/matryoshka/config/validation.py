@@ -22,6 +22,7 @@ from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems
+from matryoshka.config.settled import LIGHTNINGS
 from matryoshka.config.signatures import Parameter, parameters_of
 from matryoshka.errors import ConfigError
 
@@ -165,6 +166,6 @@ def _group_problems(group: str, node: Any, part: Group) -> Iterator[Problem]:
         yield f"{group}.{key}", "is set by the run itself; remove it"
     own = {name: parameter for name, parameter in parameters.items() if name not in part.given}
     values = {key: value for key, value in node.items() if key not in LOADED | part.given}
-    if (group, values.get("precision")) == ("trainer", "auto"):
-        del values["precision"]  # ours: decided by a measurement before the run
+    if group == "trainer" and values.get("precision") in ("auto", *LIGHTNINGS):
+        del values["precision"]  # ours: decided by a measurement before the run, or named as in evaluate.py
     yield from bound(group, values, own)

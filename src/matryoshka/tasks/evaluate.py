@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from matryoshka.config.recipe import EvaluationRecipe, rebuilt
+from matryoshka.config.recipe import EvaluationRecipe, Precision, rebuilt
 from matryoshka.data.sources import Source
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder
@@ -63,10 +63,10 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
 
 def _settled(recipe: EvaluationRecipe, run: dict[str, Any] | None, encoder: Encoder) -> EvaluationRecipe:
     """The recipe with its precision and dims decided: by the model's run, else by this machine and by what fits."""
-    precision = recipe.precision
-    if precision == "auto":
+    chosen: str = recipe.precision
+    if chosen == "auto":
         chosen = run["precision"] if run else choose_precision(encoder.device).precision
-        precision = "bf16" if "bf16" in chosen else "fp32"
+    precision: Precision = "bf16" if "bf16" in chosen else "fp32"
     usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
     dims = sorted(recipe.dims or usual or [encoder.width], reverse=True)
     config = {**recipe.config, "dims": dims, "precision": precision}
