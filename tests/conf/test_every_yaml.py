@@ -346,4 +346,3 @@ def test_a_precision_has_one_name_in_both_programs(name: str, lightnings: str, v
 
     assert recipe.precision == recipe.config["trainer"]["precision"] == lightnings
     assert found(values, f"precision={name}", primary="evaluate") == []
-    assert found(values, f"precision={lightnings}", primary="evaluate") == []

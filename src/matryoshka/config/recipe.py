@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Config = Mapping[str, Any]
 AcrossEpochs = Literal["carry", "flush"]
-Precision = Literal["auto", "fp32", "bf16", "32-true", "bf16-mixed"]  # the last two are Lightning's names of the two
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
