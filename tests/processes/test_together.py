@@ -341,7 +341,7 @@ def decisions() -> list[str]:
     """Whether an update is made under each policy, where the second process alone has found a loss of NaN."""
     loss = torch.tensor(math.nan if rank() == 1 else 1.0)
     micro, made = MicroBatch(loss, {}, 1, 4, 20, (0, 1)), list[str]()
-    for policy in NonFiniteGuard("skip"), NonFiniteGuard("stop"):
+    for policy in NonFiniteGuard("skip", 10), NonFiniteGuard("stop"):
         try:
             made.append(str(policy.allows(1, 1, [micro], torch.tensor(1.0), torch.nn.Linear(2, 2))))
         except NotFiniteError:

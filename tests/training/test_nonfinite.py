@@ -132,7 +132,7 @@ def test_a_skipped_update_changes_no_weight_and_no_average_and_the_schedule_goes
 
 def test_the_mean_loss_of_a_row_leaves_skipped_updates_out(tmp_path: Path) -> None:
     module, data = small_module(log_every=2)
-    module.loss, module.nonfinite = MatryoshkaLoss(Poisoned(nan, 0), [32, 8]), NonFiniteGuard("skip")
+    module.loss, module.nonfinite = MatryoshkaLoss(Poisoned(nan, 0), [32, 8]), NonFiniteGuard("skip", 10)
     log = MetricsFile(tmp_path / "metrics.jsonl")
     fit(module, data, tmp_path, loggers=[log])
     _, each, _ = run(tmp_path, Poisoned(nan, 0), "skip")

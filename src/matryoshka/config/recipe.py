@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le
@@ -50,7 +50,7 @@ class Recipe:
     bm25: BM25 = part()
     sets: Mapping[str, Source] = part(several=True)
     name: str
-    baselines: Sequence[str] = field(default_factory=list)
+    baselines: list[str]
     config: Config = field(default_factory=dict, repr=False)
 
 
@@ -84,16 +84,16 @@ class TrainingRecipe(Recipe):
     accumulation_across_epochs: AcrossEpochs
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
-    task: Literal["train", "doctor", "plan"] = "train"
-    resume: bool | str = False
-    compact_vocabulary: bool = True
-    pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None = None
-    workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"] = 0
-    dim_weights: list[Annotated[float, Ge(0), Le(1_000_000), "1"]] | None = None
-    dims_per_step: int | None = None
-    not_finite: Literal["stop", "skip"] = "stop"
-    skipped_at_most: Annotated[int, Ge(0), Le(10**9), "10; not_finite=stop to skip none"] = 10
-    reference: dict[str, Any] = field(default_factory=dict)
+    task: Literal["train", "doctor", "plan"]
+    resume: bool | str
+    compact_vocabulary: bool
+    pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
+    workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"]
+    dim_weights: list[Annotated[float, Ge(0), Le(1_000_000), "1"]] | None
+    dims_per_step: int | None
+    not_finite: Literal["stop", "skip"]
+    skipped_at_most: Annotated[int, Ge(0), Le(10**9), "10; not_finite=stop to skip none"]
+    reference: dict[str, Any]
 
     @property
     def accelerator(self) -> str:
@@ -126,9 +126,9 @@ class ComparisonRecipe:
     """What of conf/evaluate.yaml compares two runs: no model is looked at, and no data."""
 
     name: str
-    compare: list[str] | None = None
-    metric: str = "ndcg@10"
-    protocol: Literal["as_is", "merged"] = "as_is"
+    compare: list[str] | None
+    metric: str
+    protocol: Literal["as_is", "merged"]
     config: Config = field(default_factory=dict, repr=False)
 
 
@@ -138,9 +138,9 @@ class EvaluationRecipe(Recipe, ComparisonRecipe):
 
     model: str
     precision: Precision
-    dims: list[int] | None = None
-    device: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    ask: str | None = None
+    dims: list[int] | None
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    ask: str | None
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | ComparisonRecipe)
@@ -155,11 +155,10 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
 
 def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that a checked configuration asks for. Raises ConfigError for a part that cannot be created."""
-    items = [item for item in fields(kind) if item.name != "config"]
-    defaults = {item.name: _default(item) for item in items if _default(item) is not MISSING}
-    config, groups = settled({**defaults, **config}), groups_of(kind)
-    values = {item.name: config[item.name] for item in items}
-    return kind(**{**values, **{name: _built(name, values[name], groups[name]) for name in groups}}, config=config)
+    config, groups = settled(config), groups_of(kind)
+    values = {item.name: config[item.name] for item in fields(kind) if item.name not in ("config", *groups)}
+    parts = {name: _built(name, config.get(name), group) for name, group in groups.items()}
+    return kind(**values, **parts, config=config)
 
 
 def rebuilt(recipe: AnyRecipe, config: Config) -> AnyRecipe:
@@ -170,10 +169,6 @@ def rebuilt(recipe: AnyRecipe, config: Config) -> AnyRecipe:
 def created(node: Config, *, later: bool = False) -> Any:
     """What a `_target_` makes of its arguments; later: a function of those that are missing."""
     return instantiate(dict(node), _convert_="all", **({"_partial_": True} if later else {}))
-
-
-def _default(item: Any) -> Any:
-    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _built(name: str, node: Any, group: Group) -> Any:

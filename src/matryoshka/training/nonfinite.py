@@ -82,7 +82,7 @@ class NonFiniteGuard:
     them it ends all the same. skipped: how many it were so far.
     """
 
-    def __init__(self, policy: Policy = "stop", skipped_at_most: int = 10) -> None:
+    def __init__(self, policy: Policy = "stop", skipped_at_most: int = 0) -> None:
         self.policy = policy
         self.skipped_at_most = skipped_at_most
         self.skipped = 0

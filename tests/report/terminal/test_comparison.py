@@ -83,7 +83,7 @@ def test_the_task_prints_writes_and_returns_the_difference(tmp_path: Path, capsy
     assert difference == written["dims"][0]["difference"] > 0
     assert "copies as one document" in capsys.readouterr().out
     with pytest.raises(UserError, match="compare: 1 runs are given; name two"):
-        compare(ComparisonRecipe(name="one", compare=runs[:1]), tmp_path / "out")
+        compare(ComparisonRecipe(name="one", compare=runs[:1], metric="ndcg@10", protocol="as_is"), tmp_path / "out")
 
 
 def test_the_task_starts_without_torch() -> None:
