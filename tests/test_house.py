@@ -11,6 +11,7 @@ import pytest
 from matryoshka.config.groups import groups_of
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from scripts.architecture_figure import PICTURE, picture, steps
+from scripts.house_figures import BATCH, MAIN_JOB, PAGE, TEXT, packages, size
 from tests.test_main_job import ON_THE_WAY, PROJECT, SOURCE
 
 NO_PARTS = {"experiment", "sweep", "hydra"}
@@ -76,3 +77,24 @@ def test_every_file_that_the_architecture_names_is_there() -> None:
 
 def test_the_picture_is_the_one_that_the_script_draws() -> None:
     assert PICTURE.read_text(encoding="utf-8") == picture()
+
+
+def test_the_figures_of_the_decision_name_files_that_are_there() -> None:
+    named = " ".join(after for _, after in [MAIN_JOB, *BATCH.values(), *TEXT.values()]).split()
+
+    assert [name for name in named if not (SOURCE / name).exists() and not (PROJECT / name).exists()] == []
+    assert [PROJECT / "train.py", *(SOURCE / name for name in MAIN_JOB[1].split()[1:])] == ON_THE_WAY
+
+
+def test_the_decision_has_a_row_for_every_package() -> None:
+    table = PAGE.read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) >= packages(PROJECT).keys() - {""}
+
+
+def test_files_and_lines_are_counted() -> None:
+    assert size([1200, 3]) == ["2", "1,203"]
+    assert size([]) == ["", ""]
+    counted = packages(PROJECT)["losses"]
+    assert len(counted) == len(list((SOURCE / "losses").glob("*.py")))
+    assert sum(counted) == sum(len(path.read_text().splitlines()) for path in (SOURCE / "losses").glob("*.py"))
