@@ -21,7 +21,7 @@ from tests.extending.additions import (
     train_tiny,
     train_until_call,
 )
-from tests.extending.test_average import RECORDER, recorded
+from tests.extending.recorder import RECORDER, recorded
 from tests.tiny import tiny_encoder
 
 ATTENTION = Addition(
