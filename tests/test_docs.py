@@ -237,6 +237,7 @@ def test_the_examples_of_contributing_train_together(model: Path, tmp_path: Path
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "train.py", tmp_path)
     for path, content in named_files(ROOT / "CONTRIBUTING.md").items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         with (tmp_path / path).open("a", encoding="utf-8") as file:
             file.write(f"\n{content}")
     lines = [f"{kind} Nummer {i}" for i in range(12) for kind in ("Frage", "Antwort")]
@@ -244,8 +245,11 @@ def test_the_examples_of_contributing_train_together(model: Path, tmp_path: Path
     words = ["data=alternating", "data.train=lines.txt", "data.evaluation=lines.txt", "loss=margin"]
     words += ["scheduler=triangular", "encoder=pretrained", f"encoder.model={model}", "pooling=saved"]
     words += ["dims=[768,64]", "batch_size=4", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"]
-    words += ["logger=none", "hydra.run.dir=run"]
-    mine = {"PYTHONPATH": str(tmp_path / "src"), "MATRYOSHKA_CACHE": str(tmp_path / "cache")}
+    words += ["logger=none", "hydra.run.dir=run", "--config-dir", "my_ideas/conf", "callbacks=[default,average]"]
+    mine = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "src"), str(tmp_path / "my_ideas")]),
+        "MATRYOSHKA_CACHE": str(tmp_path / "cache"),
+    }
     done = subprocess.run(
         [sys.executable, "train.py", *words],
         cwd=tmp_path,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matryoshka.data.negatives import no_negatives
+from matryoshka.data.negatives import EqualTexts, EveryOther, KnownPositives, no_negatives
+from matryoshka.data.samplers import BatchSummary
 
 
 def by_loop(columns: list[list[int]]) -> list[list[bool]]:
@@ -58,3 +60,30 @@ def test_every_copy_of_a_right_answer_is_left_out() -> None:
 
     assert mask_BN is not None
     assert mask_BN.int().tolist() == [[0, 1, 1], [1, 0, 1], [0, 1, 0]]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_known_positives_equal_a_loop_over_all_pairs(data: st.DataObject) -> None:
+    rows, columns = data.draw(st.integers(1, 8)), data.draw(st.integers(2, 4))
+    texts = [[data.draw(st.integers(0, 6)) for _ in range(columns)] for _ in range(rows)]
+    batch = data.draw(st.lists(st.integers(0, rows - 1), unique=True, min_size=1))
+    candidates = [texts[row][column] for column in range(1, columns) for row in batch]
+
+    expected = []
+    for i, row in enumerate(batch):
+        right = {texts[other][1] for other in range(rows) if texts[other][0] == texts[row][0]}
+        expected.append([n != i and text in {texts[row][0], *right} for n, text in enumerate(candidates)])
+
+    mask_BN = KnownPositives(texts, Dataset.from_dict({})).mask(batch)
+    assert (mask_BN is None) == (not any(map(any, expected)))
+    assert mask_BN is None or mask_BN.tolist() == expected
+
+
+def test_each_choice_says_whether_it_leaves_anything_out() -> None:
+    summaries = [BatchSummary(3), BatchSummary(3, sharing=2), BatchSummary(3, sharing=2, clashing=1)]
+    pairs, texts = Dataset.from_dict({}), [[0, 1], [0, 2]]
+    said = {kind: [kind(texts, pairs).masks(summary) for summary in summaries] for kind in (EveryOther, EqualTexts)}
+    assert said == {EveryOther: [False] * 3, EqualTexts: [False, False, True]}
+    assert [KnownPositives(texts, pairs).masks(summary) for summary in summaries] == [False, True, True]
+    assert EveryOther(texts, pairs).mask([0, 1]) is None

@@ -34,6 +34,15 @@ def test_a_hash_changes_with_every_value_that_changes_the_result(tmp_path: Path)
     assert config_hash(config(data)) != before
 
 
+def test_a_hash_changes_with_what_negatives_are_made_of(tmp_path: Path) -> None:
+    scores = tmp_path / "similarity.npz"
+    scores.write_text("one")
+    asked = config(tmp_path / "none", negatives={"path": str(scores)})
+    before = config_hash(asked)
+    scores.write_text("two")
+    assert config_hash(asked) != before
+
+
 def test_a_hash_changes_with_what_is_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/weights").write_text("1")

@@ -117,6 +117,14 @@ def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
     assert "this run is finished" in said.out and "update" not in said.err
 
 
+def test_a_run_without_a_bar_goes_on_with_one(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bars, folder in ((("true", "true"), "whole"), (("false", "true"), "other")):
+        first, second = (f"trainer.enable_progress_bar={bar}" for bar in bars)
+        killed_at_save(monkeypatch, 1, *CARRY, first, f"hydra.run.dir={folder}")
+        assert run(monkeypatch, *CARRY, second, f"hydra.run.dir={folder}") == 0
+    assert outcome(workplace / "other") == outcome(workplace / "whole")
+
+
 def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

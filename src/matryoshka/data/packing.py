@@ -122,16 +122,17 @@ def _cu_seqlens_Z(lengths: Sequence[int]) -> Tensor:
     return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
 
 
-def number_matrices(table: Mapping[str, Sequence[float]], candidates: Sequence[str]) -> dict[str, Tensor]:
+def number_matrices(table: Mapping[str, Sequence[float | None]], candidates: Sequence[str]) -> dict[str, Tensor]:
     """kind -> (B, N), fp32: row i has the numbers of its own candidates, NaN for those of other rows.
 
-    table: the columns of numbers of B rows. candidates: the columns of texts but the anchors; N are their B texts each.
+    table: the columns of numbers of B rows; None is NaN too. candidates: the columns of texts but the anchors; N are
+    their B texts each.
     """
     matrices: dict[str, Tensor] = {}
     for column, values in table.items():
         candidate, kind = CANDIDATE.fullmatch(column).groups()  # type: ignore[union-attr]
-        rows = len(values)
+        rows, known = len(values), [torch.nan if value is None else value for value in values]
         matrix_BN = matrices.setdefault(f"{kind}_BN", torch.full((rows, rows * len(candidates)), torch.nan))
         start = candidates.index(candidate) * rows
-        matrix_BN[:, start : start + rows].diagonal().copy_(torch.tensor(values, dtype=torch.float32))
+        matrix_BN[:, start : start + rows].diagonal().copy_(torch.tensor(known, dtype=torch.float32))
     return matrices

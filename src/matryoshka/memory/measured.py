@@ -103,8 +103,9 @@ def loss_bytes(
     def measure(rows: int) -> float:
         inputs = [torch.ones(count, width, requires_grad=True) for count in (rows, rows * others)]
         mask_BN = torch.zeros(rows, rows * others, dtype=torch.bool) if masked else None
+        numbers = {name: torch.zeros(rows, rows * others) for name in loss.takes - {"mask_BN"}}
         with PeakBytes() as peak:
-            total = loss(*inputs, mask_BN, one_dim_at_a_time=one_dim_at_a_time).total
+            total = loss(*inputs, mask_BN, numbers, one_dim_at_a_time=one_dim_at_a_time).total
             torch.autograd.grad(total, inputs)
         most: float = peak.peak
         return most

@@ -40,12 +40,12 @@ class Job:
 def config_hash(config: Mapping[str, Any]) -> str:
     """Equal for two resolved configurations only if they ask for the same result.
 
-    Counts all values but where it is logged and what is exported, the content of each file that `data` names, the
-    names, sizes and times of what is in a folder that is named there or as the encoder's model, and the version.
+    Counts all values but where it is logged and what is exported, the content of each file that data and parts name,
+    the names, sizes and times of what is in a folder that is named there or as the encoder's model, and the version.
     """
     counted = {key: value for key, value in config.items() if key not in NOT_COMPARED}
     digest = xxhash.xxh3_128(json.dumps([matryoshka.__version__, counted], sort_keys=True, default=str).encode())
-    for group in ("data", "encoder", "sets"):
+    for group in ("data", "encoder", "negatives", "sets"):
         for text in _texts(config.get(group)):
             _add_content(digest, Path(text))
     return digest.hexdigest()

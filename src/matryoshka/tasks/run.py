@@ -56,8 +56,8 @@ class Run:
         self.start = from_first(lambda: StartPoint.of(self.recipe.config, self.folder))
         if self.start.finished is None:
             config, self.why_precision = from_first(lambda: with_precision(self.start.config, self.start.precision))
-            self.recipe = rebuilt(self.recipe, config)
             pl.seed_everything(self.recipe.seed, verbose=False)
+            self.recipe = rebuilt(self.recipe, config)  # behind the seed, by which parts may draw their weights
             if torch.cuda.is_available():
                 torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
         return self

@@ -102,7 +102,6 @@ def make_training(
     """
     log = next(logger for logger in loggers if isinstance(logger, MetricsFile))
     selected = recipe.evaluator.selected(recipe.dims)
-    callbacks = _watching(recipe)
     start = start or StartPoint.anew(recipe.config, folder)
     parts = Parts.among(
         of_step={"loss": module.loss, "sampler": batches.sampler, "negatives": batches.negatives},
@@ -111,20 +110,20 @@ def make_training(
             "log_rows": module.log_rows,
             "nonfinite": module.nonfinite,
             "log": log,
-            **{f"callbacks.{name}": callback for name, callback in callbacks.items()},
+            **{f"callbacks.{name}": callback for name, callback in recipe.callbacks.items()},
         },
     )
     checkpoints = recipe.checkpoint(start.kept, parts, state=start.state)
     evaluation = EpochEvaluation(measure, selected, show_epoch, prefix)
-    trainer = _trainer(recipe, folder, [*callbacks.values(), evaluation, checkpoints], loggers, module.plan.updates)
+    trainer = _trainer(recipe, folder, [*_watching(recipe), evaluation, checkpoints], loggers, module.plan.updates)
     return Training(trainer, module, batches, log, checkpoints)
 
 
-def _watching(recipe: TrainingRecipe) -> dict[str, pl.Callback]:
+def _watching(recipe: TrainingRecipe) -> list[pl.Callback]:
     """The recipe's callbacks, the bar first, so that it is gone when an evaluation shows its own."""
     bar = recipe.config["trainer"].get("enable_progress_bar", True)
-    named = {name: call for name, call in recipe.callbacks.items() if bar or not isinstance(call, TrainingProgress)}
-    return dict(sorted(named.items(), key=lambda item: not isinstance(item[1], TrainingProgress)))
+    watching = [call for call in recipe.callbacks.values() if bar or not isinstance(call, TrainingProgress)]
+    return sorted(watching, key=lambda call: not isinstance(call, TrainingProgress))
 
 
 def _trainer(

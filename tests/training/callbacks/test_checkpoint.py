@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from matryoshka.errors import StoppedError
 from matryoshka.evaluation.result import EvaluationResult
@@ -67,7 +68,7 @@ def train(
                 raise KilledError
 
         kept.save = stopped  # type: ignore[method-assign]
-    if by == "signal in the evaluation":
+    if by:  # only after evaluations
         checkpoints.minutes = None
 
     def measure() -> EvaluationResult:
@@ -106,6 +107,31 @@ def test_cut_off_after_any_update_it_ends_the_same(tmp_path: Path, across_epochs
         assert again.best == kept.best and module.progress.selecting == whole.progress.selecting
         lines = (folder / "metrics.jsonl").read_text().count("\n")
         assert lines == len(rows)
+
+
+class Growing(RankingLoss):
+    """A loss with a state: its scale grows with every micro-batch that it has seen."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, similarity_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+        self.seen += 1
+        return super().forward(similarity_BN * (1 + self.seen / 10), mask_BN)
+
+
+def test_a_state_in_place_is_that_of_the_last_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window is open where the first epoch ends, and its first micro-batch will be computed again."""
+    monkeypatch.setattr(f"{__name__}.RankingLoss", Growing)
+    whole, rows, _ = train(tmp_path / "whole")
+    with pytest.raises(KilledError):
+        train(tmp_path / "cut", stop_at=AT_EPOCH_ENDS[0], by="epoch end")
+    module, found, _ = train(tmp_path / "cut")
+    assert timeless(found) == timeless(rows)
+    assert all(map(torch.equal, module.encoder.state_dict().values(), whole.encoder.state_dict().values()))
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:

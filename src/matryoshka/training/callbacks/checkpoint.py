@@ -111,7 +111,7 @@ class Checkpoints(pl.Callback):
     def _of_step(self, trainer: pl.Trainer, module: EmbeddingModule, epoch: int, micro_batch: int) -> State:
         """What later micro-batches change. micro_batch: the one of the epoch that follows, from 0."""
         trainer.datamodule.sampler.reached = (epoch, micro_batch)  # type: ignore[attr-defined]
-        of_step = {"parts": states(self.parts.of_step), "random": random_states()}
+        of_step = {"parts": deepcopy(states(self.parts.of_step)), "random": random_states()}
         return {**of_step, "update": module.updates, "epoch": epoch, "micro_batch": micro_batch}
 
     def _of_run(self, trainer: pl.Trainer) -> State:
