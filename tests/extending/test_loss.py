@@ -123,4 +123,4 @@ def test_data_without_its_numbers_are_refused(
 def test_the_embedded_encoder_learns_from_the_teacher(searchpath: str) -> None:
     train(searchpath, "data=scored", "data.path=scored.jsonl", "loss=teacher_kl")
     losses = [row["train/loss"] for row in rows("run") if "train/loss" in row]
-    assert losses[-1] < losses[0]
+    assert sum(losses[2:]) < sum(losses[:2])  # of the second epoch, and of the first
