@@ -1,1 +1,1 @@
-"""The command line: words to a checked configuration, to a task; and what a sweep is around its jobs."""
+"""The command line: words become a checked configuration, and that a task; a sweep runs its jobs."""

@@ -1,4 +1,4 @@
-"""What a composed configuration asks for: a task, and its checked values."""
+"""The task and the checked values that a composed configuration asks for."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PLUGINS = ("joblib", "submitit_local", "submitit_slurm")  # what conf/hydra/laun
 
 
 def hydra_message(error: Exception, folder: Path, config_name: str, words: Sequence[str]) -> str:
-    """What an error says without its stack, and the key or the choice that was probably meant.
+    """An error's message without its stack, with the key or the choice that was probably meant.
 
     folder: conf/. words: the command's, of which the group choices tell which keys there are.
     """

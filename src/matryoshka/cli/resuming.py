@@ -64,7 +64,7 @@ def use_folder(folder: Path) -> None:
 
 
 def going_on(folder: Path) -> str:
-    """What to tell of a run that ends early: what is there, and the command that goes on from it."""
+    """A sentence on a run that ends early: what is there, and the command that goes on from it."""
     updates = [path.name.removeprefix("last-") for path in folder.glob("checkpoints/last-*")]
     if not (numbers := [int(text) for text in updates if text.isdigit()]):
         return f"what was written until then is in {folder}"

@@ -81,7 +81,7 @@ def _process(run_task: RunTask, task: str, config: Config, folder: Path, logging
 
 
 def _first_failure(error: Any) -> Exception:
-    """What the process says that failed by itself, not since another one did."""
+    """The error of the process that failed first, not of those that it ended."""
     for number, failure in error.failures.items():
         if isinstance(said := failure.error_file_data["message"], dict):
             kind, _, message = said["message"].partition(": ")

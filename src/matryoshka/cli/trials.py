@@ -92,6 +92,6 @@ class TrialJobs:
 
 
 def _bytes(job: Job) -> int | None:
-    """Of a vector of the dim that the job is judged at, in float32; None where it is judged over several."""
+    """The bytes of a float32 vector at the dim that judges the job; None where several dims do."""
     dim = job.selected.rpartition("/dim_")[2]
     return bytes_per_vector(int(dim), "float32") if dim.isdigit() else None

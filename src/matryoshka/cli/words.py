@@ -21,7 +21,7 @@ def configuration_folder() -> Path:
 
 
 def take_place(name: str) -> None:
-    """Of the processes that torchrun or srun has started, the first alone has Hydra's folder and log, and speaks."""
+    """Silence every process that torchrun or srun has started but the first, which has Hydra's folder and log."""
     if launched() and name != "train":
         ended(2, f"{name}.py runs in one process; start it without torchrun, and with one task of srun")
     if launched() and sys.argv[1:2] in (["-m"], ["--multirun"]):

@@ -1,1 +1,1 @@
-"""What a user may choose: resolvers for values that depend on the machine, and the check of the whole."""
+"""The configuration: its check, the recipe that it becomes, values that depend on the machine."""

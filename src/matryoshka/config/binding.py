@@ -54,7 +54,7 @@ def out_of_range(prefix: str, values: Mapping[str, Any], parameters: Mapping[str
 
 
 def _errors(value: Any, annotation: Any) -> list[ErrorDetails]:
-    """What pydantic has against a value, in strict JSON: a list is a tuple too, but "3" no number and 3 no text."""
+    """The errors that pydantic finds in a value, in strict JSON: a list may be a tuple, but "3" is no number."""
     text = json.dumps(value)
     try:
         pydantic.TypeAdapter(annotation, config={"arbitrary_types_allowed": True}).validate_json(text, strict=True)

@@ -1,4 +1,4 @@
-"""What the values of a configuration mean together: dims, counts, the selecting metric, data and encoder."""
+"""Checks of values against each other: dims, counts, the selecting metric, data and encoder."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def mode_problems(pooling: Config) -> Iterator[Problem]:
 
 
 def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
-    """What data, encoder and export say of their own arguments, and whether the dims fit the encoder.
+    """Problems that parts find in their own arguments, and dims that do not fit the encoder.
 
     broken: the root keys that are known to be wrong, and of which nothing more can be said.
     """

@@ -1,4 +1,4 @@
-"""Where a class or function is defined, read from source: importing torch to check a key takes seconds."""
+"""Definitions of classes and functions, read from source: importing torch to check a key takes seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UnknownTargetError(Exception):
 
 
 def definition(target: str) -> tuple[Definition, Path]:
-    """What a dotted name leads to, through re-exports, and its file. Raises UnknownTargetError."""
+    """The definition behind a dotted name, through re-exports, and its file. Raises UnknownTargetError."""
     package, *names = target.split(".")
     file = _package(package)
     if file is None:
@@ -26,7 +26,7 @@ def definition(target: str) -> tuple[Definition, Path]:
 
 
 def definition_in(file: Path, name: str) -> tuple[Definition, Path]:
-    """What `Name` or `module.Name` means to the code of a file. Raises UnknownTargetError."""
+    """The definition that `Name` or `module.Name` means in a file. Raises UnknownTargetError."""
     head, *rest = name.split(".")
     if not rest:
         return _find(head, file, name)
@@ -41,7 +41,7 @@ def definition_in(file: Path, name: str) -> tuple[Definition, Path]:
 
 
 def statements(file: Path) -> Iterator[ast.AST]:
-    """What a module executes when it is imported: not the insides of its functions and classes."""
+    """The statements that an import of the module executes: not the insides of its functions and classes."""
     return _executed(_tree(file))
 
 

@@ -1,4 +1,4 @@
-"""What a run is asked for: its built parts and its plain numbers, from a configuration. The one place that builds."""
+"""A recipe: the built parts and the plain numbers of a configuration. The one place that builds parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a training and an evaluation have in common. config: all of it as plain values, to be written and shown."""
+    """The fields that training and evaluation share. config: the whole as plain values, to be written and shown."""
 
     data: Source = part()
     encoder: Pretrained = part()
@@ -123,7 +123,7 @@ class TrainingRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRecipe:
-    """What of conf/evaluate.yaml compares two runs: no model is looked at, and no data."""
+    """The fields of conf/evaluate.yaml that compare two runs: no model is looked at, and no data."""
 
     name: str
     compare: list[str] | None
@@ -167,7 +167,7 @@ def rebuilt(recipe: AnyRecipe, config: Config) -> AnyRecipe:
 
 
 def created(node: Config, *, later: bool = False) -> Any:
-    """What a `_target_` makes of its arguments; later: a function of those that are missing."""
+    """The part that a `_target_` makes; later: a function of the arguments that are missing."""
     return instantiate(dict(node), _convert_="all", **({"_partial_": True} if later else {}))
 
 

@@ -117,7 +117,7 @@ def _annotation(node: ast.expr | None, file: Path) -> Any:
 
 
 class _Names(dict[str, Any]):
-    """What names in annotations mean: typing's, builtins, ranges, aliases such as Literal[...] here or imported."""
+    """Meanings of names in annotations: typing's, builtins, ranges, aliases such as Literal[...] here or imported."""
 
     def __init__(self, file: Path) -> None:
         super().__init__({**vars(typing), **{name: getattr(abc, name) for name in abc.__all__}, "Path": Path})

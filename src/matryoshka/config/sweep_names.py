@@ -1,4 +1,4 @@
-"""What a sweep's jobs are called where they are tracked: the sweep they belong to, what it chose for each."""
+"""Names of a sweep's jobs for trackers: the sweep that they belong to, what it chose for each."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _followed(raw: Any, key: str) -> str | None:
 
 
 def _in_common(config: Config, broken: set[str]) -> list[Problem]:
-    """What is checked of every run. broken: the root keys whose values cannot be read as what they should be."""
+    """The checks that every run has in common. broken: root keys whose values have the wrong type."""
     problems = list(secret_problems(config))
     if "evaluator" not in broken:
         problems += selection_problems(config["evaluator"], None if "dims" in broken else config.get("dims"))

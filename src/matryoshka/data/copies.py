@@ -15,6 +15,6 @@ def normalised(text: str) -> str:
 
 
 def first_copies(texts: Iterable[str]) -> list[int]:
-    """For each text the number of the first text that it is a copy of: its own if there is none before it."""
+    """The number of the first text that each text is a copy of: its own if none before it is equal."""
     first: dict[str, int] = {}
     return [first.setdefault(normalised(text), number) for number, text in enumerate(texts)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def text_numbers(ids: Dataset, texts: Dataset | None = None) -> list[tuple[int, ...]]:
-    """For every row a number for each of its texts; equal texts have equal numbers, in whatever column.
+    """A number for each text of every row; equal texts have equal numbers, in whatever column.
 
     ids: the token ids. texts: the same rows before they were tokenized. Two texts are equal if their ids are (the
     model cannot tell what differs behind the cut) or if they were before they got a prompt and were cut.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def shared_texts(texts: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
-    """For every row those of its texts that other rows have too; most rows have none."""
+    """The texts of every row that other rows have too; most rows have none."""
     distinct = [tuple(dict.fromkeys(row)) for row in texts]
     rows_with = Counter(text for row in distinct for text in row)
     return [tuple(text for text in row if rows_with[text] > 1) for row in distinct]

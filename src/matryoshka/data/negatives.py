@@ -53,16 +53,16 @@ class EqualTexts:
         self.texts = texts
 
     def masks(self, batches: BatchSummary) -> bool:
-        """Where equal texts meet in a batch."""
+        """Yes, where equal texts meet in a batch."""
         return batches.clashing > 0
 
     def mask(self, rows: Sequence[int]) -> Tensor | None:
-        """By the texts that stand in the batch."""
+        """Leave out by the texts of the batch alone."""
         return no_negatives(torch.tensor([self.texts[row] for row in rows]).T)
 
 
 class KnownPositives(EqualTexts):
-    """Besides, a candidate is no negative if it answers the row's anchor in any of the training pairs."""
+    """As EqualTexts, and a candidate that answers the row's anchor in any training pair is no negative."""
 
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None:
         super().__init__(texts, pairs)
@@ -71,11 +71,11 @@ class KnownPositives(EqualTexts):
             self.answers.setdefault(anchor, set()).add(positive)
 
     def masks(self, batches: BatchSummary) -> bool:
-        """Where several rows share a text."""
+        """Yes, where several rows share a text."""
         return batches.sharing > 0
 
     def mask(self, rows: Sequence[int]) -> Tensor | None:
-        """By all pairs."""
+        """Leave out by all training pairs."""
         texts_CB = torch.tensor([self.texts[row] for row in rows]).T
         candidates = texts_CB[1:].reshape(-1).tolist()
         anchors = texts_CB[0].tolist()

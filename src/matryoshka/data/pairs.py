@@ -1,4 +1,4 @@
-"""Training pairs as a source gives them, texts and numbers told apart: here, and nowhere else."""
+"""The one place that tells the texts and the numbers of training pairs apart."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def texts_and_numbers(rows: Dataset, name: str) -> tuple[Dataset, Dataset | None
 
 
 def kinds(numbers: Dataset | None) -> set[str]:
-    """What the numbers are, as losses ask for them: teacher_BN for positive_teacher."""
+    """The names under which losses ask for the numbers: teacher_BN for positive_teacher."""
     matches = [CANDIDATE.fullmatch(column) for column in numbers.column_names] if numbers is not None else []
     return {f"{match[2]}_BN" for match in matches if match}
 

@@ -1,4 +1,4 @@
-"""What an evaluation searches: queries, a corpus, and which documents answer which query."""
+"""A set to evaluate on: queries, a corpus, and which documents answer which query."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class ShuffledSampler:
         self._first = (self.epoch, batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where a training is: batches that workers have prepared ahead do not count."""
+        """How far the training is; batches that workers have prepared ahead do not count."""
         return {"reached": self.reached}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class NoDuplicatesSampler(ShuffledSampler):
     """No text twice in a batch, in any column: a row that clashes waits for the next batch.
 
     The same batches as sentence-transformers 6.2's no_duplicates sampler makes with the same seed, without scanning
-    the waiting rows for each. clashes: what becomes of rows that cannot be kept apart in as many batches as the rows
+    the waiting rows for each. clashes: says what is done with rows that cannot be kept apart in as many batches as they
     fill. `smaller_batch`: more batches, the last ones smaller (of one row at worst, which learns nothing). `mask`: no
     more batches, so that copies meet, and the loss leaves out what is no negative (see negatives). Every row is in
     exactly one batch either way.
@@ -120,7 +120,7 @@ class NoDuplicatesSampler(ShuffledSampler):
         self.full_batches = clashes == "mask"
 
     def make_batches(self) -> list[list[int]]:
-        """By first fit."""
+        """Put each row into the first batch that has none of its texts."""
         most = self._full if self.full_batches else None
         return first_fit(self.permutation(), self._shared, self.batch_size, most)
 

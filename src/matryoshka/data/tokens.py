@@ -145,7 +145,7 @@ def _arrow(parts: Sequence[TokenIds]) -> pyarrow.Buffer:
 
 
 def token_counts(ids: Dataset) -> dict[str, npt.NDArray[np.int64]]:
-    """Of each column of tokenized pairs, the tokens of every row."""
+    """The number of tokens of every row, for each column of tokenized pairs."""
     table = ids.with_format("arrow")
     return {
         column: np.concatenate([chunk.value_lengths().to_numpy() for chunk in table[column].chunks])

@@ -75,11 +75,11 @@ class MatryoshkaLoss(nn.Module):
         return NestedLoss(total, {dim: loss.detach() for dim, loss in losses.items()}, summands)
 
     def get_extra_state(self) -> Any:
-        """From where the draws of dims go on."""
+        """The state of the draws of dims."""
         return self.random.getstate()
 
     def set_extra_state(self, state: Any) -> None:
-        """Go on drawing from there."""
+        """Go on drawing dims from a saved state."""
         version, numbers, rest = state
         self.random.setstate((version, tuple(numbers), rest))
 

@@ -1,4 +1,4 @@
-"""What a nested loss comes to: its sum, and the share of each dim."""
+"""The value of a nested loss: its sum, and the share of each dim."""
 
 from __future__ import annotations
 

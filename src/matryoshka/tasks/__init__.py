@@ -1,1 +1,1 @@
-"""The recipes: train, evaluate, and what a sweep adds up to."""
+"""The tasks: train, evaluate, compare, doctor, plan. Each takes a recipe and a folder."""

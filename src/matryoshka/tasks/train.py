@@ -1,4 +1,4 @@
-"""Load, measure, train, restore, measure, write: what becomes of a recipe in a folder."""
+"""Train a recipe into a folder: load, measure, train, restore, measure, write."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _watching(recipe: TrainingRecipe) -> list[pl.Callback]:
 def _trainer(
     recipe: TrainingRecipe, folder: Path, callbacks: list[pl.Callback], loggers: Sequence[Logger], updates: int
 ) -> pl.Trainer:
-    if (trial := read_trial(folder)) and not launched():  # of several processes none could tell why it ended
+    if (trial := read_trial(folder)) and not launched():  # with several processes none could say why it ended
         callbacks = [*callbacks, Pruning(trial.report, recipe.evaluator.selected(recipe.dims))]
     options = {
         # The bar and the interval are ours: the module logs by updates, Lightning would count micro-batches.

@@ -31,7 +31,7 @@ class MicroBatch:
 
     @classmethod
     def of(cls, batch: PackedBatch, loss: NestedLoss, divisor: int) -> MicroBatch:
-        """Of a batch and its loss, without the graph and without the tokens."""
+        """The entry for a batch and its loss, without the graph and without the tokens."""
         pairs, tokens = batch.columns[0], sum(batch.lengths)
         return cls(loss.total.detach(), loss.per_dim, divisor, pairs, tokens, batch.rows)
 
@@ -121,5 +121,5 @@ def memory_row(device: torch.device) -> dict[str, float]:
 
 
 def _sum(losses: list[Tensor]) -> Tensor:
-    """Of losses that come from the device or from a checkpoint."""
+    """The sum of losses that come from the device or from a checkpoint."""
     return torch.stack([loss.to(losses[-1].device) for loss in losses]).sum()

@@ -1,4 +1,4 @@
-"""Where the training loss stood far above what it was before."""
+"""Loss spikes: rows whose training loss is far above that of the rows before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What evaluations, schedules and logs need of a module in training."""
+"""The base of the training module: progress, rows for the loggers, the weights to measure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matryoshka.training.progress import Progress
 
 
 class MeasuredModule(pl.LightningModule):
-    """A module that knows how far it is and what was measured of it."""
+    """A module that keeps count of its updates and of its evaluations."""
 
     def __init__(self, plan: TrainingPlan) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class MeasuredModule(pl.LightningModule):
         return self.progress.updates
 
     def evaluated(self, value: float) -> None:
-        """The selecting metric's value, for a schedule that goes by it and to know which weights are the best."""
+        """Note the selecting metric's value; a schedule that goes by it takes a step."""
         self.progress.selecting.append(value)
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):

@@ -30,8 +30,8 @@ class EmbeddingModule(MeasuredModule):
     optimizer: parameters -> optimizer. scheduler: (optimizer, number of updates) -> schedule, stepped each update.
     plan says what each micro-loss is divided by and after which an update follows. Every `log_every` updates a row goes
     to the loggers (see log_rows); between rows nothing is read back from the device but whether an update is finite.
-    pairs_at_once: of a larger micro-batch keep the activations of so many pairs at a time (see gradient_cache).
-    nonfinite: what becomes of an update that is not finite.
+    pairs_at_once: keep the activations of so many pairs of a micro-batch at a time (see gradient_cache).
+    nonfinite: stops or skips an update that is not finite.
     """
 
     def __init__(

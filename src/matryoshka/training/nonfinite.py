@@ -21,7 +21,7 @@ Policy = Literal["stop", "skip"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of an update that was not made.
+    """The evidence on an update that was not made.
 
     update: its number, from 1. epoch: its last micro-batch's, from 1. window: its micro-batches. gradient_norms: of
     each parameter, by name, in the order of the encoder's modules. weights: names of parameters that are not finite
@@ -46,7 +46,7 @@ class Evidence:
         return broken[-1] if broken else None
 
     def sentences(self) -> list[str]:
-        """What is not finite, and where."""
+        """A sentence that says what is not finite, and where."""
         said = []
         for i in self.bad:
             micro = self.window[i]
@@ -115,7 +115,7 @@ class NonFiniteGuard:
         self.skipped = int(state["skipped"])
 
     def row(self, norm: Tensor) -> dict[str, float]:
-        """What a logged row says: the last update's gradient norm, if it was made, and the skipped updates so far."""
+        """Entries of a logged row: the last update's gradient norm, if it was made, and the skipped updates so far."""
         row = {"train/gradient_norm": float(norm)}
         row = row if math.isfinite(row["train/gradient_norm"]) else {}
         return row | ({"train/skipped_updates": float(self.skipped)} if self.policy == "skip" else {})

@@ -79,7 +79,7 @@ def _is_of_another(error: RuntimeError) -> bool:
 
 
 def trainer_options() -> dict[str, Any]:
-    """What Lightning's Trainer is told of devices and strategy in place of the configuration's."""
+    """Arguments of Lightning's Trainer that replace the configured devices and strategy."""
     place, options = launched(), dict[str, Any]()
     if SLURMEnvironment.detect() and "RANK" not in os.environ:  # its requeue would go on from less than a run needs
         options["plugins"] = [SLURMEnvironment(auto_requeue=False)]

@@ -1,4 +1,4 @@
-"""What the data doctor does: every text looked at once, and counted by what is wrong with it."""
+"""The data doctor's work: it looks at every text once and counts what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a diagnosis a user should mend, in short sentences: how many, what it does, and the remedy."""
+"""The findings that a user should mend, in short sentences: how many, what they do, and the remedy."""
 
 from __future__ import annotations
 

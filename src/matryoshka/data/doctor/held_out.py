@@ -1,4 +1,4 @@
-"""What the doctor found in held-out sets, and of them in the training pairs."""
+"""What the doctor found in held-out sets, and which of their texts are trained on."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def opened(file: Path) -> Iterator[BinaryIO]:
 
 
 class _Limited(io.RawIOBase):
-    """What a gzip file holds, until that is more than a text can be."""
+    """The content of a gzip file, up to more than a text can be."""
 
     def __init__(self, packed: BinaryIO, file: Path) -> None:
         self._inner, self._file, self._seen = gzip.GzipFile(fileobj=packed), file, 0

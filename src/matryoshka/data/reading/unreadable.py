@@ -55,7 +55,7 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def _of_the_machine(error: BaseException) -> Exception | None:
-    """What lies behind a library's error, if that is the machine's; the file itself was opened before."""
+    """The machine's error behind a library's, if there is one; the file itself was opened before."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -29,8 +29,8 @@ Minutes = Annotated[float, Ge(0), Le(1_000_000), "10"]
 class Checkpoints(pl.Callback):
     """Saves the state as of the last update after every evaluation, every `minutes`, and when a signal asks to stop.
 
-    Of an accumulation window that is open only its beginning is saved: it is computed anew. Stands behind
-    EpochEvaluation. parts: what has a state besides optimizer and schedule. state: what to go on from, as saved before.
+    An open accumulation window is saved as it began and computed again. This callback stands behind EpochEvaluation.
+    parts: everything with a state besides optimizer and schedule. state: the saved state to go on from.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Checkpoints(pl.Callback):
         self.signals = SignalsInTraining(once=launched() is not None)
 
     def restore(self) -> None:
-        """Give the parts their states, with which a training is begun, or known to be over."""
+        """Give the parts their states: then the training can begin, or is known to be over."""
         if self.state is not None:
             self.parts.load(self.state["of_step"][rank()]["parts"], self.state["of_run"])
 
@@ -109,13 +109,13 @@ class Checkpoints(pl.Callback):
                 self.signals.act(self.signals.received)
 
     def _of_step(self, trainer: pl.Trainer, module: EmbeddingModule, epoch: int, micro_batch: int) -> State:
-        """What later micro-batches change. micro_batch: the one of the epoch that follows, from 0."""
+        """The state that later micro-batches change. micro_batch: the next one of the epoch, from 0."""
         trainer.datamodule.sampler.reached = (epoch, micro_batch)  # type: ignore[attr-defined]
         of_step = {"parts": deepcopy(states(self.parts.of_step)), "random": random_states()}
         return {**of_step, "update": module.updates, "epoch": epoch, "micro_batch": micro_batch}
 
     def _of_run(self, trainer: pl.Trainer) -> State:
-        """What an evaluation may change: one that is cut off is done again, from the beginning."""
+        """The state that an evaluation may change: one that is cut off is done again from its beginning."""
         return {
             "of_run": states(self.parts.of_run),
             "scheduler": deepcopy(trainer.lr_scheduler_configs[0].scheduler.state_dict()),
@@ -148,9 +148,9 @@ class Checkpoints(pl.Callback):
         self.signals.restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Signals do again what they did. One that came in an evaluation loses nothing of the training before.
+        """Signals do again what they did. A stop during an evaluation first saves the updates before it.
 
-        Of several processes none can save alone.
+        With several processes none can save alone.
         """
         assert isinstance(pl_module, EmbeddingModule)
         evaluating = not self.signals.waiting and pl_module.updates > self.saved_update
@@ -159,7 +159,7 @@ class Checkpoints(pl.Callback):
         self.signals.restore()
 
     def save(self, trainer: pl.Trainer, module: EmbeddingModule, **instead: Any) -> None:
-        """Write the state as of the last update; every process takes part. instead: parts of it that are otherwise."""
+        """Write the state as of the last update; every process takes part. instead: replaces entries of it."""
         mine = {name: self.at_update[name] for name in ("parts", "random")}
         state = {name: self.at_update[name] for name in ("update", "epoch", "micro_batch")} | {
             "of_step": from_all(mine),
@@ -180,7 +180,7 @@ def rows_trained(module: EmbeddingModule) -> torch.Tensor | None:
 
 
 def _epoch_to_begin(state: Mapping[str, Any], module: EmbeddingModule) -> int:
-    """The epoch of the micro-batch that follows the last update; one that is over and evaluated is not begun."""
+    """The epoch of the next micro-batch; an epoch that is over and evaluated is not begun again."""
     epoch: int = state["epoch"]
     over = state["micro_batch"] == module.plan.micro_batches[epoch] and epoch < len(module.progress.selecting)
     return epoch + over

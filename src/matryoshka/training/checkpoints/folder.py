@@ -40,7 +40,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint:
-        """What the manifest says. Raises BrokenCheckpointError, and UserError for one of another version."""
+        """Read the manifest. Raises BrokenCheckpointError, and UserError for a checkpoint of another format."""
         path = folder / MANIFEST
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
@@ -119,7 +119,7 @@ def _share(file: Path, other: Path) -> None:
 
 
 def _bytes(what: Any) -> int:
-    """Of the tensors in a model or a state; none of a file that is there already."""
+    """The bytes of the tensors in a model or a state; 0 for a file that is there already."""
     if isinstance(what, nn.Module):
         return sum(_bytes(tensor) for tensor in what.state_dict().values())
     if isinstance(what, torch.Tensor):

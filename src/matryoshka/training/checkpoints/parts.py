@@ -1,4 +1,4 @@
-"""What of a training must survive a stop: parts that give their state and take it back."""
+"""Parts that must survive a stop: they give their state and take it back."""
 
 from __future__ import annotations
 
