@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from matryoshka.data.stable_batches import stable_batches
+from matryoshka.data.packing import stable_batches
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import Advance

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matryoshka.report.figures.metric_figure import save_figure
-from matryoshka.report.figures.schedule import Schedule, shown
-from matryoshka.report.figures.schedule_figure import heading, schedule_figure
+from matryoshka.report.figures.schedule import Schedule, heading, schedule_figure, shown
 from matryoshka.report.terminal.lines import console, say
 from matryoshka.storage.atomic import write_json
 from matryoshka.training.checkpoints.disk import bytes_on_disk

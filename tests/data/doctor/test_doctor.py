@@ -15,9 +15,8 @@ from datasets import Dataset
 from matryoshka.config.binding import out_of_range
 from matryoshka.config.signatures import parameters_of
 from matryoshka.data.copies import normalised
-from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.doctor.diagnosis import Diagnosis, Match, Overlap
 from matryoshka.data.doctor.doctor import Doctor
-from matryoshka.data.doctor.held_out import Match, Overlap
 from matryoshka.data.doctor.training_texts import CopyCounts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import BatchSummary

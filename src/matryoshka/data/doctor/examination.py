@@ -13,13 +13,11 @@ import numpy.typing as npt
 
 from matryoshka.data.copies import normalised
 from matryoshka.data.doctor import columns
-from matryoshka.data.doctor.corpus_copies import corpus_copies
-from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.doctor.diagnosis import Diagnosis, HeldOut
 from matryoshka.data.doctor.findings import findings
-from matryoshka.data.doctor.held_out import HeldOut
 from matryoshka.data.doctor.languages import language_mixture
 from matryoshka.data.doctor.near_copies import NearTexts, Signature, signatures
-from matryoshka.data.doctor.shared_texts import TrainingTexts, answers, held_out_overlap, overlap
+from matryoshka.data.doctor.shared_texts import TrainingTexts, answers, corpus_copies, held_out_overlap, overlap
 from matryoshka.data.doctor.training_texts import Column
 from matryoshka.data.retrieval_set import RetrievalSet
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matryoshka.evaluation.deployment.quantisation import VectorPrecision, decoded, encoded, int8_ranges
 from matryoshka.evaluation.deployment.tied_hits import CoarseHits
-from matryoshka.evaluation.grades import Grades
+from matryoshka.evaluation.judgements import Grades
 from matryoshka.evaluation.ties import Expected, TiedRanks
 from matryoshka.evaluation.top import PIECE, error_bound
 

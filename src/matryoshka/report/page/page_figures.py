@@ -14,7 +14,7 @@ from matryoshka.report.figures.curves import training_curves
 from matryoshka.report.figures.deployment_figure import metric_against_bytes
 from matryoshka.report.figures.doctor_figure import doctor_figure
 from matryoshka.report.figures.metric_figure import finding, metric_against_dim
-from matryoshka.report.figures.svg import inline_svg
+from matryoshka.report.page.templates import inline_svg
 
 if TYPE_CHECKING:
     from matryoshka.report.page.report import Report

@@ -1,12 +1,21 @@
-"""The templates and the style of pages: every text is escaped, and a name that is not given is an error."""
+"""What pages are made of: templates that escape every text, style, and figures as SVG."""
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 from importlib.resources import files
 
 import jinja2
+import matplotlib as mpl
 from markupsafe import Markup
+from matplotlib.figure import Figure
+
+BEFORE = re.compile(r"^.*?<svg\b[^>]*?(viewBox=\"[^\"]*\").*?</defs>", flags=re.DOTALL)  # to the end of its own style
+TAG = re.compile(r"<[^>]*>")  # in texts and values, > is escaped
+ID = re.compile(r"""( id="|xlink:href="#|url\(#)""")  # matplotlib numbers its groups anew in every figure
+FONTS = re.compile(r"font-family: [^;\"]*")
 
 
 def page_template(name: str, **filters: Callable[..., object]) -> jinja2.Template:
@@ -25,3 +34,22 @@ def page_template(name: str, **filters: Callable[..., object]) -> jinja2.Templat
 def page_style() -> Markup:
     """What all pages look like, as CSS."""
     return Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
+
+
+def inline_svg(figure: Figure, name: str, label: str) -> Markup:
+    """The figure as an <svg> element that scales, on the page's own background, in its fonts, with texts as text.
+
+    name: a word in front of every id, so that no two figures of a page share one. label: what a screen reader says.
+    """
+    content = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(content, format="svg", facecolor="none", metadata={"Date": None})
+
+    def adapted(tag: re.Match[str]) -> str:
+        return FONTS.sub("font-family: system-ui, sans-serif", ID.sub(rf"\g<1>{name}-", tag[0]))
+
+    whole = content.getvalue()
+    start = BEFORE.match(whole)
+    assert start is not None, "matplotlib writes an SVG with a style first"
+    head = Markup('<svg {} role="img" aria-label="{}"><title>{}</title>').format(Markup(start[1]), label, label)
+    return head + Markup(TAG.sub(adapted, whole[start.end() :]))

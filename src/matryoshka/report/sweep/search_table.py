@@ -16,9 +16,8 @@ from matryoshka.report.figures.palette import DARK, LIGHT
 from matryoshka.report.sweep.sweep_figures import WIDTH, sheet
 from matryoshka.report.terminal.lines import say, show_paths
 from matryoshka.storage.atomic import write_atomically
-from matryoshka.sweep.progress import mean_seconds
 from matryoshka.sweep.result import Outcome
-from matryoshka.sweep.status import read_status
+from matryoshka.sweep.status import mean_seconds, read_status
 
 if TYPE_CHECKING:  # optuna is an extra
     from optuna.trial import FrozenTrial

@@ -12,13 +12,20 @@ from markupsafe import Markup
 from matryoshka.durations import in_words
 from matryoshka.evaluation.result import display_name
 from matryoshka.report.figures.palette import DARK, LIGHT
-from matryoshka.report.figures.svg import inline_svg
-from matryoshka.report.page.templates import page_style, page_template
+from matryoshka.report.page.templates import inline_svg, page_style, page_template
 from matryoshka.report.sweep.search_table import FRONT, quality_against_bytes, read_front
 from matryoshka.report.sweep.sweep_experiment import best_experiment, compare_command, rerun_command
 from matryoshka.report.sweep.sweep_gallery import Draw, sweep_figures
-from matryoshka.report.sweep.sweep_sets import further_sets, set_means
-from matryoshka.report.sweep.sweep_table import given_up, reason, reported_labels, setting_labels, state, unfinished
+from matryoshka.report.sweep.sweep_table import (
+    further_sets,
+    given_up,
+    reason,
+    reported_labels,
+    set_means,
+    setting_labels,
+    state,
+    unfinished,
+)
 from matryoshka.report.sweep.sweep_verdict import (
     close_jobs,
     closeness,

@@ -9,8 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from matryoshka.data.doctor.diagnosis import Diagnosis
-from matryoshka.data.doctor.held_out import HeldOut, Overlap
+from matryoshka.data.doctor.diagnosis import Diagnosis, HeldOut, Overlap
 from matryoshka.data.doctor.training_texts import Languages, TextPlace
 from matryoshka.report.figures.doctor_figure import doctor_figure
 from matryoshka.report.figures.metric_figure import save_figure

@@ -14,7 +14,7 @@ from matryoshka.durations import in_words
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.processes.launched import launched
 from matryoshka.report.record import PairsSummary
-from matryoshka.storage.control_characters import visible
+from matryoshka.storage.credentials import visible
 
 if TYPE_CHECKING:
     from matryoshka.data.samplers import BatchSummary
