@@ -16,7 +16,7 @@ import torch.distributed as dist
 from datasets import Dataset
 from torch import Tensor
 
-from matryoshka.config.devices import process_problems
+from matryoshka.config.consistency import process_problems
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import NoDuplicatesSampler
@@ -307,7 +307,7 @@ def test_devices_are_as_many_as_were_started(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matryoshka.config.devices.cuda_devices", lambda: 2)
+    monkeypatch.setattr("matryoshka.config.consistency.cuda_devices", lambda: 2)
     assert list(process_problems({"devices": 2}, 4)) == list(process_problems({"devices": "auto"}, 4)) == []
     assert list(process_problems({"devices": 3, "accelerator": "cpu"}, 4)) == []
     ((key, message),) = process_problems({"devices": 3}, 4)

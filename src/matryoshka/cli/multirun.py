@@ -131,7 +131,7 @@ def sweep_of(config: DictConfig, folder: Path) -> Iterator[None]:
 def _sum_up(folder: Path, sweep: Sweep) -> None:
     from matryoshka.report.sweep.sweep_files import write_sweep
     from matryoshka.report.sweep.sweep_table import show_sweep
-    from matryoshka.report.wandb.sync import sync_command
+    from matryoshka.report.wandb.names import sync_command
 
     show_sweep(sweep, write_sweep(folder, sweep))
     if command := sync_command(folder):

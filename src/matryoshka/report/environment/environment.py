@@ -57,6 +57,8 @@ def in_short(whole: Mapping[str, Any]) -> dict[str, str]:
 
 def whole_environment() -> dict[str, Any]:
     """Everything, as plain values: see docs/reproducing.md. No secret is in it."""
+    import torch
+
     state = code_state()
     changed = state.changed if state else ()
     return {
@@ -66,8 +68,12 @@ def whole_environment() -> dict[str, Any]:
         "commit": state.commit if state else None,
         "changed": None if changed is None else list(changed),
         "hardware": _hardware(),
-        "threads": _threads(),
-        "determinism": _determinism(),
+        "threads": {"torch": torch.get_num_threads(), "between_operations": torch.get_num_interop_threads()},
+        "determinism": {
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        },
         "variables": {
             name: masked(os.environ[name]) for name in sorted(os.environ) if name.startswith(PREFIXES + OTHERS)
         },
@@ -105,22 +111,6 @@ def _hardware() -> dict[str, Any]:
         "driver": driver.read_text(encoding="utf-8").splitlines()[0] if driver.is_file() else None,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if gpus else None,
-    }
-
-
-def _threads() -> dict[str, int]:
-    import torch
-
-    return {"torch": torch.get_num_threads(), "between_operations": torch.get_num_interop_threads()}
-
-
-def _determinism() -> dict[str, Any]:
-    import torch
-
-    return {
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
     }
 
 
