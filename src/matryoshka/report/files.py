@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import yaml
 
-from matryoshka.evaluation.result import EvaluationResult, lexical
+from matryoshka.evaluation.result import EvaluationResult, lexical, shown_metric
 from matryoshka.report.card.card import model_card
 from matryoshka.report.figures.deployment_figure import metric_against_bytes
-from matryoshka.report.figures.metric_figure import metric_against_dim, save_figure, shown_metric
+from matryoshka.report.figures.metric_figure import metric_against_dim, save_figure
 from matryoshka.report.page.report import Report, write_report
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.data.doctor.training_texts import Languages, Lengths
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
+from matryoshka.report.figures.palette import Palette, blank
 
 ROW, FRAME = 1.75, 1.0  # inches: of each column of texts, of title and axis
 NARROWEST = 0.09  # share of a bar that has room for a label
@@ -16,11 +15,9 @@ NARROWEST = 0.09  # share of a bar that has room for a label
 
 def doctor_figure(diagnosis: Diagnosis, dark: bool = False) -> Figure:
     """A row a column: the histogram of its tokens with max_seq_length marked, and the mixture of languages."""
-    palette = DARK if dark else LIGHT
     columns = diagnosis.columns
     height = FRAME + ROW * len(columns)
-    figure = Figure(figsize=(8.6, height), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
+    figure, palette = blank(height, dark)
     figure.text(0.025, 1 - 0.38 / height, _title(diagnosis), fontsize=14.5, fontweight="bold", color=palette.ink)
     longest = max(column.lengths.longest for column in columns.values())
     for i, (name, column) in enumerate(columns.items()):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import nn
@@ -16,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from matryoshka.report.figures.metric_figure import frame
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
+from matryoshka.report.figures.palette import Palette, blank
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
@@ -94,9 +93,7 @@ def schedule_figure(schedule: Schedule, evaluations: Sequence[int], dark: bool =
 
     evaluations: the updates after which one follows, one an epoch.
     """
-    palette = DARK if dark else LIGHT
-    figure = Figure(figsize=(8.6, HEIGHT), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
+    figure, palette = blank(HEIGHT, dark)
     figure.text(0.025, 1 - 0.36 / HEIGHT, heading(schedule), fontsize=14.5, fontweight="bold", color=palette.ink)
     figure.text(0.025, 1 - 0.6 / HEIGHT, _subtitle(schedule, evaluations), fontsize=9.5, color=palette.muted)
     axes = figure.add_axes((0.085, 0.12, 0.86, 0.64))

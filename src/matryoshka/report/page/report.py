@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from matryoshka.durations import in_words
 from matryoshka.evaluation.deployment.quantisation import PRECISIONS
-from matryoshka.evaluation.result import EvaluationResult, SetResults, display_name
-from matryoshka.report.figures.metric_figure import finding, shown_metric
+from matryoshka.evaluation.result import EvaluationResult, SetResults, display_name, shown_metric
+from matryoshka.report.figures.metric_figure import finding
 from matryoshka.report.figures.palette import DARK, LIGHT
 from matryoshka.report.page.page_figures import page_figures
 from matryoshka.report.page.templates import page_style, page_template

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from matryoshka.evaluation.result import EvaluationResult, display_name
-from matryoshka.report.figures.metric_figure import frame, spaced
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
-from matryoshka.report.sweep.sweep_figures import heat_map, lines_along, name_ends, sheet
+from matryoshka.report.figures.metric_figure import dims_axis, name_ends, spaced
+from matryoshka.report.sweep.sweep_figures import heat_map, lines_along, sheet
 from matryoshka.report.sweep.sweep_verdict import reported_metric, selected_words, settings_words
 from matryoshka.sweep.effects import as_level, in_order, main_effects, with_value
 from matryoshka.sweep.ranges import in_ranges, is_number
@@ -72,19 +70,19 @@ def _line_key(sweep: Sweep, keys: list[str]) -> str | None:
 
 def jobs_against_dims(sweep: Sweep, dark: bool = False) -> Figure:
     """The metric at each dim that a job was measured at: the best job named, its base dashed, the others muted."""
-    palette = DARK if dark else LIGHT
     metric, (best, *others) = reported_metric(sweep), sweep.done
     lines = [f"best job: {settings_words(sweep, best)}"]
     if others:
         lines.append(f"thin lines: the {len(others)} other jobs" if len(others) > 1 else "thin line: the other job")
-    figure, top = sheet(
-        3.7, f"{display_name(metric)} on the test queries when embeddings are cut", lines, sweep.stand_in, palette
-    )
+    title = f"{display_name(metric)} on the test queries when embeddings are cut"
+    figure, palette = sheet(3.7, title, lines, sweep.stand_in, dark)
     height = float(figure.get_size_inches()[1])
-    axes = figure.add_axes((0.085, 0.6 / height, 0.815, (top - 0.9) / height))
+    axes = figure.add_axes((0.085, 0.6 / height, 0.815, 2.8 / height))
     own, before = curve(best.tuned, metric), curve(best.base, metric)
     behind = [curve(job.tuned, metric) for job in others]
-    _frame(axes, [own, before, *behind], display_name(metric), palette)
+    curves = [own, before, *behind]
+    dims, values = sorted({dim for dims, _ in curves for dim in dims}), [v for _, values in curves for v in values]
+    dims_axis(axes, dims, values, display_name(metric), palette, SMALLEST_SPAN, (0.08, 0.15))
     for dims, values in behind:
         axes.plot(dims, values, color=palette.base, linewidth=1, alpha=0.5, marker=".", markersize=3)
     ends = [("best", own[1][-1], palette.tuned)]
@@ -92,27 +90,13 @@ def jobs_against_dims(sweep: Sweep, dark: bool = False) -> Figure:
         axes.plot(*before, color=palette.muted, linestyle=(0, (4, 2.5)), marker="s", markersize=4, label="base")
         ends.append(("base", before[1][-1], palette.muted))
     axes.plot(*own, color=palette.tuned, linewidth=2.4, marker="o", markersize=6, label="best")
-    name_ends(axes, ends)
+    name_ends(axes, ends, apart=0.075)
     for dim, value in zip(*own, strict=True):
         if dim in spaced(own[0]):
             label = axes.annotate(f"{value:.3f}", (dim, value), xytext=(0, 9), textcoords="offset points")
             label.set(ha="center", va="bottom", fontsize=10, fontweight="bold", color=palette.tuned)
             label.set_path_effects([withStroke(linewidth=2.5, foreground=palette.paper)])
     return figure
-
-
-def _frame(axes: Axes, curves: Sequence[Curve], name: str, palette: Palette) -> None:
-    dims = sorted({dim for dims, _ in curves for dim in dims})
-    values = [value for _, values in curves for value in values]
-    slack = max(0.0, SMALLEST_SPAN - (max(values) - min(values))) / 2
-    span = max(values) - min(values) + 2 * slack
-    axes.set_ylim(max(0.0, min(values) - slack - 0.08 * span), max(values) + slack + 0.15 * span)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(dims, [str(dim) if dim in spaced(dims) else "" for dim in dims])
-    axes.minorticks_off()
-    axes.set_xlabel("dimensions kept", color=palette.muted)
-    axes.margins(x=0.06)
-    frame(axes, name, palette)
 
 
 def curve(result: EvaluationResult | None, metric: str) -> Curve:
