@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from matryoshka.data.doctor.training_texts import Column, CopyCounts, Lengths, TextPlaces
 
@@ -117,16 +117,3 @@ class Diagnosis:
     batches: BatchSummary | None = None
     masked: bool = False
     warnings: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Diagnosis:
-        """The diagnosis of which as_dict gave this, read back from JSON or not."""
-        from pydantic import TypeAdapter
-
-        from matryoshka.data.samplers import BatchSummary  # noqa: F401 - looked up here by its name, and imports torch
-
-        return TypeAdapter(cls).validate_python(dict(plain))

@@ -117,7 +117,7 @@ def dims_axis(
 
 def frame(axes: Axes, title: str, palette: Palette) -> None:
     """The plain look of all axes: level rules, one spine, the name of what is shown above."""
-    axes.set_title(title, loc="left", fontsize=9.5, color=palette.muted, pad=5)
+    axes.set_title(title, loc="left", fontsize=9.5, color=palette.muted, pad=5, parse_math=False)
     axes.set_facecolor(palette.paper)
     axes.grid(axis="y", color=palette.grid, linewidth=0.8)
     axes.set_axisbelow(True)

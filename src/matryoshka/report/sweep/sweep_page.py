@@ -36,6 +36,7 @@ from matryoshka.report.sweep.sweep_verdict import (
     settings_words,
     verdict,
 )
+from matryoshka.report.terminal.lines import as_typed
 from matryoshka.sweep.effects import as_level, in_order, main_effects
 from matryoshka.sweep.ranges import keys_in_ranges
 from matryoshka.sweep.result import JobResult, Sweep
@@ -47,7 +48,7 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
     folder: the sweep's, where the page will be; it links the reports and logs that are there, and shows the front.
     """
     best, second = (*sweep.done[:2], None, None)[:2]
-    shown = _as_typed(folder)
+    shown = as_typed(folder)
     effects = main_effects(sweep)
     return page_template("sweep_page.html.j2", level=as_level, duration=in_words).render(
         sweep=sweep,
@@ -125,8 +126,3 @@ def _drawings(sweep: Sweep, folder: Path) -> list[tuple[Markup, Markup, str, str
         )
         for name, (draw, said) in figures.items()
     ]
-
-
-def _as_typed(folder: Path) -> Path:
-    """The folder as someone in the present directory types it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

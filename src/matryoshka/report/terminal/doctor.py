@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
@@ -54,7 +55,7 @@ def nothing_found(diagnosis: Diagnosis) -> str:
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> dict[str, Path]:
     """doctor.json, doctor.png and doctor.svg in the folder; their paths, by what they are."""
     figure = save_figure(doctor_figure(diagnosis), folder / "doctor")
-    return {"diagnosis": write_json(folder / "doctor.json", diagnosis.as_dict()), "figure": figure[0]}
+    return {"diagnosis": write_json(folder / "doctor.json", asdict(diagnosis)), "figure": figure[0]}
 
 
 def shortened(text: str) -> str:

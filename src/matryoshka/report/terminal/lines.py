@@ -178,8 +178,9 @@ def show_stand_in(stand_in: Sequence[str]) -> None:
 def show_paths(written: Mapping[str, Path]) -> None:
     """Every path written, one a line."""
     for what, path in written.items():
-        console.print(Text.assemble((f"{what:>18}  ", "bold"), str(_relative(path))), soft_wrap=True)
+        console.print(Text.assemble((f"{what:>18}  ", "bold"), str(as_typed(path))), soft_wrap=True)
 
 
-def _relative(path: Path) -> Path:
+def as_typed(path: Path) -> Path:
+    """A path as someone in the present directory types it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
