@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +20,7 @@ from matryoshka.report.sweep.sweep_verdict import (
     settings_words,
     verdict,
 )
-from matryoshka.report.terminal.lines import console, say, show_paths, show_stand_in
+from matryoshka.report.terminal.lines import console, plain_table, say, show_paths, show_stand_in
 from matryoshka.sweep.effects import as_level, main_effects
 from matryoshka.sweep.result import JobResult, Sweep
 
@@ -52,8 +51,7 @@ def show_sweep(sweep: Sweep, written: Mapping[str, Path]) -> None:
 
 def job_table(sweep: Sweep) -> Table:
     """The done jobs: settings, selecting metric, test figures with half their intervals, time."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"{sweep.name}: {len(sweep.done)} of {len(sweep.jobs)} jobs, best first")
-    table.title_justify, table.title_style, table.pad_edge, table.padding = "left", "bold", False, 0
+    table = plain_table(f"{sweep.name}: {len(sweep.done)} of {len(sweep.jobs)} jobs, best first", padding=0)
     for i, label in enumerate(setting_labels(sweep) or ("job",)):
         longest = max(len(_settings(sweep, job)[i]) for job in sweep.done)
         table.add_column(Text(label), overflow="fold", no_wrap=longest <= 20)
@@ -70,7 +68,6 @@ def job_table(sweep: Sweep) -> Table:
         )
     if any(figure and figure.interval for job in sweep.done for figure in reported_figures(sweep, job)):
         table.caption = "±: half of the 95% interval on the test queries; the order is that of the bold column"
-        table.caption_justify, table.caption_style = "left", "dim"
     return table
 
 
@@ -138,10 +135,8 @@ def set_means(sweep: Sweep, job: JobResult) -> tuple[float | None, ...]:
 
 def sets_table(sweep: Sweep) -> Table:
     """A row a done job, in the order of the sweep's, a column a further set."""
-    table = Table(
-        box=box.SIMPLE_HEAD, title=f"further sets: {display_name(reported_metric(sweep))}, mean over the dims"
-    )
-    table.title_justify, table.title_style, table.pad_edge, table.padding = "left", "bold", False, (0, 1, 0, 0)
+    title = f"further sets: {display_name(reported_metric(sweep))}, mean over the dims"
+    table = plain_table(title, padding=(0, 1, 0, 0))
     table.add_column("job", overflow="fold")
     for name in further_sets(sweep):
         table.add_column(Text(name), justify="right", overflow="fold")

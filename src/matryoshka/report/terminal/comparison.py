@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from matryoshka.evaluation.comparison import ChangedQuery, Comparison, DimComparison
 from matryoshka.report.markdown import shortened
-from matryoshka.report.terminal.lines import console
+from matryoshka.report.terminal.lines import console, plain_table
 from matryoshka.storage.atomic import write_json
 
 PROTOCOLS = {"as_is": "every id a document", "merged": "copies as one document"}
@@ -22,7 +20,7 @@ def show_comparison(comparison: Comparison) -> None:
     """A table row a dim, then the queries that changed most at the widest dim."""
     console.print(Text(comparison.title, style="bold"), soft_wrap=True)
     console.print(_subject(comparison), soft_wrap=True, markup=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = plain_table(collapse_padding=True)
     for name in ("dim", "first", "second", "difference (95% interval)", "p (Holm)", "wins / losses / ties"):
         table.add_column(name, justify="right")
     table.add_column("the second is")

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rich import box
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from matryoshka.durations import in_words
@@ -95,6 +97,17 @@ def announce(
 def say(label: str, line: str) -> None:
     """A line as the first ones of a run: a label and what there is to say."""
     console.print(Text.assemble((f"{label:>8}  ", "bold"), line), soft_wrap=True)
+
+
+def plain_table(title: str = "", **options: Any) -> Table:
+    """A table of columns alone, a line below its header; title and caption stand at the left."""
+    look: dict[str, Any] = {
+        "title_justify": "left",
+        "title_style": "bold",
+        "caption_justify": "left",
+        "caption_style": "dim",
+    }
+    return Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, **{**look, "pad_edge": False, **options})
 
 
 def show_batches(batches: BatchSummary, masked: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -102,8 +101,7 @@ def blocks(deployment: Deployment, keep: float = 0.98) -> list[RenderableType]:
 
 def _table(deployment: Deployment, title: str, rescored: bool, keep: float) -> Table:
     grey = "dim" if rescored else ""
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, style=grey)
-    table.padding = (0, 1, 0, 0)
+    table = lines.plain_table(title, style=grey, padding=(0, 1, 0, 0))
     table.title_style = grey or "bold"
     table.add_column("dim", justify="right", no_wrap=True, min_width=4, style=grey or "bold")
     for precision in deployment.precisions:
