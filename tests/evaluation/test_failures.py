@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from matryoshka.evaluation.failures import Failures, find_failures
-from matryoshka.evaluation.rankings import Rankings
+from matryoshka.evaluation.protocols import Rankings
 from matryoshka.evaluation.result import NO_DIM
 from tests.evaluation.planted import planted
 

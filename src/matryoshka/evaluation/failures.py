@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.protocols import Ranking, Rankings
 
 TOP = 10  # the ranks that a person looks at
 SHOWN = 3  # documents before the right one

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matryoshka.evaluation.rankings import Rankings
+    from matryoshka.evaluation.protocols import Rankings
 
 Metrics = Mapping[int, Mapping[str, float]]
 Intervals = Mapping[int, Mapping[str, tuple[float, float]]]

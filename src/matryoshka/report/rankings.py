@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.protocols import Ranking, Rankings
 from matryoshka.evaluation.result import NO_DIM
 from matryoshka.storage.atomic import write_atomically
 

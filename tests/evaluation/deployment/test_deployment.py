@@ -19,7 +19,7 @@ from matryoshka.evaluation.deployment import measuring, stored_vectors
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
 from matryoshka.evaluation.deployment.measuring import drawn, measure_deployment
 from matryoshka.evaluation.deployment.tied_hits import CoarseHits
-from matryoshka.evaluation.top import error_bound
+from matryoshka.evaluation.nearest import error_bound
 from tests.evaluation.all_pairs import draw
 
 DIMS = (32, 16, 8)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from matryoshka.report.figures.metric_figure import frame, name_ends
-from matryoshka.report.figures.number_axis import number_axis
 from matryoshka.report.figures.palette import WIDTH, Palette, blank
 from matryoshka.report.sweep.sweep_table import state
 from matryoshka.report.sweep.sweep_verdict import selected_words
@@ -23,6 +24,7 @@ from matryoshka.sweep.result import JobResult, Sweep
 SMALLEST_SPAN = 0.02  # of the colours and the value axis, so that noise does not look like a landslide
 LONGEST = 26  # characters of a level beside an axis
 MARKERS = "osD^vP*X"
+MOST_TICKS = 8  # with more numbers the ticks are round ones
 
 
 def heat_map(sweep: Sweep, x_key: str, y_key: str, dark: bool = False) -> Figure:
@@ -165,3 +167,31 @@ def _value_axis(axes: Axes, values: Sequence[float], name: str, palette: Palette
     axes.set_ylim(low - slack - 0.1 * (high - low), high + slack + 0.1 * (high - low))
     axes.margins(x=0.06)
     frame(axes, name, palette)
+
+
+def number_axis(axes: Axes, key: str, numbers: Mapping[str, float], palette: Palette) -> None:
+    """Ticks and name of an axis along which numbers of a setting lie, text -> number, ascending.
+
+    It is logarithmic for numbers that grow by factors, such as rates.
+    """
+    by_factors = _uneven(np.array(list(numbers.values()))) or key.endswith("lr")
+    low, high = min(numbers.values()), max(numbers.values())
+    if by_factors and low > 0:
+        axes.set_xscale("log")
+    if len(numbers) <= MOST_TICKS:
+        axes.set_xticks(list(numbers.values()), list(numbers))
+    else:  # their names would overlap
+        decades = math.log10(high / low) if axes.get_xscale() == "log" else 0
+        by_decade = LogLocator(subs=(1, 2, 5) if decades < 3 else (1,))
+        axes.xaxis.set_major_locator(by_decade if decades > 1 else MaxNLocator(MOST_TICKS))
+        axes.xaxis.set_major_formatter(lambda number, _: as_level(float(f"{number:.4g}")))
+    axes.minorticks_off()
+    axes.set_xlabel(key, color=palette.muted, parse_math=False)
+
+
+def _uneven(numbers_N: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
+    """Whether ascending numbers lie more evenly by their logarithm than as they are."""
+    if len(numbers_N) < 3 or numbers_N[0] <= 0:
+        return False
+    plain_N, logs_N = np.diff(numbers_N), np.diff(np.log(numbers_N))
+    return bool(logs_N.max() / logs_N.min() < plain_N.max() / plain_N.min())
