@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matryoshka.data.copies import normalised
-from matryoshka.data.doctor import columns
+from matryoshka.data.doctor import training_texts
 from matryoshka.data.doctor.diagnosis import Diagnosis, HeldOut
 from matryoshka.data.doctor.findings import findings
 from matryoshka.data.doctor.languages import language_mixture
@@ -52,8 +52,8 @@ def examined(
             column: _column(doctor, column, training, token_counts[column], max_seq_length, signature)
             for column in texts
         },
-        repeated_rows=columns.copies(rows, normal_rows),
-        same_pairs=columns.same_pairs(texts, training.normal, doctor.examples),
+        repeated_rows=training_texts.copies(rows, normal_rows),
+        same_pairs=training_texts.same_pairs(texts, training.normal, doctor.examples),
         held_out={
             name: _held_out(doctor, data, training, normalise, max_seq_length, held_out_counts.get(name, {}))
             for name, data in held_out.items()
@@ -79,11 +79,11 @@ def _column(
     texts, normal, near = training.texts[column], training.normal[column], _near(doctor, signature)
     return Column(
         distinct=len(set(texts)),
-        copies=columns.copies(texts, normal),
-        most_repeated=columns.most_repeated(column, texts, normal, doctor.examples),
-        wordless=columns.wordless(column, texts, doctor.examples),
-        lengths=columns.lengths(tokens, max_seq_length),
-        near_copies=columns.near_copies(column, texts, normal, near, doctor.examples) if near else None,
+        copies=training_texts.copies(texts, normal),
+        most_repeated=training_texts.most_repeated(column, texts, normal, doctor.examples),
+        wordless=training_texts.wordless(column, texts, doctor.examples),
+        lengths=training_texts.lengths(tokens, max_seq_length),
+        near_copies=training_texts.near_copies(column, texts, normal, near, doctor.examples) if near else None,
         languages=language_mixture(texts, doctor.languages) if doctor.languages else None,
     )
 
@@ -105,7 +105,7 @@ def _held_out(
         answers_in_training=overlap(right, training, normalise, doctor.examples),
         others_in_training=overlap(others, training, normalise, doctor.examples),
         copies=corpus_copies(data, normalise),
-        lengths={part: columns.lengths(tokens, max_seq_length) for part, tokens in counts.items()},
+        lengths={part: training_texts.lengths(tokens, max_seq_length) for part, tokens in counts.items()},
     )
 
 
