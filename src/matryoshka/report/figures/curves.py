@@ -35,7 +35,11 @@ def training_curves(history: History, metrics: Sequence[str], saved_step: int | 
     metrics: as in `ndcg@10`; what was not measured has no panel. Evaluations that chose the checkpoint are `dev/...`
     in the history where these queries are not the reported ones.
     """
-    panels = {title: curves for title, curves in _panels(history, metrics).items() if any(map(_drawn, curves.values()))}
+    panels = {
+        title: curves
+        for title, curves in _panels(history, metrics).items()
+        if any(steps for steps, _ in curves.values())
+    }
     rows = math.ceil(len(panels) / 2) or 1
     figure, palette = blank(PANEL * rows, dark)
     last = max((row["step"] for row in history), default=0)
@@ -59,10 +63,6 @@ def _panels(history: History, metrics: Sequence[str]) -> dict[str, dict[str, Cur
     logged = {title: {"": curve(history, key)} for key, title in LOGGED.items()}
     losses = {f"{LOGGED[LOSS]} of each dim": by_dim(history, LOSS)}
     return logged | losses | {display_name(metric): by_dim(history, metric) for metric in metrics}
-
-
-def _drawn(curve: Curve) -> bool:
-    return bool(curve[0])
 
 
 def curve(history: History, key: str) -> Curve:

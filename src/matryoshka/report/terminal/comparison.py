@@ -59,19 +59,11 @@ def _cells(dim: DimComparison) -> tuple[str, ...]:
     )
 
 
-def _value(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _rank(rank: int) -> str:
-    return str(rank) if rank else "none"
-
-
 def _show_query(query: ChangedQuery) -> None:
     """What was asked, what answers it, and what stood at the top in its place."""
     style = "green" if query.second_value > query.first_value else "red"
-    values = f"{_value(query.first_value)} -> {_value(query.second_value)}"
-    ranks = f"rank {_rank(query.first_rank)} -> {_rank(query.second_rank)}"
+    values = f"{query.first_value:.3f} -> {query.second_value:.3f}"
+    ranks = f"rank {query.first_rank or 'none'} -> {query.second_rank or 'none'}"
     lines = {f"{values}, {ranks}": query.text, "right answer": query.answer}
     if query.first_rank != 1:
         lines["first's top hit"] = query.first_top

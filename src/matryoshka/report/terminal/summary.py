@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
-from matryoshka.evaluation.failures import Failures, Lost
+from matryoshka.evaluation.failures import Failures
 from matryoshka.report.markdown import shortened
 from matryoshka.report.page.report import Report
 from matryoshka.report.record import TrainingRecord
@@ -71,15 +71,11 @@ def failures_block(failures: Failures) -> RenderableType:
     counts = f"{failures.found_first:,} of {failures.queries:,} queries find their answer first at {widest}; "
     lines = [Text.assemble((f"{'lost':>8}  ", "bold"), counts + "no longer first are " + ", ".join(parts))]
     for lost in failures.lost[:IN_TERMINAL]:
-        lines.append(Text(f"          {shortened(lost.query, LENGTH)}: rank {_fall(lost, failures)}"))
+        ranks = f"{lost.ranks[widest]} at {widest}, {lost.ranks[narrowest] or 'not found'} at {narrowest}"
+        lines.append(Text(f"          {shortened(lost.query, LENGTH)}: rank {ranks}"))
         lines.append(Text(f"            right: {shortened(lost.answer, LENGTH)}", style="green"))
         lines.append(Text(f"            first at {narrowest}: {shortened(lost.first, LENGTH)}", style="red"))
     return Group(*lines)
-
-
-def _fall(lost: Lost, failures: Failures) -> str:
-    widest, narrowest = failures.dims[0], failures.dims[-1]
-    return f"{lost.ranks[widest]} at {widest}, {lost.ranks[narrowest] or 'not found'} at {narrowest}"
 
 
 def show_deployment(deployment: Deployment, keep: float = 0.98) -> None:
