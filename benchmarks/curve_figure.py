@@ -10,11 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from record import Curve, Numbers
 
-from matryoshka.report.figures.metric_figure import GRID, INK, MUTED, TUNED
+from matryoshka.report.figures.palette import LIGHT
 from matryoshka.storage.atomic import write_atomically
 
 # Okabe and Ito's colours, told apart by anyone; dashes and markers differ as well.
-STYLES = ((TUNED, "-", "o"), ("#D55E00", (0, (5, 2)), "s"), ("#009E73", (0, (1, 1.4)), "^"), ("#8A8A8A", "-.", "D"))
+STYLES = (
+    (LIGHT.tuned, "-", "o"),
+    ("#D55E00", (0, (5, 2)), "s"),
+    ("#009E73", (0, (1, 1.4)), "^"),
+    ("#8A8A8A", "-.", "D"),
+)
 WIDE = 6.0  # largest over smallest value from which an axis is logarithmic
 
 
@@ -40,15 +45,15 @@ def draw(curve: Curve, path: Path) -> Path:
     else:
         axes.set_ylim(bottom=0)
     axes.minorticks_off()
-    axes.set_xlabel(curve.x_label, color=MUTED)
-    axes.set_title(curve.y_label, loc="left", fontsize=9.5, color=MUTED, pad=6)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_xlabel(curve.x_label, color=LIGHT.muted)
+    axes.set_title(curve.y_label, loc="left", fontsize=9.5, color=LIGHT.muted, pad=6)
+    axes.grid(axis="y", color=LIGHT.grid, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=MUTED)
+    axes.tick_params(length=0, labelcolor=LIGHT.muted)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
+    axes.spines["bottom"].set_color(LIGHT.grid)
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(curve.lines), borderaxespad=0.2)
-    figure.text(0.03, 0.93, curve.title, fontsize=12, fontweight="bold", color=INK, parse_math=False)
+    figure.text(0.03, 0.93, curve.title, fontsize=12, fontweight="bold", color=LIGHT.ink, parse_math=False)
     content = io.BytesIO()
     canvas.print_png(content)
     return write_atomically(path, content.getvalue())

@@ -38,7 +38,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
-from matryoshka.memory.estimate import estimate_memory
+from matryoshka.memory.estimate import MemorySettings, measure_memory
 from matryoshka.training.clipping import clip_gradients
 from matryoshka.training.gradient_cache import cached_backward
 
@@ -101,7 +101,7 @@ def our_training(setting: Setting, result: dict[str, Any]) -> Callable[[], list[
     batches = [as_packed(encoder, pairs) for pairs in pairs_of(setting)]
     if setting.estimate:
         start = time.perf_counter()
-        estimate = estimate_memory(
+        memory = measure_memory(
             encoder,
             loss,
             AdamW,
@@ -109,9 +109,9 @@ def our_training(setting: Setting, result: dict[str, Any]) -> Callable[[], list[
             texts=0,
             device=torch.device("cpu"),
             bf16=setting.bf16,
-            pairs_at_once=setting.pairs_at_once,
             rows_trained=None if used is None else len(used),
         )
+        estimate = memory.estimate(MemorySettings(setting.pairs_at_once))
         result |= {"estimated_mb": estimate.peak / 1e6, "estimate_seconds": time.perf_counter() - start}
     if used is not None:
         encoder.compact_vocabulary(used)

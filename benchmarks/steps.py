@@ -13,8 +13,8 @@ from sides import DIMS, PROMPTS, autocast_forward, load
 from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
-from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.training.clipping import clip_gradients
 
@@ -43,7 +43,7 @@ class Batch:
 def tokens_of(encoder: Encoder, pairs: Pairs) -> set[int]:
     """All token ids of the pairs."""
     columns = zip(zip(*pairs, strict=True), ("query", "document"), strict=True)
-    return set.union(*(tokens_in(encoder.tokenize(texts, prompt)) for texts, prompt in columns))  # type: ignore[arg-type]
+    return set.union(*(TokenIds.of(encoder.tokenize(texts, prompt)).distinct() for texts, prompt in columns))  # type: ignore[arg-type]
 
 
 class TrainingSides:

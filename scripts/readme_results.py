@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
 from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult, display_name
@@ -66,7 +67,7 @@ def block(folder: Path) -> str:
             rows.append([other.model if dim == NO_DIM else f"{other.model}, {dim}", *cells])
     alt = f"{display_name(metrics[0])} at every dim, before and after training"
     parts = ["\n".join(f"**Stand-in:** {sentence}.  " for sentence in run["stand_in"]).rstrip()]
-    deployment = Deployment.from_dict(read(folder / "deployment.json"))
+    deployment = TypeAdapter(Deployment).validate_python(read(folder / "deployment.json"))
     sure = "Base → tuned, on the test queries; ± is half of the 95% interval:"
     parts += [sure, table(["dim", *map(display_name, metrics)], rows)]
     parts += [f"{what_was_run(folder, run, tuned)} To deploy: {deployment.advice()}.", f"![{alt}]({FIGURE})"]

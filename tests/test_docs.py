@@ -27,7 +27,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from matryoshka.cli.search_space import search_space
+from matryoshka.cli.trials import search_space
 from matryoshka.cli.words import as_text, configuration_folder
 from matryoshka.config import resolvers
 from matryoshka.config.validation import check_comparison, check_evaluation, check_training

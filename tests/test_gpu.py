@@ -19,8 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder, packed_attention
-from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.encoder.varlen_attention import varlen_kernel
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.training import nonfinite, schedulers
@@ -141,7 +141,7 @@ def test_training_the_rows_that_occur_is_bit_for_bit_the_same(device: str) -> No
         return model
 
     whole, compact = tiny_encoder().to(device), tiny_encoder().to(device)
-    compact.compact_vocabulary(tokens_in(compact.tokenize(TEXTS)))
+    compact.compact_vocabulary(TokenIds.of(compact.tokenize(TEXTS)).distinct())
     trained(whole)
     trained(compact).whole_vocabulary()
     for name, weight in whole.state_dict().items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def fabricated_run(folder: Path) -> Path:
         for precision, size, value in (("float32", 3072, 0.5), ("int8", 768, 0.495))
     )
     deployment = Deployment("ndcg@10", options, 256, 500, 2000, 40, chosen=(768, "int8"))
-    (folder / "deployment.json").write_text(json.dumps(deployment.as_dict()))
+    (folder / "deployment.json").write_text(json.dumps(asdict(deployment)))
     config = {"pooling": {"modes": ["cls", "mean"]}, "batch_size": 32, "accumulation": 2}
     config |= {"trainer": {"precision": "32-true"}, "optimizer": {"lr": 8e-5}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

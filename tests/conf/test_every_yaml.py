@@ -11,7 +11,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from matryoshka.cli.search_space import search_space
+from matryoshka.cli.trials import search_space
 from matryoshka.cli.words import configuration_folder
 from matryoshka.config import resolvers
 from matryoshka.config.groups import groups_of

@@ -11,8 +11,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
 from matryoshka.cli.words import configuration_folder
-from matryoshka.config.resolvers import register_resolvers
-from matryoshka.config.sweep_names import sweep_choices, sweep_group
+from matryoshka.config.resolvers import register_resolvers, sweep_choices, sweep_group
 
 WORDS = ["+experiment=bmf", "dims=[768,64]", "optimizer.lr=2e-5", "scheduler=linear", "seed=3", "logger.mode=offline"]
 RESOLVED = {"group": "${sweep_group:}", "choices": "${sweep_choices:}"}

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from matryoshka.config.binding import out_of_range
 from matryoshka.config.signatures import parameters_of
-from matryoshka.data.components import components
-from matryoshka.data.copies import normalised
+from matryoshka.data.copies import components, normalised
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.split import DevOfTrain, SameSet
 from matryoshka.errors import DataError

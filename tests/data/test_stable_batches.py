@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from matryoshka.data.stable_batches import stable_batches
+from matryoshka.data.packing import stable_batches
 from matryoshka.data.tokens import TokenIds
 
 

@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
-from matryoshka.encoder.compact_vocabulary import CompactVocabulary, is_exact_with, tokens_in
+from matryoshka.encoder.compact_vocabulary import CompactVocabulary, is_exact_with
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.training.clipping import clip_gradients
 from tests.tiny import tiny_encoder
@@ -46,7 +47,7 @@ def trained(encoder: Encoder, make: Make, clip: float) -> Encoder:
 )
 def test_equals_training_the_whole_table_bit_for_bit(make: Make, clip: float) -> None:
     whole, compact = tiny_encoder(), tiny_encoder()
-    vocabulary = compact.compact_vocabulary(tokens_in(compact.tokenize(TEXTS + ANSWERS)))
+    vocabulary = compact.compact_vocabulary(TokenIds.of(compact.tokenize(TEXTS + ANSWERS)).distinct())
     assert vocabulary.rows[0] < vocabulary.rows[1] == len(whole.tokenizer)
     assert len(compact.backbone.get_input_embeddings().weight) == vocabulary.rows[0]  # type: ignore[arg-type]
 
@@ -78,7 +79,7 @@ def test_an_encoder_has_its_names_and_its_table_back() -> None:
 
 def test_a_token_that_was_not_named_is_an_error() -> None:
     encoder = tiny_encoder()
-    encoder.compact_vocabulary(tokens_in(encoder.tokenize(["der"])))
+    encoder.compact_vocabulary(TokenIds.of(encoder.tokenize(["der"])).distinct())
 
     assert encoder.encode(["der"]).shape == (1, 32)
     with pytest.raises(IndexError):

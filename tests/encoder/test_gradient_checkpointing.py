@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
-from matryoshka.encoder.compact_vocabulary import tokens_in
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.training.gradient_cache import cached_backward
 from tests.tiny import tiny_encoder, with_checkpointing
@@ -24,7 +24,7 @@ def trained(
     """The loss of a batch, the gradients of all weights, and the state of the random numbers afterwards."""
     batch = PackedBatch.from_ids([encoder.tokenize(ANCHORS), encoder.tokenize(POSITIVES)])
     if compact:
-        encoder.compact_vocabulary(tokens_in([batch.input_ids_T.tolist()]))
+        encoder.compact_vocabulary(TokenIds.of([batch.input_ids_T.tolist()]).distinct())
 
     def loss_of(embeddings_SD: Tensor) -> NestedLoss:
         nested: NestedLoss = LOSS(*embeddings_SD.split(4))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from matryoshka.evaluation.nearest import Hits
-from matryoshka.evaluation.top import exact_cosine, exact_length
+from matryoshka.evaluation.nearest import Hits, exact_cosine, exact_length
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -13,8 +13,7 @@ from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.judgements import Judgements
 from matryoshka.evaluation.measurement import measure
 from matryoshka.evaluation.nearest import Hits
-from matryoshka.evaluation.protocols import CopyGroups
-from matryoshka.evaluation.rankings import Rankings
+from matryoshka.evaluation.protocols import CopyGroups, Rankings
 from matryoshka.evaluation.result import EvaluationResult
 
 

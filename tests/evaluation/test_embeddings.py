@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from matryoshka.data.stable_batches import stable_batches
+from matryoshka.data.packing import stable_batches
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder, Pooling
 from matryoshka.evaluation.embeddings import InMemory, OnDisk, Store, embed

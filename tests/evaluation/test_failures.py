@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from matryoshka.evaluation.failures import Failures, find_failures
-from matryoshka.evaluation.rankings import Rankings
+from matryoshka.evaluation.protocols import Rankings
 from matryoshka.evaluation.result import NO_DIM
 from tests.evaluation.planted import planted
 
@@ -135,8 +135,8 @@ def test_a_ranking_in_which_queries_find_nothing(rankings: Rankings) -> None:
     assert {failure.rank for failure in failures.hardest[NO_DIM]} == {None}
 
 
-def test_as_dict_is_ready_for_json(failures: Failures) -> None:
-    plain = json.loads(json.dumps(failures.as_dict(), allow_nan=False))
+def test_it_is_ready_for_json(failures: Failures) -> None:
+    plain = json.loads(json.dumps(asdict(failures), allow_nan=False))
     assert list(plain["hardest"]) == ["64", "32", "16"]
     assert plain["lost"][0]["ranks"].keys() == {"64", "32", "16"}
     assert plain["hardest"]["64"][0]["query_id"] == failures.hardest[64][0].query_id

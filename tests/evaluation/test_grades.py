@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matryoshka.evaluation.grades import Grades
+from matryoshka.evaluation.judgements import Grades
 
 DOCUMENTS = 9
 ANSWERS = st.dictionaries(st.integers(0, DOCUMENTS - 1), st.integers(1, 4), min_size=1)

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from matryoshka.evaluation.metrics import MAP, MRR, NDCG, Accuracy, Precision, RankedMetric, Recall
 
+Of = Callable[..., RankedMetric]  # a metric by its k
 Ranking = tuple[list[int], list[int]]  # the grade of each hit; those of all relevant documents
 
 
@@ -49,7 +50,7 @@ def average_precision(hits: Sequence[int], every: Sequence[int], k: int) -> floa
     return sum(precisions) / min(k, len(every))
 
 
-DEFINITIONS: dict[type[RankedMetric], Callable[[Sequence[int], Sequence[int], int], float]] = {
+DEFINITIONS: dict[Of, Callable[[Sequence[int], Sequence[int], int], float]] = {
     Accuracy: accuracy,
     Precision: precision,
     Recall: recall,
@@ -60,7 +61,7 @@ DEFINITIONS: dict[type[RankedMetric], Callable[[Sequence[int], Sequence[int], in
 ALL = pytest.mark.parametrize("metric", DEFINITIONS)
 
 
-def mean_by_loop(metric: type[RankedMetric], rankings: Sequence[Ranking], k: int) -> float:
+def mean_by_loop(metric: Of, rankings: Sequence[Ranking], k: int) -> float:
     return sum(DEFINITIONS[metric](hits, every, k) for hits, every in rankings) / len(rankings)
 
 
@@ -87,7 +88,7 @@ def some_rankings(draw: st.DrawFn, highest: int | None = None) -> list[Ranking]:
 @ALL
 @settings(deadline=None, max_examples=60)
 @given(rankings=some_rankings(), k=st.integers(1, 20))
-def test_each_metric_equals_its_definition(metric: type[RankedMetric], rankings: list[Ranking], k: int) -> None:
+def test_each_metric_equals_its_definition(metric: Of, rankings: list[Ranking], k: int) -> None:
     """k is often larger than the number of hits there are: the missing ranks count as not relevant."""
     measured = metric(k)
     measured.update(*tensors(rankings))
@@ -101,7 +102,7 @@ def test_each_metric_equals_its_definition(metric: type[RankedMetric], rankings:
 @pytest.mark.parametrize("metric", [Recall, Accuracy, MRR])
 @settings(deadline=None, max_examples=40)
 @given(rankings=some_rankings(), k=st.integers(1, 20))
-def test_more_ranks_never_lower_what_is_found(metric: type[RankedMetric], rankings: list[Ranking], k: int) -> None:
+def test_more_ranks_never_lower_what_is_found(metric: Of, rankings: list[Ranking], k: int) -> None:
     values = []
     for ranks in (k, k + 1):
         measured = metric(ranks)
@@ -112,7 +113,7 @@ def test_more_ranks_never_lower_what_is_found(metric: type[RankedMetric], rankin
 
 
 @ALL
-def test_hand_worked_values(metric: type[RankedMetric]) -> None:
+def test_hand_worked_values(metric: Of) -> None:
     """Two queries: hits at ranks 2 and 4 of 3 relevant documents; none of 1 relevant document found."""
     rankings = [ranking([0, 1, 0, 1, 0], 1), ranking([0] * 5, 1)]
     expected = {
@@ -143,7 +144,7 @@ def test_hand_worked_values_of_grades() -> None:
 @pytest.mark.parametrize("metric", [Accuracy, Precision, Recall, MRR, MAP])
 @settings(deadline=None, max_examples=40)
 @given(rankings=some_rankings(highest=3), k=st.integers(1, 14))
-def test_grades_matter_to_ndcg_alone(metric: type[RankedMetric], rankings: list[Ranking], k: int) -> None:
+def test_grades_matter_to_ndcg_alone(metric: Of, rankings: list[Ranking], k: int) -> None:
     plain, graded = metric(k), metric(k)
     graded.update(*tensors(rankings))
     plain.update(*(grades > 0 for grades in tensors(rankings)))
@@ -152,7 +153,7 @@ def test_grades_matter_to_ndcg_alone(metric: type[RankedMetric], rankings: list[
 
 
 @ALL
-def test_a_perfect_ranking_is_worth_1(metric: type[RankedMetric]) -> None:
+def test_a_perfect_ranking_is_worth_1(metric: Of) -> None:
     measured = metric(3)
     measured.update(*tensors([ranking([3, 2, 1, 0]), ranking([1, 1, 1, 1], *[1] * 5)]))
 
@@ -166,7 +167,7 @@ def random_rankings(queries: int, depth: int = 10) -> list[Ranking]:
 
 
 @ALL
-def test_several_updates_equal_one(metric: type[RankedMetric]) -> None:
+def test_several_updates_equal_one(metric: Of) -> None:
     """Of different sizes, so that a mean of means would be another number."""
     rankings = random_rankings(37)
     whole, parts = metric(5), metric(5)
@@ -179,7 +180,7 @@ def test_several_updates_equal_one(metric: type[RankedMetric]) -> None:
 
 
 @ALL
-def test_states_of_two_processes_add_up(metric: type[RankedMetric]) -> None:
+def test_states_of_two_processes_add_up(metric: Of) -> None:
     rankings = random_rankings(20)
     one, other = metric(5), metric(5)
     one.update(*tensors(rankings[:3]))
@@ -192,7 +193,7 @@ def test_states_of_two_processes_add_up(metric: type[RankedMetric]) -> None:
 
 
 @ALL
-def test_reset_forgets(metric: type[RankedMetric]) -> None:
+def test_reset_forgets(metric: Of) -> None:
     measured = metric(5)
     measured.update(*tensors(random_rankings(9)))
     measured.reset()
@@ -203,12 +204,12 @@ def test_reset_forgets(metric: type[RankedMetric]) -> None:
 
 @ALL
 @pytest.mark.parametrize("k", [0, -1])
-def test_without_a_rank_there_is_no_metric(metric: type[RankedMetric], k: int) -> None:
+def test_without_a_rank_there_is_no_metric(metric: Of, k: int) -> None:
     with pytest.raises(ValueError, match=f"k={k}: at least one rank is needed"):
         metric(k)
 
 
 @ALL
-def test_a_query_without_a_relevant_document_is_refused(metric: type[RankedMetric]) -> None:
+def test_a_query_without_a_relevant_document_is_refused(metric: Of) -> None:
     with pytest.raises(ValueError, match="every query needs a relevant document"):
         metric(3).update(torch.zeros(2, 3), torch.tensor([[1], [0]]))

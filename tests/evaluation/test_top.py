@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from matryoshka.evaluation.top import RunningTop, error_bound, exact_cosine, exact_length, kth_at_least
+from matryoshka.evaluation.nearest import RunningTop, error_bound, exact_cosine, exact_length, kth_at_least
 from matryoshka.losses.similarities import nested_similarities
 from tests.evaluation.all_pairs import draw, exact_cosines, hits_by_all_pairs
 

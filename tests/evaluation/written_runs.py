@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.protocols import Ranking, Rankings
 from matryoshka.report.rankings import write_rankings
 
 HITS = 10

@@ -43,8 +43,8 @@ def encoder() -> Encoder:
     return tiny_encoder(modes=("cls", "mean"), prompts=PROMPTS)
 
 
-def save(encoder: Encoder, folder: Path, **options: Any) -> Path:
-    return SentenceTransformersFolder().save(encoder, folder / "model", **options)
+def save(encoder: Encoder, folder: Path) -> Path:
+    return SentenceTransformersFolder().save(encoder, folder / "model")
 
 
 def read(path: Path) -> Any:
@@ -129,14 +129,6 @@ def test_reloads_with_equal_embeddings(modes: tuple[Mode, ...], tmp_path: Path) 
         )
     cut = SentenceTransformer(str(folder), device="cpu", truncate_dim=16)
     np.testing.assert_allclose(cut.encode(TEXTS, normalize_embeddings=True), ours.encode(TEXTS, dim=16), atol=1e-5)
-
-
-def test_truncate_dim_is_kept(encoder: Encoder, tmp_path: Path) -> None:
-    folder = save(encoder, tmp_path, truncate_dim=8)
-
-    assert SentenceTransformer(str(folder), device="cpu").encode(TEXTS).shape == (len(TEXTS), 8)
-    with pytest.raises(ValueError, match="truncate_dim=65: the encoder is 64 wide"):
-        save(encoder, tmp_path, truncate_dim=65)
 
 
 def test_replaces_an_older_model_whole(encoder: Encoder, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.memory.available import available
-from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
+from matryoshka.memory.estimate import MemoryEstimate, MemorySettings, measure_memory
 from matryoshka.report.terminal.lines import show_memory
 from tests.tiny import tiny_encoder
 
@@ -30,9 +30,10 @@ PARTS = MemoryEstimate(
 )
 
 
-def estimated(encoder: Encoder | None = None, **options: Any) -> MemoryEstimate:
+def estimated(encoder: Encoder | None = None, *, pairs_at_once: int | None = None, **options: Any) -> MemoryEstimate:
     settings: dict[str, Any] = {"texts": 10, "device": CPU, **options}
-    return estimate_memory(encoder or tiny_encoder(dropout=0.1), LOSS, ADAMW, BATCHES, **settings)
+    memory = measure_memory(encoder or tiny_encoder(dropout=0.1), LOSS, ADAMW, BATCHES, **settings)
+    return memory.estimate(MemorySettings(pairs_at_once))
 
 
 def test_the_peak_is_the_largest_moment() -> None:

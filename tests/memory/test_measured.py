@@ -11,7 +11,7 @@ from torch import nn
 
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.memory.measured import EncoderMemory, Growth, loss_bytes, measured_peaks, optimizer_bytes
-from matryoshka.memory.peak_bytes import PeakBytes
+from matryoshka.memory.peak import PeakBytes
 from tests.tiny import tiny_encoder, with_checkpointing
 
 

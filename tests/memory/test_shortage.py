@@ -21,8 +21,7 @@ from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemoryEstimate, MemorySettings, RunMemory, measure_memory
-from matryoshka.memory.limits import MemoryLimits, shortage_explained
-from matryoshka.memory.shortage import MemoryShortageError, is_shortage, levers
+from matryoshka.memory.limits import MemoryLimits, MemoryShortageError, is_shortage, levers, shortage_explained
 from tests.tiny import tiny_encoder
 from tests.training.callbacks.small import LIGHTNINGS_ADVICE, fit, small_module
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from datasets import Dataset
 from torch import Tensor
 
-from matryoshka.config.devices import process_problems
+from matryoshka.config.consistency import process_problems
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import NoDuplicatesSampler
@@ -26,7 +26,7 @@ from matryoshka.evaluation.embeddings import OnDisk, embed
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.nested_loss import NestedLoss
-from matryoshka.memory.estimate import MemoryEstimate, estimate_memory
+from matryoshka.memory.estimate import MemoryEstimate, MemorySettings, measure_memory
 from matryoshka.processes.launched import ProcessInfo, launched
 from matryoshka.processes.signals import stopping_once
 from matryoshka.processes.together import (
@@ -307,7 +307,7 @@ def test_devices_are_as_many_as_were_started(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matryoshka.config.devices.cuda_devices", lambda: 2)
+    monkeypatch.setattr("matryoshka.config.consistency.cuda_devices", lambda: 2)
     assert list(process_problems({"devices": 2}, 4)) == list(process_problems({"devices": "auto"}, 4)) == []
     assert list(process_problems({"devices": 3, "accelerator": "cpu"}, 4)) == []
     ((key, message),) = process_problems({"devices": 3}, 4)
@@ -321,9 +321,10 @@ def test_each_of_two_processes_needs_the_activations_of_half_a_batch() -> None:
         batches = [[[16] * rows, [24] * rows]]
         make_optimizer = torch.optim.AdamW
         device = torch.device("cpu")
-        return estimate_memory(
+        memory = measure_memory(
             tiny_encoder(), loss, make_optimizer, batches, texts=10, device=device, processes=processes
         )
+        return memory.estimate(MemorySettings())
 
     whole, half, shared = estimate(64, 1), estimate(32, 1), estimate(64, 2)
     assert shared.activations == half.activations < whole.activations

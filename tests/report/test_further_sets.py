@@ -38,7 +38,7 @@ def run(sets: dict[str, SetResults]) -> TrainingRecord:
 def alone(sets: dict[str, SetResults]) -> Report:
     """The report of an evaluation, which has no base."""
     measured = {name: SetResults(None, of.tuned) for name, of in sets.items()}
-    return Report.of_evaluation(record().tuned, (), None, None, {}, {}, 1.0, measured)
+    return Report.of_evaluation(record().tuned, {}, 1.0, config={}, sets=measured)
 
 
 @pytest.mark.parametrize("base", [True, False])

@@ -14,7 +14,7 @@ import pytest
 import pytrec_eval
 import torch
 
-from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.protocols import Ranking, Rankings
 from matryoshka.evaluation.result import NO_DIM
 from matryoshka.report.rankings import strictly_decreasing, trec_id, write_rankings
 from tests.evaluation.planted import planted

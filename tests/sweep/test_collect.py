@@ -11,8 +11,7 @@ import yaml
 
 from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.sweep.collect import ABSENT, collect
-from matryoshka.sweep.progress import mean_seconds, progress, write_plan
-from matryoshka.sweep.status import Status
+from matryoshka.sweep.status import Status, mean_seconds, progress, write_plan
 
 RESULT = EvaluationResult("tiny", "pairs", 3, 4, 2, {2: {"ndcg@10": 0.5}})
 

@@ -10,7 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from matryoshka.cli.search_space import search_space
+from matryoshka.cli.trials import search_space
 from matryoshka.errors import ConfigError, UserError
 from matryoshka.report.sweep.search_table import front_csv, quality_against_bytes
 from matryoshka.sweep.jobs import running

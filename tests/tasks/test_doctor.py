@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from matryoshka.config.recipe import TrainingRecipe, build
-from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.tasks import doctor as task
 from matryoshka.tasks import loading
 from tests.composing import plain
+from tests.data.doctor.read_back import read_back
 from tests.tiny import tiny_encoder
 
 
@@ -29,7 +29,7 @@ def test_the_task_examines_what_is_configured(
 
     warnings = task.doctor(build(config, TrainingRecipe), tmp_path / "run")
 
-    found = Diagnosis.from_dict(json.loads((tmp_path / "run" / "doctor.json").read_text(encoding="utf-8")))
+    found = read_back(json.loads((tmp_path / "run" / "doctor.json").read_text(encoding="utf-8")))
     assert warnings == len(found.warnings) == 2
     assert found.held_out["test"].queries_in_training.examples[0].row == 40
     assert found.batches is not None

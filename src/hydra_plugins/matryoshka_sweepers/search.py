@@ -49,9 +49,8 @@ class SearchSweeper(GridSweeper):
         """Raises ConfigError before the first trial, JobsFailedError after the last."""
         self._check_options()
         from matryoshka.cli import multirun
-        from matryoshka.cli.search_space import search_space
-        from matryoshka.cli.trials import TrialJobs
-        from matryoshka.config.sweep_names import sweep_name
+        from matryoshka.cli.trials import TrialJobs, search_space
+        from matryoshka.config.resolvers import sweep_name
         from matryoshka.report.sweep.search_table import show_front
         from matryoshka.sweep.collect import collect
         from matryoshka.sweep.search import Search
@@ -76,7 +75,7 @@ class SearchSweeper(GridSweeper):
 
     def _run(self, search: Search, trial_jobs: TrialJobs, metrics: Sequence[str]) -> list[Sequence[JobReturn]]:
         from matryoshka.report.sweep.search_table import show_search, trial_words
-        from matryoshka.sweep.progress import write_plan
+        from matryoshka.sweep.status import write_plan
 
         started, returns, names = time.time(), [], list[str]()
         left, at_once = max(0, self.trials - len(search.ended)), self._at_once()

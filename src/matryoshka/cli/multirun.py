@@ -18,17 +18,15 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from matryoshka.cli.asked import plain_values
-from matryoshka.config.resolvers import folder_name
-from matryoshka.config.sweep_names import sweep_name
+from matryoshka.config.resolvers import folder_name, sweep_name
 from matryoshka.durations import in_words
 from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.evaluation.result import selecting_metric
 from matryoshka.report.terminal.lines import say
 from matryoshka.sweep.collect import collect
 from matryoshka.sweep.jobs import Job, config_hash, is_running, left_to_run, the_only_sweep
-from matryoshka.sweep.progress import PLAN, mean_seconds, write_plan
 from matryoshka.sweep.result import Sweep
-from matryoshka.sweep.status import Status, read_status
+from matryoshka.sweep.status import PLAN, Status, mean_seconds, read_status, write_plan
 
 log = logging.getLogger("matryoshka")
 
@@ -133,7 +131,7 @@ def sweep_of(config: DictConfig, folder: Path) -> Iterator[None]:
 def _sum_up(folder: Path, sweep: Sweep) -> None:
     from matryoshka.report.sweep.sweep_files import write_sweep
     from matryoshka.report.sweep.sweep_table import show_sweep
-    from matryoshka.report.wandb.sync import sync_command
+    from matryoshka.report.wandb.names import sync_command
 
     show_sweep(sweep, write_sweep(folder, sweep))
     if command := sync_command(folder):

@@ -29,8 +29,7 @@ def in_a_sweep(folder: Path, checked: Callable[[], dict[str, Any]], start: Start
     checked: makes its configuration.
     """
     from matryoshka.sweep.jobs import config_hash, forget_attempt, goes_on, running
-    from matryoshka.sweep.progress import progress
-    from matryoshka.sweep.status import Status, read_status
+    from matryoshka.sweep.status import Status, progress, read_status
 
     begun = time.perf_counter()
     status = Status("running", "", _settings())

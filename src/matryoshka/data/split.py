@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from matryoshka.data.components import components
-from matryoshka.data.copies import normalised
+from matryoshka.data.copies import components, normalised
 from matryoshka.data.pairs import texts_and_numbers
 from matryoshka.data.ranges import Seed
 from matryoshka.data.retrieval_set import RetrievalSet

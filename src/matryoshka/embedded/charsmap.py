@@ -67,24 +67,6 @@ def build(rules: Mapping[str, str]) -> bytes:
     return struct.pack(f"<I{len(units)}I", 4 * len(units), *units) + bytes(outputs)
 
 
-def look_up(charsmap: bytes, key: str) -> str | None:
-    """The output of the rule for exactly `key`, None if there is none; walks the trie as tokenizers does."""
-    (size,) = struct.unpack_from("<I", charsmap)
-    units = memoryview(charsmap)[4 : 4 + size].cast("I")
-    unit = units[0]
-    position = unit >> 10
-    for byte in key.encode():
-        position ^= byte
-        unit = units[position]
-        if unit & (_END | 0xFF) != byte:
-            return None
-        position ^= unit >> 10
-    if not unit & _HAS_END:
-        return None
-    start = 4 + size + (units[position] & ~_END)
-    return charsmap[start : charsmap.index(0, start)].decode()
-
-
 def _double_array(root: Node) -> list[int]:
     """The trie's units: unit 0 the root, unused ones 0; whole 256s, which position ^ byte never leaves."""
     nodes = list(_inner_nodes(root))

@@ -87,11 +87,3 @@ def is_exact_with(make: Callable[[Iterable[nn.Parameter]], Optimizer]) -> bool:
             optimizer.step()
     unused = torch.arange(7.0, 13).view(2, 3)
     return torch.equal(whole.detach(), torch.cat([part.detach(), unused]))
-
-
-def tokens_in(texts: Iterable[Iterable[int]]) -> set[int]:
-    """All token ids of tokenized texts."""
-    found: set[int] = set()
-    for ids in texts:
-        found.update(ids)
-    return found

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from matryoshka.data.packing import PackedBatch
-from matryoshka.data.stable_batches import stable_batches
+from matryoshka.data.packing import PackedBatch, stable_batches
 from matryoshka.data.tokens import TokenIds, token_ids
 from matryoshka.encoder.compact_vocabulary import CompactVocabulary
 from matryoshka.encoder.dropout import use_fast_dropout

@@ -184,14 +184,10 @@ def _conversion(folder: str) -> str:
 def _require_width(tensors: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], folder: Path) -> None:
     """The word-embedding table is as large as config.json says; other shapes are told when the model is loaded."""
     width = next((config[key] for key in WIDTHS if key in config), None)
-    for name, shape in _tables(tensors):
-        said = (config.get("vocab_size"), width)
-        if None not in said and shape != said:
+    said = (config.get("vocab_size"), width)
+    for name, shape in tensors.items():
+        if name.endswith(TABLE) and None not in said and shape != said:
             raise UserError(
                 f"{folder / 'config.json'} says {said[0]} tokens of width {said[1]}, but {name} is "
                 f"{' x '.join(map(str, shape))}; the two are of different models, copy all files of one"
             )
-
-
-def _tables(tensors: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield from ((name, shape) for name, shape in tensors.items() if name.endswith(TABLE))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.errors import UserError
@@ -54,20 +52,16 @@ def answers(
     token_budget: int = 4096,
     precision: Precision = "fp32",
     store: Store | None = None,
-    documents_UD: Tensor | None = None,
 ) -> Answers:
     """The k best passages at every dim, as an evaluation with merged copies ranks them.
 
     store: where embeddings of the documents are found, as of an evaluation with the same token_budget and precision.
-    documents_UD: embeddings of `texts.documents`, if they are at hand. Raises UserError for a question without text.
+    Raises UserError for a question without text.
     """
     if not question.strip():
         raise UserError("ask: the question is empty; write for example ask='Wann wird die Zulage gekürzt?'")
-    parts = [TokenIds.of(encoder.tokenize([question], "query"))]
-    if documents_UD is None:
-        parts.append(texts.documents)
-    embedded, _ = embed(encoder, parts, token_budget=token_budget, precision=precision, store=store)
-    question_QD, documents_UD = embedded[0], embedded[-1] if documents_UD is None else documents_UD
+    parts = [TokenIds.of(encoder.tokenize([question], "query")), texts.documents]
+    (question_QD, documents_UD), _ = embed(encoder, parts, token_budget=token_budget, precision=precision, store=store)
     copies = CopyGroups(texts.judgements, texts.documents_N)
     hits = search(question_QD, documents_UD, dims, copies.depth(k))
     best = {}

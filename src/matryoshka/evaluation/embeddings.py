@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import torch
 import xxhash
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from matryoshka.data.stable_batches import stable_batches
+from matryoshka.data.packing import stable_batches
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import Advance
@@ -32,22 +31,6 @@ class Embedded:
     seconds: float
 
 
-class Store(Protocol):
-    """Where embeddings of batches are kept under the batch's key."""
-
-    def open(self, size: int, fingerprint: str) -> None:
-        """Called first, with the bytes of all embeddings that will be asked for, and the encoder's fingerprint."""
-
-    def get(self, key: str) -> Embedded | None:
-        """What was kept under the key; None if nothing is."""
-
-    def put(self, key: str, embedded: Embedded) -> None:
-        """Keep it."""
-
-    def close(self) -> None:
-        """Called when all is encoded."""
-
-
 class OnDisk:
     """A file a batch, found by other runs. The files used longest ago go when all take more than `limit` bytes."""
 
@@ -57,7 +40,7 @@ class OnDisk:
         self._keeping = False
 
     def open(self, size: int, fingerprint: str) -> None:
-        """Nothing is kept of more than fits: it would only push itself out."""
+        """Told the bytes of all embeddings: of more than fits nothing is kept, for it would only push itself out."""
         self._keeping = size <= self.limit
 
     def get(self, key: str) -> Embedded | None:
@@ -108,6 +91,9 @@ class InMemory:
 
     def close(self) -> None:
         """Nothing to do: what fits stays."""
+
+
+Store = OnDisk | InMemory  # where embeddings of batches are kept under the batch's key
 
 
 def embed(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.protocols import Ranking, Rankings
 
 TOP = 10  # the ranks that a person looks at
 SHOWN = 3  # documents before the right one
@@ -68,15 +67,6 @@ class Failures:
     def dims(self) -> list[int]:
         """The dims looked at, widest first."""
         return list(self.hardest)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; keys of dims are strings."""
-        plain = asdict(self)
-        for name in ("hardest", "lost_first", "lost_top"):
-            plain[name] = {str(dim): value for dim, value in plain[name].items()}
-        for lost in plain["lost"]:
-            lost["ranks"] = {str(dim): rank for dim, rank in lost["ranks"].items()}
-        return plain
 
 
 def find_failures(rankings: Rankings, dims: Sequence[int], n: int = 10) -> Failures:

@@ -17,8 +17,7 @@ from torchmetrics import MetricCollection
 from matryoshka.evaluation.judgements import Judgements
 from matryoshka.evaluation.metrics import RankedMetric
 from matryoshka.evaluation.nearest import Hits
-from matryoshka.evaluation.protocols import CopyGroups
-from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.protocols import CopyGroups, Ranking, Rankings
 from matryoshka.evaluation.result import EvaluationResult, Intervals
 from matryoshka.evaluation.ties import EXPECTED, TiedRanks
 from matryoshka.evaluation.uncertainty import bootstrap_intervals

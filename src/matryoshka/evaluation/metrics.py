@@ -1,4 +1,4 @@
-"""Retrieval metrics over ranked hits, as torchmetrics. Pure functions first, thin Metric classes around them.
+"""Retrieval metrics over ranked hits, as torchmetrics. Pure functions first, a thin Metric of each, such as NDCG(k=10).
 
 Each function takes grade_Qk (of the hit at each rank; relevant is what has one above 0) and all_QR (the grades of all
 documents that are relevant to the query, the highest first, 0 behind the last), numbers or bool, and gives one number a
@@ -10,6 +10,7 @@ queries. If fewer than k documents exist, the missing ranks count as not relevan
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -103,43 +104,9 @@ class RankedMetric(Metric):
         return self.total / self.queries
 
 
-class Accuracy(RankedMetric):
-    """Share of queries with a relevant document among the first k."""
-
-    def __init__(self, k: int, **options: Any) -> None:
-        super().__init__(accuracy, k, **options)
-
-
-class Precision(RankedMetric):
-    """Mean share of relevant documents among the first k."""
-
-    def __init__(self, k: int, **options: Any) -> None:
-        super().__init__(precision, k, **options)
-
-
-class Recall(RankedMetric):
-    """Mean share of a query's relevant documents that are among the first k."""
-
-    def __init__(self, k: int, **options: Any) -> None:
-        super().__init__(recall, k, **options)
-
-
-class MRR(RankedMetric):
-    """Mean reciprocal rank of the first relevant document among the first k."""
-
-    def __init__(self, k: int, **options: Any) -> None:
-        super().__init__(mrr, k, **options)
-
-
-class NDCG(RankedMetric):
-    """Mean normalised discounted cumulative gain at k, of graded relevance."""
-
-    def __init__(self, k: int, **options: Any) -> None:
-        super().__init__(ndcg, k, **options)
-
-
-class MAP(RankedMetric):
-    """Mean average precision at k."""
-
-    def __init__(self, k: int, **options: Any) -> None:
-        super().__init__(average_precision, k, **options)
+Accuracy = partial(RankedMetric, accuracy)
+Precision = partial(RankedMetric, precision)
+Recall = partial(RankedMetric, recall)
+MRR = partial(RankedMetric, mrr)
+NDCG = partial(RankedMetric, ndcg)
+MAP = partial(RankedMetric, average_precision)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matryoshka.evaluation.rankings import Rankings
+    from matryoshka.evaluation.protocols import Rankings
 
 Metrics = Mapping[int, Mapping[str, float]]
 Intervals = Mapping[int, Mapping[str, tuple[float, float]]]
@@ -130,3 +130,9 @@ def display_name(metric: str) -> str:
 def lexical(results: Sequence[EvaluationResult]) -> EvaluationResult | None:
     """Of several results the one that has no embeddings, such as BM25's."""
     return next((result for result in results if NO_DIM in result.metrics), None)
+
+
+def shown_metric(result: EvaluationResult) -> str:
+    """The metric that stands for a result: nDCG@10 where it was measured, else the first."""
+    names = list(result.metrics[result.dims[0]])
+    return "ndcg@10" if "ndcg@10" in names else names[0]

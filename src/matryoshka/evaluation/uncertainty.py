@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from matryoshka.data.components import components
+from matryoshka.data.copies import components
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

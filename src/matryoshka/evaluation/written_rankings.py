@@ -65,7 +65,8 @@ def read_rankings(run: Path, metric: str, protocol: Protocol, *, base: bool = Fa
     result = _result(run, base)
     folder = run / ("rankings_base" if base else "rankings")
     path = folder / "queries.parquet"
-    metrics = [name for name in _columns(path) if name not in NO_METRICS]
+    columns = _opened(path, lambda: list(pyarrow.parquet.read_schema(path).names))
+    metrics = [name for name in columns if name not in NO_METRICS]
     if metric not in metrics:
         near = difflib.get_close_matches(metric, metrics, n=1)
         meant = f"did you mean metric={near[0]}?" if near else f"there are {', '.join(metrics)}"
@@ -115,10 +116,6 @@ def _result(run: Path, base: bool) -> dict[str, Any]:
     if not isinstance(result, dict) or not {"model", "data"} <= result.keys():
         raise UserError(f"{path} does not tell of a model and its data; measure the model again")
     return result
-
-
-def _columns(path: Path) -> list[str]:
-    return _opened(path, lambda: list(pyarrow.parquet.read_schema(path).names))
 
 
 def _read(path: Path, columns: list[str], wanted: pyarrow.compute.Expression) -> pyarrow.Table:

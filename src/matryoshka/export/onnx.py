@@ -35,11 +35,11 @@ class OnnxFolder(SentenceTransformersFolder):
                 f"{' and '.join(missing)} not installed; {REMEDY}, or use export=sentence_transformers",
             )
 
-    def write(self, encoder: Encoder, folder: Path, truncate_dim: int | None) -> None:
+    def write(self, encoder: Encoder, folder: Path) -> None:
         """Write all files into an empty folder. Raises UserError if a package is missing."""
         for _, message in self.problems():
             raise UserError(f"export to ONNX: {message}")
-        super().write(encoder, folder, truncate_dim)
+        super().write(encoder, folder)
         (folder / "onnx").mkdir()
         write_graph(folder, folder / "onnx" / "model.onnx")
 

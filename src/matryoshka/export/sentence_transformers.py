@@ -23,22 +23,19 @@ MODULES = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"
 class SentenceTransformersFolder:
     """Saves an encoder as sentence-transformers 3.0.1 would: transformers' files and a folder a module."""
 
-    def save(self, encoder: Encoder, folder: Path, truncate_dim: int | None = None) -> Path:
+    def save(self, encoder: Encoder, folder: Path) -> Path:
         """Write the folder whole or not at all, in the place of an older model; returns its path.
 
-        truncate_dim: the dim that newer versions (6.2 does) cut embeddings to unless told otherwise.
-        Raises UserError if the folder holds anything but a model, ValueError if truncate_dim is too wide.
+        Raises UserError if the folder holds anything but a model.
         """
-        if truncate_dim is not None and not 1 <= truncate_dim <= encoder.width:
-            raise ValueError(f"truncate_dim={truncate_dim}: the encoder is {encoder.width} wide")
         if folder.exists() and not (folder.is_dir() and _holds_a_model_or_nothing(folder)):
             raise UserError(f"{folder} holds no model that could be replaced: move it away or save elsewhere")
         needed = sum(p.numel() * p.element_size() for p in encoder.parameters())
         with whole_folder(folder, needed) as beside:
-            self.write(encoder, beside, truncate_dim)
+            self.write(encoder, beside)
         return folder
 
-    def write(self, encoder: Encoder, folder: Path, truncate_dim: int | None) -> None:
+    def write(self, encoder: Encoder, folder: Path) -> None:
         """Write all files into an empty folder."""
         encoder.backbone.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):
@@ -65,8 +62,6 @@ class SentenceTransformersFolder:
             "default_prompt_name": None,
             "similarity_fn_name": "cosine",
         }
-        if truncate_dim is not None:
-            settings["truncate_dim"] = truncate_dim
         _write_json(folder / "config_sentence_transformers.json", settings)
 
 

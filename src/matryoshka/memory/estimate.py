@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -138,21 +137,6 @@ def measure_memory(
     shares = optimizer_bytes(make_optimizer)
     of_run = (batches, texts, device, accumulation, masked, processes)
     return RunMemory(encoder, loss, measured, *of_run, weights, largest, aside, *shares)
-
-
-def estimate_memory(
-    encoder: Encoder,
-    loss: MatryoshkaLoss,
-    make_optimizer: MakeOptimizer,
-    batches: Sequence[Sequence[Sequence[int]]],
-    *,
-    pairs_at_once: int | None = None,
-    token_budget: int = 4096,
-    **measured: Any,
-) -> MemoryEstimate:
-    """The peak of a run whose settings stay as they are. measured: the rest of what measure_memory takes."""
-    memory = measure_memory(encoder, loss, make_optimizer, batches, **measured)
-    return memory.estimate(MemorySettings(pairs_at_once, token_budget=token_budget))
 
 
 def _cut(

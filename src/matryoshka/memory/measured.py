@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import MatryoshkaLoss
-from matryoshka.memory.peak_bytes import PeakBytes
+from matryoshka.memory.peak import PeakBytes
 
 SMALL_BATCHES = ([8], [8, 8], [16])  # lengths of the sequences
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]

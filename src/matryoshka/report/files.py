@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import yaml
 
-from matryoshka.evaluation.result import EvaluationResult, lexical
+from matryoshka.evaluation.result import EvaluationResult, lexical, shown_metric
 from matryoshka.report.card.card import model_card
 from matryoshka.report.figures.deployment_figure import metric_against_bytes
-from matryoshka.report.figures.metric_figure import metric_against_dim, save_figure, shown_metric
+from matryoshka.report.figures.metric_figure import metric_against_dim, save_figure
 from matryoshka.report.page.report import Report, write_report
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
@@ -66,10 +66,10 @@ def write_measured(folder: Path, shown: TrainingRecord | Report, note: str = "")
     if rankings := shown.tuned.rankings:
         written["rankings"] = write_rankings(folder / "rankings", rankings)["queries"].parent
     if shown.deployment:
-        written["vectors"] = write_json(folder / "deployment.json", shown.deployment.as_dict())
+        written["vectors"] = write_json(folder / "deployment.json", asdict(shown.deployment))
         save_figure(metric_against_bytes(shown.deployment, note=note), folder / "deployment")
     if shown.failures:
-        written["failures"] = write_json(folder / "failures.json", shown.failures.as_dict())
+        written["failures"] = write_json(folder / "failures.json", asdict(shown.failures))
     return written
 
 

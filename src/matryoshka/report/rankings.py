@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from matryoshka.evaluation.rankings import Ranking, Rankings
+from matryoshka.evaluation.protocols import Ranking, Rankings
 from matryoshka.evaluation.result import NO_DIM
 from matryoshka.storage.atomic import write_atomically
 
@@ -120,12 +120,11 @@ def _write_parquet(path: Path, table: pyarrow.Table) -> Path:
 
 
 def _qrels(rankings: Rankings) -> str:
-    def lines() -> Iterator[str]:
-        for query in rankings.query_ids:
-            for document, grade in sorted(rankings.data.grades[query].items()):
-                yield f"{trec_id(query)} 0 {trec_id(document)} {grade}\n"
-
-    return "".join(lines())
+    return "".join(
+        f"{trec_id(query)} 0 {trec_id(document)} {grade}\n"
+        for query in rankings.query_ids
+        for document, grade in sorted(rankings.data.grades[query].items())
+    )
 
 
 def _run(rankings: Rankings, ranking: Ranking, tag: str) -> str:

@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from matryoshka.report.figures.metric_figure import save_figure
-from matryoshka.report.figures.schedule import Schedule, shown
-from matryoshka.report.figures.schedule_figure import heading, schedule_figure
-from matryoshka.report.terminal.lines import console, say
+from matryoshka.report.figures.schedule import Schedule, heading, schedule_figure, shown
+from matryoshka.report.terminal.lines import console, plain_table, say
 from matryoshka.storage.atomic import write_json
 from matryoshka.training.checkpoints.disk import bytes_on_disk
 from matryoshka.training.plan import TrainingPlan
@@ -133,7 +131,7 @@ def _epochs(plan: RunPlan) -> Table:
     """For each epoch what it reads, and the update and rate at which it is evaluated."""
     training, rates = plan.training, plan.schedule.rates
     at_most = ", at most" if plan.schedule.lowest else ""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     for column in ("epoch", "micro-batches", "updates", "in all", f"rate at its end{at_most}"):
         table.add_column(column, justify="right")
     done = 0

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from matryoshka.errors import DiskFullError, UserError
 
@@ -24,21 +24,27 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     Raises DiskFullError, and leaves an older file as it was.
     """
     data = content.encode() if isinstance(content, str) else content
-    with saying_if_full(path, len(data)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{UNFINISHED}")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(beside).chmod(0o644)  # mkstemp's own mode would keep colleagues out
-            Path(beside).replace(path)
-            flush(path.parent)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+    with saying_if_full(path, len(data)), whole_file(path) as file:
+        file.write(data)
     return path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file beside the target to write; at the end it is flushed to disk and takes the target's name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{UNFINISHED}")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).chmod(0o644)  # mkstemp's own mode would keep colleagues out
+        Path(beside).replace(path)
+        flush(path.parent)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, plain: Any) -> Path:

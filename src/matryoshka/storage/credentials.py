@@ -11,8 +11,6 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from matryoshka.storage.control_characters import visible
-
 MASK = "***"
 SHORTEST = 8  # characters: what is shorter is no secret, and would be masked within ordinary words
 CERTAIN = 16  # characters: no ordinary word is so long, and no longer word has so long a value by chance
@@ -38,6 +36,10 @@ LINE = re.compile(
     r"^([+-]?[ \t]*(?:- )?(?:export )?['\"]?[+~]*([\w.]+)['\"]?(?::[ \t]+|:(?=['\"])|[ \t]*=(?!=)[ \t]*))(\S.*)$",
     re.MULTILINE,
 )
+# Of the ASCII ones Unicode has pictures; lines and tabs are what they are.
+PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+OTHERS = [*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # C1; what turns the reading direction
+VISIBLE = PICTURES | dict.fromkeys(OTHERS, 0xFFFD)
 
 
 def is_secret_name(key: str) -> bool:
@@ -129,3 +131,8 @@ def keep_out_of_logs() -> None:
 
 def _show_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     sys.stderr.write(shown("".join(traceback.format_exception(kind, error, trace))))
+
+
+def visible(text: str) -> str:
+    """The text with a sign in place of each character that a terminal would obey, such as the ESC of a colour."""
+    return text.translate(VISIBLE)

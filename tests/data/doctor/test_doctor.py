@@ -15,13 +15,13 @@ from datasets import Dataset
 from matryoshka.config.binding import out_of_range
 from matryoshka.config.signatures import parameters_of
 from matryoshka.data.copies import normalised
-from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.doctor.diagnosis import Diagnosis, Match, Overlap
 from matryoshka.data.doctor.doctor import Doctor
-from matryoshka.data.doctor.held_out import Match, Overlap
 from matryoshka.data.doctor.training_texts import CopyCounts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import BatchSummary
 from matryoshka.embedded.german_help import FOLDER
+from tests.data.doctor.read_back import read_back
 
 QUIET = Doctor(languages=0)
 
@@ -277,9 +277,9 @@ def test_a_diagnosis_comes_back_from_json() -> None:
 
     diagnosis = examined(Doctor(near_copies=0.5), columns, sets, batches=batches, held_out_counts=counts)
 
-    again = Diagnosis.from_dict(json.loads(json.dumps(diagnosis.as_dict())))
+    again = read_back(json.loads(json.dumps(asdict(diagnosis))))
     assert again == diagnosis
-    assert again.as_dict() == diagnosis.as_dict() == asdict(diagnosis)
+    assert asdict(again) == asdict(diagnosis)
     assert isinstance(again.batches, BatchSummary)
 
 

@@ -373,9 +373,9 @@ def test_a_packed_file_is_unpacked_once_until_it_is_changed(
     tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unpacked: list[Path] = []
-    unpack = matryoshka.data.reading.files._unpack
+    whole_file = matryoshka.data.reading.files.whole_file
     monkeypatch.setattr(
-        "matryoshka.data.reading.files._unpack", lambda file, path: (unpacked.append(file), unpack(file, path))
+        "matryoshka.data.reading.files.whole_file", lambda path: (unpacked.append(path), whole_file(path))[1]
     )
     path = written(tmp_path / "x.csv.gz", gzip.compress(b"anchor,positive\na,p\n"))
     assert [list(read_rows(path)["anchor"]) for _ in range(2)] == [["a"]] * 2

@@ -6,19 +6,20 @@ import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from matryoshka.evaluation.deployment import measuring, stored_vectors
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
 from matryoshka.evaluation.deployment.measuring import drawn, measure_deployment
 from matryoshka.evaluation.deployment.tied_hits import CoarseHits
-from matryoshka.evaluation.top import error_bound
+from matryoshka.evaluation.nearest import error_bound
 from tests.evaluation.all_pairs import draw
 
 DIMS = (32, 16, 8)
@@ -303,4 +304,4 @@ def test_what_other_queries_chose_has_the_value_of_these() -> None:
 @pytest.mark.parametrize("chosen", [None, (256, "int8")])
 def test_json_and_back(chosen: tuple[int, str] | None) -> None:
     some = replace(SOME, chosen=chosen)
-    assert Deployment.from_dict(json.loads(json.dumps(some.as_dict()))) == some
+    assert TypeAdapter(Deployment).validate_python(json.loads(json.dumps(asdict(some)))) == some

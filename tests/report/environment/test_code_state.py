@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from matryoshka.report.environment import code_state as module
-from matryoshka.report.environment.code_state import code_state
+from matryoshka.report.environment import environment as module
+from matryoshka.report.environment.environment import code_state
 
 SECRET = "a-token-in-a-changed-file"
 
@@ -95,6 +95,6 @@ def test_a_long_diff_is_cut(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_a_checkout_nothing_is_said(tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_state(tmp_path / "elsewhere") is None
-    installed = checkout / ".venv" / "lib" / "site-packages" / "matryoshka" / "report" / "environment" / "code_state.py"
-    monkeypatch.setattr(module, "__file__", str(installed))
+    package = checkout / ".venv" / "lib" / "site-packages" / "matryoshka" / "report" / "environment"
+    monkeypatch.setattr(module, "__file__", str(package / "environment.py"))
     assert code_state.__wrapped__() is None

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from matryoshka.report.environment import environment as module
-from matryoshka.report.environment.code_state import CodeState
-from matryoshka.report.environment.environment import in_short, whole_environment, write_environment
+from matryoshka.report.environment.environment import CodeState, in_short, whole_environment, write_environment
 
 SECRET = "a-token-of-the-environment"
 

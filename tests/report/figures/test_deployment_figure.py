@@ -18,7 +18,7 @@ from rich.console import Console
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
 from matryoshka.evaluation.deployment.quantisation import PRECISIONS, bytes_per_vector
 from matryoshka.report.figures.deployment_figure import MARKERS, metric_against_bytes
-from matryoshka.report.terminal.deployment import blocks
+from matryoshka.report.terminal.summary import blocks
 
 DIMS = (768, 512, 256, 128, 64)
 LOSS = {"float32": 0.0, "float16": 0.0001, "int8": 0.003, "binary": 0.06}

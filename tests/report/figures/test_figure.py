@@ -13,8 +13,8 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from matryoshka.evaluation.result import NO_DIM, EvaluationResult, display_name
-from matryoshka.report.figures.metric_figure import finding, metric_against_dim, save_figure, shown_metric, spread
+from matryoshka.evaluation.result import NO_DIM, EvaluationResult, display_name, shown_metric
+from matryoshka.report.figures.metric_figure import finding, metric_against_dim, save_figure, spread
 from matryoshka.report.figures.palette import DARK, LIGHT
 
 DIMS = (768, 512, 256, 128, 64)

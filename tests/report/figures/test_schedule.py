@@ -15,8 +15,7 @@ from matplotlib.colors import same_color
 from matplotlib.lines import Line2D
 from torch.optim.lr_scheduler import LRScheduler
 
-from matryoshka.report.figures.schedule import Schedule, shown
-from matryoshka.report.figures.schedule_figure import heading, schedule_figure
+from matryoshka.report.figures.schedule import Schedule, heading, schedule_figure, shown
 from matryoshka.training import schedulers
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from tests.training.callbacks.small import AT_EPOCH_ENDS, LIGHTNINGS_ADVICE, fit, small_module

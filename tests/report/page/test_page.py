@@ -229,7 +229,7 @@ def test_without_copies_one_sentence_says_that_both_protocols_are_the_same() -> 
 
 def test_an_evaluation_alone_has_no_base_and_no_training(run: TrainingRecord, tmp_path: Path) -> None:
     tuned = replace(run.tuned, model=f"a {NASTY} model")
-    report = Report.of_evaluation(tuned, run.baselines, None, run.failures, {}, {}, 61.4)
+    report = Report.of_evaluation(tuned, {}, 61.4, config={}, baselines=run.baselines, failures=run.failures)
     path = write_report(tmp_path, report)
     page = Page(path.read_text(encoding="utf-8"))
 

@@ -14,9 +14,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from matryoshka.report.figures.palette import DARK, LIGHT
-from matryoshka.report.sweep.sweep_dims_figure import jobs_against_dims
 from matryoshka.report.sweep.sweep_figures import heat_map, lines_along
-from matryoshka.report.sweep.sweep_gallery import sweep_figures
+from matryoshka.report.sweep.sweep_gallery import jobs_against_dims, sweep_figures
 from matryoshka.sweep.effects import main_effects, with_value
 from matryoshka.sweep.result import Sweep
 from tests.report.sweep.sweeps import FEW, WIDE, drawn_sweep, job, sweep, whole_sweep, without_result

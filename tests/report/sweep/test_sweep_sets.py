@@ -11,8 +11,7 @@ import pytest
 from matryoshka.evaluation.result import SetResults
 from matryoshka.report.sweep.sweep_files import summary_csv
 from matryoshka.report.sweep.sweep_page import html_sweep
-from matryoshka.report.sweep.sweep_sets import further_sets, set_means
-from matryoshka.report.sweep.sweep_table import show_sweep
+from matryoshka.report.sweep.sweep_table import further_sets, set_means, show_sweep
 from matryoshka.report.sweep.sweep_verdict import settings_words
 from matryoshka.report.terminal.lines import console
 from matryoshka.sweep.result import Sweep

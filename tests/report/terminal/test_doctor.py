@@ -21,6 +21,7 @@ from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import BatchSummary
 from matryoshka.report.figures.doctor_figure import doctor_figure
 from matryoshka.report.terminal.doctor import nothing_found, show_diagnosis, write_diagnosis
+from tests.data.doctor.read_back import read_back
 
 TEXT = "Ein [bold]Text[/bold] mit <b> & $x_{"
 
@@ -139,6 +140,6 @@ def test_files_hold_the_diagnosis(diagnosis: Diagnosis, tmp_path: Path) -> None:
     hostile = replace(diagnosis, columns={"an$chor_{": diagnosis.columns["anchor"]})
     written = write_diagnosis(tmp_path, hostile)
 
-    assert Diagnosis.from_dict(json.loads(written["diagnosis"].read_text(encoding="utf-8"))) == hostile
+    assert read_back(json.loads(written["diagnosis"].read_text(encoding="utf-8"))) == hostile
     assert sorted(path.name for path in tmp_path.iterdir()) == ["doctor.json", "doctor.png", "doctor.svg"]
     assert written["figure"] == tmp_path / "doctor.png"

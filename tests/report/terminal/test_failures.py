@@ -12,12 +12,11 @@ import pytest
 from rich.console import Console
 
 from matryoshka.evaluation.failures import Failures, find_failures
-from matryoshka.report.terminal.failures import (
+from matryoshka.report.terminal.summary import (
     failures_block,
-    failures_rows,
-    lost_rows,
     show_failures,
 )
+from matryoshka.report.wandb.contents import failures_rows, lost_rows
 from tests.evaluation.planted import planted
 
 DIMS = [64, 32, 16]

@@ -13,8 +13,7 @@ from rich.text import Text
 from matryoshka.evaluation.ask import Answers, Passage
 from matryoshka.report.terminal.ask import show_answers
 from matryoshka.report.terminal.lines import VisibleTexts, console, say
-from matryoshka.storage.control_characters import visible
-from matryoshka.storage.credentials import MaskedRecord
+from matryoshka.storage.credentials import MaskedRecord, visible
 
 STEERING = "\x1b[31mred \x1b]0;title\x07 \x9b2J \x08\x08 \u202egnp.exe [red]x[/red] [link=http://a]y[/link] c\rd"
 

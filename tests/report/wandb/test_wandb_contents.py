@@ -12,8 +12,7 @@ import pytest
 
 from matryoshka.report.files import write_result
 from matryoshka.report.wandb.contents import flat_config, summary_of, tables_of, tags_of
-from matryoshka.report.wandb.names import name_of
-from matryoshka.report.wandb.sync import sync_command
+from matryoshka.report.wandb.names import name_of, sync_command
 from tests.report.records import METRICS, record, result
 from tests.report.whole import whole_record
 

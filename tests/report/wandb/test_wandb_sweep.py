@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from wandb import wandb_agent
 
 from matryoshka.config.validation import check_training
-from matryoshka.report.wandb.sync import sync_command
+from matryoshka.report.wandb.names import sync_command
 from tests.composing import composed
 from tests.report.wandb.wandb_service import Service, serving
 from tests.tasks.offline_run import runs_below

@@ -3,14 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from matryoshka.data.doctor.held_out import HeldOut, HeldOutOverlap
-from matryoshka.data.doctor.training_texts import Column, CopyCounts, TextPlaces
+from matryoshka.data.doctor.training_texts import Column, CopyCounts, Lengths, TextPlaces
 
 if TYPE_CHECKING:
     from matryoshka.data.samplers import BatchSummary
+
+Likeness = Literal["exact", "normalised", "near"]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A held-out text, by its id, that a training row has too, and where it stands there; rows count from 1."""
+
+    id: str
+    text: str
+    row: int
+    column: str
+    likeness: Likeness
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Held-out texts that training rows have too, in any column.
+
+    texts: held out. exact, normalised: found in training (normalised counts the exact ones). near: those besides that
+    nearly are, None if not asked for. rows: training rows with any of these. examples: exact ones first.
+    """
+
+    texts: int
+    exact: int
+    normalised: int
+    near: int | None
+    rows: int
+    examples: tuple[Match, ...]
+
+    @property
+    def found(self) -> int:
+        """All texts found, however alike."""
+        return self.normalised + (self.near or 0)
+
+
+@dataclass(frozen=True)
+class CorpusCopies:
+    """What copies do to the measurement: documents whose texts are equal but for case, spaces and punctuation.
+
+    documents: copies of one before them in the corpus. answers: queries with a right document that has a copy which is
+    not right for them. mean: how many other documents have the text of a right one. best_accuracy: accuracy@1, as is,
+    that is expected of a perfect retriever, who cannot tell documents apart that are equal letter for letter.
+    sharing: queries whose right answer another query has too, under whatever id.
+    """
+
+    documents: int
+    answers: int
+    mean: float
+    best_accuracy: float
+    sharing: int
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One held-out set.
+
+    queries_in_training, answers_in_training: leaks. others_in_training: documents that answer no query, which is no
+    leak. lengths: of `queries` and `documents`, where they were counted.
+    """
+
+    queries: int
+    documents: int
+    queries_in_training: Overlap
+    answers_in_training: Overlap
+    others_in_training: Overlap
+    copies: CorpusCopies
+    lengths: Mapping[str, Lengths]
+
+
+@dataclass(frozen=True)
+class SharedText:
+    """A text of two held-out sets, by its id in both."""
+
+    ids: tuple[str, str]
+    text: str
+
+
+@dataclass(frozen=True)
+class HeldOutOverlap:
+    """Queries and right answers of the second of two held-out sets that the first has as well."""
+
+    sets: tuple[str, str]
+    queries: CopyCounts
+    answers: CopyCounts
+    examples: tuple[SharedText, ...]
 
 
 @dataclass(frozen=True)
@@ -32,16 +117,3 @@ class Diagnosis:
     batches: BatchSummary | None = None
     masked: bool = False
     warnings: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Diagnosis:
-        """The diagnosis of which as_dict gave this, read back from JSON or not."""
-        from pydantic import TypeAdapter
-
-        from matryoshka.data.samplers import BatchSummary  # noqa: F401 - looked up here by its name, and imports torch
-
-        return TypeAdapter(cls).validate_python(dict(plain))

@@ -61,9 +61,6 @@ class Doctor:
         an epoch; masked: whether the loss leaves out the copies that meet in one. held_out_counts: name -> tokens of
         its `queries` and `documents`. Raises UserError if near copies are asked for and their library is not installed.
         """
-        from matryoshka.data.doctor.examination import Examination  # it loads what a check of arguments can do without
+        from matryoshka.data.doctor.examination import examined  # it loads what a check of arguments can do without
 
-        examination = Examination(self.near_copies, self.languages, self.examples)
-        return examination.examine(
-            pairs, token_counts, max_seq_length, held_out, batches, masked, held_out_counts or {}
-        )
+        return examined(self, pairs, token_counts, max_seq_length, held_out, batches, masked, held_out_counts or {})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from matryoshka.data.doctor.diagnosis import Diagnosis
-from matryoshka.data.doctor.held_out import HeldOut
+from matryoshka.data.doctor.diagnosis import Diagnosis, HeldOut
 from matryoshka.data.doctor.training_texts import Column, TextPlace
 
 CUT, LANGUAGE, REPEATED = 0.05, 0.05, 0.01  # shares of texts up to which nothing is said

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from matryoshka.data.doctor.held_out import HeldOutOverlap, Likeness, Match, Overlap, SharedText
+from matryoshka.data.doctor.diagnosis import CorpusCopies, HeldOutOverlap, Likeness, Match, Overlap, SharedText
 from matryoshka.data.doctor.near_copies import NearTexts
 from matryoshka.data.doctor.training_texts import CopyCounts
 from matryoshka.data.retrieval_set import RetrievalSet
@@ -101,3 +102,23 @@ def _first_places(columns: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, 
         for row, text in enumerate(texts, start=1):
             first.setdefault(text, (row, column))
     return first
+
+
+def corpus_copies(data: RetrievalSet, normalise: Callable[[str], str]) -> CorpusCopies:
+    """Count them, in one pass over the corpus and one over the judgements."""
+    normal = {document: normalise(text) for document, text in data.corpus.items()}
+    having, having_exactly = Counter(normal.values()), Counter(data.corpus.values())
+    right = [(query, document) for query in data.queries for document in data.grades[query]]
+    right_with = Counter((query, normal[document]) for query, document in right)
+    right_with_exactly = Counter((query, data.corpus[document]) for query, document in right)
+    queries_with = Counter(text for _, text in right_with)
+    best = dict.fromkeys(data.queries, 0.0)
+    for (query, text), count in right_with_exactly.items():
+        best[query] = max(best[query], count / having_exactly[text])
+    return CorpusCopies(
+        documents=len(normal) - len(having),
+        answers=len({query for (query, text), count in right_with.items() if count < having[text]}),
+        mean=sum(having[normal[document]] - 1 for _, document in right) / len(right),
+        best_accuracy=sum(best.values()) / len(best),
+        sharing=len({query for query, text in right_with if queries_with[text] > 1}),
+    )

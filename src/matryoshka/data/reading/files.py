@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from matryoshka.errors import DataError
+from matryoshka.storage.atomic import whole_file
 from matryoshka.storage.cache import cache_folder
 
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -136,23 +135,10 @@ def unpacked(file: Path) -> Path:
     path = cache_folder() / "unpacked" / f"{state(file)}{ending(file.name)}"
     if not path.is_file():
         try:
-            _unpack(file, path)
+            with opened(file) as content, whole_file(path) as written:
+                shutil.copyfileobj(content, written, AT_ONCE)
         except OSError as error:
             raise DataError(
                 f"{file} cannot be unpacked into {path.parent}: {error.strerror}; unpack it yourself"
             ) from error
     return path
-
-
-def _unpack(file: Path, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with opened(file) as content, os.fdopen(handle, "wb") as written:
-            shutil.copyfileobj(content, written, AT_ONCE)
-            written.flush()
-            os.fsync(written.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise

@@ -28,8 +28,8 @@ csv.field_size_limit(16_000_000)  # characters; its own limit is below a long do
 def unreadable(file: Path, error: Exception) -> DataError:
     """What is wrong with a file at which a library failed, with the line where one can be told."""
     try:
-        find = {".jsonl": _json_lines, ".json": _json, ".csv": _cells, ".tsv": _cells}.get(ending(file.name), _other)
-        for place, what in find(file):
+        find = {".jsonl": _json_lines, ".json": _json, ".csv": _cells, ".tsv": _cells}.get(ending(file.name))
+        for place, what in find(file) if find else ():
             return DataError(f"{file}{place}: {what}")
     except DataError as found:
         return found
@@ -162,10 +162,6 @@ def _cells(file: Path, content: Path | None = None) -> Iterator[tuple[str, str]]
         if separator == "\t":  # often written without any quoting
             remedy += "; double the quotes so, or write JSON lines"
         yield f", line {begins}", f"{what}; {remedy}"
-
-
-def _other(file: Path) -> Iterator[tuple[str, str]]:
-    yield from ()
 
 
 def _lines(file: Path, content: Path | None = None) -> Iterator[tuple[int, str]]:

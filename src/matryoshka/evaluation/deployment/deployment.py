@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from matryoshka.evaluation.deployment.quantisation import VectorPrecision
 from matryoshka.evaluation.result import display_name
@@ -126,14 +124,3 @@ class Deployment:
         times, rest = divmod(full.bytes_per_vector, best.bytes_per_vector)
         share = f"{best.bytes_per_vector / full.bytes_per_vector:.0%}" if rest else f"1/{times}"
         return f"{best.name}: {best.retention:.1%} of the full {self.metric_name} at {share} of the bytes"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self) | {"options": [asdict(option) for option in self.options]}
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Deployment:
-        """The deployment of which as_dict gave this."""
-        options = tuple(DeploymentOption(**option) for option in plain["options"])
-        chosen = plain.get("chosen")
-        return cls(**{**plain, "options": options, "chosen": tuple(chosen) if chosen else None})

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from matryoshka.evaluation.deployment.quantisation import VectorPrecision, decoded, encoded, int8_ranges
 from matryoshka.evaluation.deployment.tied_hits import CoarseHits
-from matryoshka.evaluation.grades import Grades
+from matryoshka.evaluation.judgements import Grades
+from matryoshka.evaluation.nearest import PIECE, error_bound
 from matryoshka.evaluation.ties import Expected, TiedRanks
-from matryoshka.evaluation.top import PIECE, error_bound
 
 ORDERS = 32  # of the hits that tie for the last places to be rescored
 ROWS = 8192  # documents encoded and searched at once

@@ -1,19 +1,22 @@
-"""What a run ran on, so that it can be repeated: command, code, versions, hardware, threads."""
+"""What a run ran on, so that it can be repeated: command, code and its changes, versions, hardware, threads."""
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
+import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from matryoshka.report.environment.code_state import code_state
 from matryoshka.storage.atomic import write_atomically, write_json
-from matryoshka.storage.credentials import masked
+from matryoshka.storage.credentials import masked, without_secrets
 
 DECISIVE = (
     "matryoshka",
@@ -28,6 +31,10 @@ DECISIVE = (
 # Variables that change which numbers come out, or on how many threads.
 PREFIXES = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "CUBLAS_", "CUDA_", "CUDNN_", "NCCL_", "NVIDIA_")
 OTHERS = ("PYTORCH_", "TORCH_", "PYTHONHASHSEED", "ATEN_CPU_CAPABILITY", "TOKENIZERS_", "MATRYOSHKA_")
+LIMIT = 1_000_000  # characters of a diff
+NAMED = 50  # changed files
+PATIENCE = 10  # seconds for a command
+HEADER = re.compile(r"^(@@ [^@\n]* @@).*$", re.MULTILINE)  # ends with some earlier line of the file
 
 
 def environment() -> dict[str, str]:
@@ -50,6 +57,8 @@ def in_short(whole: Mapping[str, Any]) -> dict[str, str]:
 
 def whole_environment() -> dict[str, Any]:
     """Everything, as plain values: see docs/reproducing.md. No secret is in it."""
+    import torch
+
     state = code_state()
     changed = state.changed if state else ()
     return {
@@ -59,8 +68,12 @@ def whole_environment() -> dict[str, Any]:
         "commit": state.commit if state else None,
         "changed": None if changed is None else list(changed),
         "hardware": _hardware(),
-        "threads": _threads(),
-        "determinism": _determinism(),
+        "threads": {"torch": torch.get_num_threads(), "between_operations": torch.get_num_interop_threads()},
+        "determinism": {
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        },
         "variables": {
             name: masked(os.environ[name]) for name in sorted(os.environ) if name.startswith(PREFIXES + OTHERS)
         },
@@ -101,22 +114,6 @@ def _hardware() -> dict[str, Any]:
     }
 
 
-def _threads() -> dict[str, int]:
-    import torch
-
-    return {"torch": torch.get_num_threads(), "between_operations": torch.get_num_interop_threads()}
-
-
-def _determinism() -> dict[str, Any]:
-    import torch
-
-    return {
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-    }
-
-
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a file of a user
@@ -124,3 +121,56 @@ def _processor() -> str:
         return names[0]
     except (OSError, IndexError):
         return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class CodeState:
+    """commit: its hash. changed: files that differ from it, as `git status` says. diff: of the tracked ones.
+
+    changed and diff are None where git did not say in time.
+    """
+
+    commit: str
+    changed: tuple[str, ...] | None
+    diff: str | None
+
+
+@functools.cache
+def code_state(checkout: Path | None = None) -> CodeState | None:
+    """The state of the project's checkout; None where it is installed without one, or git cannot say.
+
+    The diff is masked and cut after LIMIT characters. Read once: a run is of the code that it began with.
+    """
+    folder = checkout or _checkout()
+    if folder is None or not (folder / ".git").exists():
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = _git(folder, "status", "--porcelain")
+    diff = _git(folder, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
+    named = None if changed is None else tuple(map(masked, changed.splitlines()[:NAMED]))
+    return CodeState(commit.strip(), named, None if diff is None else _to_be_shown(diff))
+
+
+def _to_be_shown(diff: str) -> str:
+    diff = without_secrets(HEADER.sub(r"\1", diff))
+    if len(diff) <= LIMIT:
+        return diff
+    return f"{diff[:LIMIT]}\n... cut after {LIMIT:,} of {len(diff):,} characters\n"
+
+
+def _checkout() -> Path | None:
+    """The folder that this package is run from, not one that it is merely installed within."""
+    source = Path(__file__).resolve().parents[3]
+    return source.parent if source.name == "src" and (source.parent / "conf" / "train.yaml").is_file() else None
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git prints; None where it fails or takes too long, as `status` may in a large checkout."""
+    command = ["git", "-C", str(folder), "--no-optional-locks", *words]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from matryoshka.evaluation.result import display_name
-from matryoshka.report.figures.metric_figure import frame, spread
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
+from matryoshka.report.figures.metric_figure import frame, name_ends
+from matryoshka.report.figures.palette import Palette, blank
 from matryoshka.training.loss_spikes import LOSS, Spike, loss_spikes
 
 History = Sequence[Mapping[str, float]]
@@ -36,11 +35,13 @@ def training_curves(history: History, metrics: Sequence[str], saved_step: int | 
     metrics: as in `ndcg@10`; what was not measured has no panel. Evaluations that chose the checkpoint are `dev/...`
     in the history where these queries are not the reported ones.
     """
-    palette = DARK if dark else LIGHT
-    panels = {title: curves for title, curves in _panels(history, metrics).items() if any(map(_drawn, curves.values()))}
+    panels = {
+        title: curves
+        for title, curves in _panels(history, metrics).items()
+        if any(steps for steps, _ in curves.values())
+    }
     rows = math.ceil(len(panels) / 2) or 1
-    figure = Figure(figsize=(8.6, PANEL * rows), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
+    figure, palette = blank(PANEL * rows, dark)
     last = max((row["step"] for row in history), default=0)
     for i, (title, curves) in enumerate(panels.items()):
         left, bottom = LEFT + 0.5 * (i % 2), (PANEL * (rows - 1 - i // 2) + BOTTOM) / (PANEL * rows)
@@ -62,10 +63,6 @@ def _panels(history: History, metrics: Sequence[str]) -> dict[str, dict[str, Cur
     logged = {title: {"": curve(history, key)} for key, title in LOGGED.items()}
     losses = {f"{LOGGED[LOSS]} of each dim": by_dim(history, LOSS)}
     return logged | losses | {display_name(metric): by_dim(history, metric) for metric in metrics}
-
-
-def _drawn(curve: Curve) -> bool:
-    return bool(curve[0])
 
 
 def curve(history: History, key: str) -> Curve:
@@ -106,7 +103,4 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], palette: Palette) -> None:
     axes.locator_params(axis="x", nbins=5, integer=True)
     axes.yaxis.set_major_formatter("{x:.4g}")
     axes.tick_params(labelsize=8.5)
-    for name, y, color in spread(ends, axes, apart=0.11):
-        where = ("axes fraction", "data")
-        label = axes.annotate(name, (1, y), xycoords=where, xytext=(6, 0), textcoords="offset points")
-        label.set(va="center", fontsize=8.5, color=color, fontweight="bold")
+    name_ends(axes, ends, apart=0.11, fontsize=8.5)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
-from matryoshka.report.figures.metric_figure import LINE_HEIGHT, SMALLEST_SPAN, frame
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
+from matryoshka.report.figures.metric_figure import SMALLEST_SPAN, frame, headings
+from matryoshka.report.figures.palette import Palette, blank
 
 Boxes = np.ndarray[Any, np.dtype[np.float64]]
 MARKERS = {"float32": "o", "float16": "s", "int8": "D", "binary": "^"}
@@ -34,11 +32,11 @@ def metric_against_bytes(deployment: Deployment, keep: float = 0.98, note: str =
     keep: the share of the full value that the advised option keeps at least. note: what a reader must not miss, such as
     that another encoder stands in; put under the title. dark: for a dark page.
     """
-    palette = DARK if dark else LIGHT
-    figure = Figure(figsize=(8.6, 5.6), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
-    top = _headings(figure, deployment, deployment.saving(keep), note, palette)
-    axes = figure.add_axes((LEFT, BOTTOM, WIDTH, top - BOTTOM))
+    figure, palette = blank(5.6, dark)
+    basis = f"{deployment.basis}; int8 calibrated on {deployment.calibration:,} others"
+    y = headings(figure, deployment.saving(keep), basis, note, (0.94, 0.895), palette)
+    _legend(figure, deployment, y + 0.03, palette)
+    axes = figure.add_axes((LEFT, BOTTOM, WIDTH, y - 0.075 - BOTTOM))
     _style(axes, deployment, palette)
     _fronts(axes, deployment, palette)
     _points(axes, deployment, palette)
@@ -56,22 +54,6 @@ def _color(precision: str, palette: Palette) -> str:
 
 def _place(option: DeploymentOption) -> tuple[float, float]:
     return option.bytes_per_vector, option.value
-
-
-def _headings(figure: Figure, deployment: Deployment, title: str, note: str, palette: Palette) -> float:
-    """Title, data, note and what the marks mean; returns where the axes may end."""
-    lines = [
-        f"{deployment.basis}; int8 calibrated on {deployment.calibration:,} others",
-        *textwrap.wrap(note, 100),
-    ]
-    figure.text(0.025, 0.94, title, fontsize=14.5, fontweight="bold", color=palette.ink, parse_math=False)
-    y = 0.895
-    for i, line in enumerate(lines):
-        weight = "bold" if i else "normal"
-        figure.text(0.025, y, line, fontsize=9.5, color=palette.muted, fontweight=weight, parse_math=False)
-        y -= LINE_HEIGHT
-    _legend(figure, deployment, y + 0.03, palette)
-    return y - 0.075
 
 
 def _style(axes: Axes, deployment: Deployment, palette: Palette) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.data.doctor.training_texts import Languages, Lengths
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
+from matryoshka.report.figures.metric_figure import frame
+from matryoshka.report.figures.palette import Palette, blank
 
 ROW, FRAME = 1.75, 1.0  # inches: of each column of texts, of title and axis
 NARROWEST = 0.09  # share of a bar that has room for a label
@@ -16,11 +16,9 @@ NARROWEST = 0.09  # share of a bar that has room for a label
 
 def doctor_figure(diagnosis: Diagnosis, dark: bool = False) -> Figure:
     """A row a column: the histogram of its tokens with max_seq_length marked, and the mixture of languages."""
-    palette = DARK if dark else LIGHT
     columns = diagnosis.columns
     height = FRAME + ROW * len(columns)
-    figure = Figure(figsize=(8.6, height), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
+    figure, palette = blank(height, dark)
     figure.text(0.025, 1 - 0.38 / height, _title(diagnosis), fontsize=14.5, fontweight="bold", color=palette.ink)
     longest = max(column.lengths.longest for column in columns.values())
     for i, (name, column) in enumerate(columns.items()):
@@ -52,14 +50,8 @@ def _histogram(axes: Axes, name: str, lengths: Lengths, limit: int, longest: int
     label = axes.annotate(text if in_sight else f"{text} →", (x, 1), xycoords=("data", "axes fraction"))
     label.set(ha="right", va="bottom", fontsize=9, fontweight="bold", color=palette.warning)
     title = f"{name}: rows by length, {lengths.mean:.0f} tokens on average"
-    axes.set_title(title, loc="left", fontsize=9.5, color=palette.muted, pad=5).set_parse_math(False)
-    axes.set_facecolor(palette.paper)
-    axes.grid(axis="y", color=palette.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
+    frame(axes, title, palette)
     axes.locator_params(axis="y", nbins=3, integer=True)
-    axes.tick_params(length=0, labelcolor=palette.muted)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(palette.grid)
 
 
 def _mixture(axes: Axes, languages: Languages, palette: Palette) -> None:

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult, display_name
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
+from matryoshka.report.figures.palette import Palette, blank
 from matryoshka.storage.atomic import write_atomically
 
-TUNED, BASE, INK, MUTED, GRID = LIGHT.tuned, LIGHT.base, LIGHT.ink, LIGHT.muted, LIGHT.grid
 LEFT, BOTTOM, WIDTH = 0.085, 0.125, 0.815  # of the axes in the figure; the lines' names stand right of them
 LINE_HEIGHT = 0.043  # of the lines under the title
 SMALLEST_SPAN = 0.1  # of the value axis, so that noise does not look like a landslide
@@ -37,17 +35,16 @@ def metric_against_dim(
     note: what a reader must not miss, such as that another encoder stands in; put under the title. lexical: a baseline
     without dims, such as BM25, as a level line. Raises KeyError if the metric was not measured.
     """
-    palette = DARK if dark else LIGHT
     dims = tuned.dims[::-1]
     values = [tuned.metrics[dim][metric] for dim in dims]
     before = [base.metrics[dim][metric] for dim in dims] if base else None
     level = lexical.metrics[NO_DIM][metric] if lexical else None
-    figure = Figure(figsize=(8.6, 5.2), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
-    top = _headings(figure, finding(tuned, metric), tuned, note, palette)
+    figure, palette = blank(5.2, dark)
+    data = f"{tuned.data}: {tuned.queries:,} queries over {tuned.documents:,} documents"
+    top = headings(figure, finding(tuned, metric), data, note, (0.925, 0.87), palette) - 0.025
     axes = figure.add_axes((LEFT, BOTTOM, WIDTH, top - BOTTOM))
     shown = [*values, *(before or []), *([] if level is None else [level])]
-    _style(axes, dims, shown, display_name(metric), palette)
+    dims_axis(axes, dims, shown, display_name(metric), palette)
     ends, own = [], "tuned" if base else "model"  # one that is measured alone may never have been tuned
     if before:
         dashes = (0, (4, 2.5))
@@ -72,12 +69,6 @@ def finding(result: EvaluationResult, metric: str) -> str:
     return f"{narrowest} numbers keep {cut / full:.0%} of the {display_name(metric)} of {widest}"
 
 
-def shown_metric(result: EvaluationResult) -> str:
-    """The metric that stands for a result: nDCG@10 where it was measured, else the first."""
-    names = list(result.metrics[result.dims[0]])
-    return "ndcg@10" if "ndcg@10" in names else names[0]
-
-
 def save_figure(figure: Figure, path: Path) -> list[Path]:
     """Write `path`.png (150 dpi) and `path`.svg, each whole or not at all; returns their paths."""
     written = []
@@ -90,27 +81,35 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
     return written
 
 
-def _headings(figure: Figure, title: str, result: EvaluationResult, note: str, palette: Palette) -> float:
-    """Title, data and note; returns where the axes may end."""
-    data = f"{result.data}: {result.queries:,} queries over {result.documents:,} documents"
-    lines = [data, *textwrap.wrap(note, 100)]
-    figure.text(0.025, 0.925, title, fontsize=14.5, fontweight="bold", color=palette.ink)
-    for i, line in enumerate(lines):
+def headings(figure: Figure, title: str, data: str, note: str, at: tuple[float, float], palette: Palette) -> float:
+    """Title, data and note, from the heights of the first two; returns that of what follows."""
+    figure.text(0.025, at[0], title, fontsize=14.5, fontweight="bold", color=palette.ink, parse_math=False)
+    y = at[1]
+    for i, line in enumerate((data, *textwrap.wrap(note, 100))):
         weight = "bold" if i else "normal"
-        y = 0.87 - LINE_HEIGHT * i
         figure.text(0.025, y, line, fontsize=9.5, color=palette.muted, fontweight=weight, parse_math=False)
-    return 0.845 - LINE_HEIGHT * len(lines)
+        y -= LINE_HEIGHT
+    return y
 
 
-def _style(axes: Axes, dims: Sequence[int], values: Sequence[float], metric: str, palette: Palette) -> None:
+def dims_axis(
+    axes: Axes,
+    dims: Sequence[int],
+    values: Sequence[float],
+    metric: str,
+    palette: Palette,
+    smallest_span: float = SMALLEST_SPAN,
+    room: tuple[float, float] = (0.12, 0.22),
+) -> None:
+    """Dims on an axis of doublings, values above it; room: below and above these, in shares of their span."""
     labelled = spaced(dims)
     axes.set_xscale("log", base=2)
     axes.set_xticks(dims, [str(dim) if dim in labelled else "" for dim in dims])
     axes.minorticks_off()
     low, high = min(values), max(values)
-    slack = max(0.0, SMALLEST_SPAN - (high - low)) / 2
+    slack = max(0.0, smallest_span - (high - low)) / 2
     span = high - low + 2 * slack
-    axes.set_ylim(max(0.0, low - slack - 0.12 * span), high + slack + 0.22 * span)
+    axes.set_ylim(max(0.0, low - slack - room[0] * span), high + slack + room[1] * span)
     axes.set_xlabel("dimensions kept", color=palette.muted)
     axes.margins(x=0.06)
     frame(axes, metric, palette)
@@ -118,7 +117,7 @@ def _style(axes: Axes, dims: Sequence[int], values: Sequence[float], metric: str
 
 def frame(axes: Axes, title: str, palette: Palette) -> None:
     """The plain look of all axes: level rules, one spine, the name of what is shown above."""
-    axes.set_title(title, loc="left", fontsize=9.5, color=palette.muted, pad=5)
+    axes.set_title(title, loc="left", fontsize=9.5, color=palette.muted, pad=5, parse_math=False)
     axes.set_facecolor(palette.paper)
     axes.grid(axis="y", color=palette.grid, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -142,6 +141,14 @@ def _name_lines(axes: Axes, x: float, ends: Sequence[tuple[str, float, str]]) ->
     for name, y, color in spread(ends, axes):
         label = axes.annotate(name, (x, y), xytext=(20, 0), textcoords="offset points", va="center")
         label.set(color=color, fontweight="bold", parse_math=False)
+
+
+def name_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], apart: float, fontsize: float = 10) -> None:
+    """Names of lines right of the axes, as high as the lines end, from (name, value, colour)."""
+    for name, y, color in spread(ends, axes, apart):
+        where = ("axes fraction", "data")
+        label = axes.annotate(name, (1, y), xycoords=where, xytext=(6, 0), textcoords="offset points")
+        label.set(va="center", color=color, fontweight="bold", parse_math=False, fontsize=fontsize)
 
 
 def spread(ends: Sequence[tuple[str, float, str]], axes: Axes, apart: float = 0.055) -> list[tuple[str, float, str]]:

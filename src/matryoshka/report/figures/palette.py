@@ -1,8 +1,13 @@
-"""The colours of figures and of the page around them, on white and on black."""
+"""The colours of figures and of the page around them, on white and on black; an empty figure in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+WIDTH = 8.6  # inches, of all figures
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,11 @@ DARK = Palette(
     others=("#F0B93A", "#2FC79A", "#E39AC4"),
     from_wide_to_narrow=("#E4F2FB", "#2F7FB5"),
 )
+
+
+def blank(height: float, dark: bool) -> tuple[Figure, Palette]:
+    """An empty figure, so many inches high, and the colours to draw in it."""
+    palette = DARK if dark else LIGHT
+    figure = Figure(figsize=(WIDTH, height), facecolor=palette.paper)
+    FigureCanvasAgg(figure)
+    return figure, palette

@@ -14,11 +14,10 @@ from markupsafe import Markup
 
 from matryoshka.durations import in_words
 from matryoshka.evaluation.deployment.quantisation import PRECISIONS
-from matryoshka.evaluation.result import EvaluationResult, SetResults, display_name
-from matryoshka.report.figures.metric_figure import finding, shown_metric
+from matryoshka.evaluation.result import EvaluationResult, SetResults, display_name, shown_metric
+from matryoshka.report.figures.metric_figure import finding
 from matryoshka.report.figures.palette import DARK, LIGHT
-from matryoshka.report.page.page_figures import page_figures
-from matryoshka.report.page.templates import page_style, page_template
+from matryoshka.report.page.templates import page_figures, page_style, page_template
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal.result_table import essential
 from matryoshka.storage.atomic import write_atomically
@@ -89,31 +88,12 @@ class Report:
 
     @classmethod
     def of_evaluation(
-        cls,
-        result: EvaluationResult,
-        baselines: tuple[EvaluationResult, ...],
-        deployment: Deployment | None,
-        failures: Failures | None,
-        config: Mapping[str, Any],
-        environment: Mapping[str, str],
-        seconds: float,
-        sets: Mapping[str, SetResults] = {},
+        cls, result: EvaluationResult, environment: Mapping[str, str], seconds: float, **measured: Any
     ) -> Report:
-        """The report of an evaluation alone."""
+        """The report of an evaluation alone. measured: the fields above that are not told by these."""
         facts = {"Model": result.model, **_measured(result, environment), "Duration": in_words(seconds)}
         title = f"{result.model}, measured on {result.data}"
-        return cls(
-            title=title,
-            name=result.model,
-            facts=facts,
-            tuned=result,
-            config=config,
-            environment=environment,
-            baselines=baselines,
-            deployment=deployment,
-            failures=failures,
-            sets=sets,
-        )
+        return cls(title=title, name=result.model, facts=facts, tuned=result, environment=environment, **measured)
 
     @property
     def groups(self) -> Groups:

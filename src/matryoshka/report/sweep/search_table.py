@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 
 from matryoshka.durations import in_words
 from matryoshka.report.figures.metric_figure import frame, save_figure
-from matryoshka.report.figures.palette import DARK, LIGHT
-from matryoshka.report.sweep.sweep_figures import WIDTH, sheet
+from matryoshka.report.figures.palette import WIDTH
+from matryoshka.report.sweep.sweep_figures import sheet
 from matryoshka.report.terminal.lines import say, show_paths
 from matryoshka.storage.atomic import write_atomically
-from matryoshka.sweep.progress import mean_seconds
 from matryoshka.sweep.result import Outcome
-from matryoshka.sweep.status import read_status
+from matryoshka.sweep.status import mean_seconds, read_status
 
 if TYPE_CHECKING:  # optuna is an extra
     from optuna.trial import FrozenTrial
@@ -109,13 +108,12 @@ def read_front(folder: Path) -> list[Outcome]:
 
 def quality_against_bytes(outcomes: Sequence[Outcome], stand_in: Sequence[str] = (), dark: bool = False) -> Figure:
     """Each trial as a dot on an axis of doublings, the front as a line with the trials' numbers."""
-    palette = DARK if dark else LIGHT
     front = [outcome for outcome in outcomes if outcome.best]
     title = f"{len(front)} of {len(outcomes)} trials are on the front"
     lines = ["the selecting metric, on the queries that selected the weights, against bytes of a float32 vector"]
-    figure, height = sheet(3.6, title, lines, stand_in, palette)
+    figure, palette = sheet(3.6, title, lines, stand_in, dark)
     whole = figure.get_figheight()
-    axes = figure.add_axes((0.75 / WIDTH, 0.6 / whole, (WIDTH - 1.2) / WIDTH, (height - 1.0) / whole))
+    axes = figure.add_axes((0.75 / WIDTH, 0.6 / whole, (WIDTH - 1.2) / WIDTH, 2.6 / whole))
     axes.scatter([o.bytes for o in outcomes], [o.quality for o in outcomes], s=16, color=palette.base, lw=0)
     axes.plot([o.bytes for o in front], [o.quality for o in front], color=palette.tuned, marker="o", linewidth=2)
     for outcome in front:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from matryoshka.report.figures.metric_figure import frame, spread
-from matryoshka.report.figures.number_axis import number_axis
-from matryoshka.report.figures.palette import DARK, LIGHT, Palette
+from matryoshka.report.figures.metric_figure import frame, name_ends
+from matryoshka.report.figures.palette import WIDTH, Palette, blank
 from matryoshka.report.sweep.sweep_table import state
 from matryoshka.report.sweep.sweep_verdict import selected_words
 from matryoshka.sweep.effects import as_level, in_order, with_value
 from matryoshka.sweep.ranges import in_ranges
 from matryoshka.sweep.result import JobResult, Sweep
 
-WIDTH = 8.6  # inches, as of all figures
 SMALLEST_SPAN = 0.02  # of the colours and the value axis, so that noise does not look like a landslide
 LONGEST = 26  # characters of a level beside an axis
 MARKERS = "osD^vP*X"
+MOST_TICKS = 8  # with more numbers the ticks are round ones
 
 
 def heat_map(sweep: Sweep, x_key: str, y_key: str, dark: bool = False) -> Figure:
@@ -32,13 +32,14 @@ def heat_map(sweep: Sweep, x_key: str, y_key: str, dark: bool = False) -> Figure
 
     Many numbers stand in ranges, as in the effects.
     """
-    palette, sweep = DARK if dark else LIGHT, in_ranges(sweep)
+    sweep = in_ranges(sweep)
     xs, ys = (in_order(job.settings.get(key) for job in sweep.jobs) for key in (x_key, y_key))
     best = best_of(sweep, (x_key, y_key))
     lines = [f"{selected_words(sweep.selected)}, {over_the_others(sweep, (x_key, y_key))}"]
     first = with_value(sweep)[0]
     title = f"Best at {' and '.join(f'{key} {as_level(first.settings.get(key))}' for key in (x_key, y_key))}"
-    figure, top = sheet(1.0 + 0.62 * len(ys), title, lines, sweep.stand_in, palette)
+    top = 1.0 + 0.62 * len(ys)
+    figure, palette = sheet(top, title, lines, sweep.stand_in, dark)
     left = 0.35 + 0.082 * max(len(shortened(level)) for level in [*ys, y_key])
     axes = figure.add_axes(_box(figure, left, 0.6, WIDTH - 0.25, top - 0.3))
     values_YX = np.array([[_value(best.get((x, y))) for x in xs] for y in ys])
@@ -63,17 +64,16 @@ def lines_along(sweep: Sweep, x_key: str, line_key: str | None, dark: bool = Fal
 
     Every job is a dot. The axis of numbers that grow by factors, such as rates, is logarithmic.
     """
-    palette = DARK if dark else LIGHT
     keys = (x_key,) if line_key is None else (x_key, line_key)
     jobs, best = with_value(sweep), best_of(sweep, keys)
     numbers = in_order(job.settings[x_key] for job in jobs)
     dots = "; dots: all jobs" if len(best) < len(jobs) else ""
     lines = [f"{selected_words(sweep.selected)}, {over_the_others(sweep, keys)}{dots}"]
     by = "" if line_key is None else f", a line for each {line_key}"
-    figure, top = sheet(3.4, f"Along {x_key}{by}", lines, sweep.stand_in, palette)
+    figure, palette = sheet(3.4, f"Along {x_key}{by}", lines, sweep.stand_in, dark)
     names = [""] if line_key is None else list(in_order(job.settings.get(line_key) for job in jobs))
     room = 0.25 + 0.088 * max(len(shortened(name)) for name in names)
-    axes = figure.add_axes(_box(figure, 0.75, 0.6, WIDTH - room, top - 0.3))
+    axes = figure.add_axes(_box(figure, 0.75, 0.6, WIDTH - room, 3.1))
     number_axis(axes, x_key, numbers, palette)
     _value_axis(axes, [_value(job) for job in jobs], selected_words(sweep.selected), palette)
     axes.scatter([job.settings[x_key] for job in jobs], [_value(job) for job in jobs], s=9, color=palette.base, lw=0)
@@ -86,22 +86,14 @@ def lines_along(sweep: Sweep, x_key: str, line_key: str | None, dark: bool = Fal
         line.set(color=color, marker=marker, linestyle="-" if i < len(colors) else "--")
         if name:
             ends.append((shortened(name), _value(found[-1][1]), color))
-    name_ends(axes, ends)
+    name_ends(axes, ends, apart=0.075)
     return figure
 
 
-def name_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Names of lines right of the axes, as high as the lines end, from (name, value, colour)."""
-    for name, y, color in spread(ends, axes, apart=0.075):
-        where = ("axes fraction", "data")
-        label = axes.annotate(name, (1, y), xycoords=where, xytext=(6, 0), textcoords="offset points")
-        label.set(va="center", color=color, fontweight="bold", parse_math=False)
-
-
 def sheet(
-    height: float, title: str, lines: Sequence[str], stand_in: Sequence[str], palette: Palette
-) -> tuple[Figure, float]:
-    """An empty figure with its headings; `height` inches are left below them, from 0 to what is returned.
+    height: float, title: str, lines: Sequence[str], stand_in: Sequence[str], dark: bool
+) -> tuple[Figure, Palette]:
+    """An empty figure with its headings, and its colours; `height` inches are left below them.
 
     stand_in: what nobody may miss, in bold.
     """
@@ -109,8 +101,7 @@ def sheet(
     notes = [part for line in lines for part in textwrap.wrap(line, 105)]
     missed = [part for sentence in stand_in for part in textwrap.wrap(f"stand-in: {sentence}", 95)]
     whole = height + 0.2 + 0.27 * len(titles) + 0.2 * len(notes + missed)
-    figure = Figure(figsize=(WIDTH, whole), facecolor=palette.paper)
-    FigureCanvasAgg(figure)
+    figure, palette = blank(whole, dark)
     y = whole - 0.2
     for text, size, weight, color, step in [
         *((part, 14.5, "bold", palette.ink, 0.27) for part in titles),
@@ -119,7 +110,7 @@ def sheet(
     ]:
         figure.text(0.025, y / whole, text, fontsize=size, fontweight=weight, color=color, va="top", parse_math=False)
         y -= step
-    return figure, height
+    return figure, palette
 
 
 def best_of(sweep: Sweep, keys: Sequence[str]) -> dict[tuple[str, ...], JobResult]:
@@ -176,3 +167,31 @@ def _value_axis(axes: Axes, values: Sequence[float], name: str, palette: Palette
     axes.set_ylim(low - slack - 0.1 * (high - low), high + slack + 0.1 * (high - low))
     axes.margins(x=0.06)
     frame(axes, name, palette)
+
+
+def number_axis(axes: Axes, key: str, numbers: Mapping[str, float], palette: Palette) -> None:
+    """Ticks and name of an axis along which numbers of a setting lie, text -> number, ascending.
+
+    It is logarithmic for numbers that grow by factors, such as rates.
+    """
+    by_factors = _uneven(np.array(list(numbers.values()))) or key.endswith("lr")
+    low, high = min(numbers.values()), max(numbers.values())
+    if by_factors and low > 0:
+        axes.set_xscale("log")
+    if len(numbers) <= MOST_TICKS:
+        axes.set_xticks(list(numbers.values()), list(numbers))
+    else:  # their names would overlap
+        decades = math.log10(high / low) if axes.get_xscale() == "log" else 0
+        by_decade = LogLocator(subs=(1, 2, 5) if decades < 3 else (1,))
+        axes.xaxis.set_major_locator(by_decade if decades > 1 else MaxNLocator(MOST_TICKS))
+        axes.xaxis.set_major_formatter(lambda number, _: as_level(float(f"{number:.4g}")))
+    axes.minorticks_off()
+    axes.set_xlabel(key, color=palette.muted, parse_math=False)
+
+
+def _uneven(numbers_N: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
+    """Whether ascending numbers lie more evenly by their logarithm than as they are."""
+    if len(numbers_N) < 3 or numbers_N[0] <= 0:
+        return False
+    plain_N, logs_N = np.diff(numbers_N), np.diff(np.log(numbers_N))
+    return bool(logs_N.max() / logs_N.min() < plain_N.max() / plain_N.min())

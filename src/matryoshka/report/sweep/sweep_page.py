@@ -12,13 +12,20 @@ from markupsafe import Markup
 from matryoshka.durations import in_words
 from matryoshka.evaluation.result import display_name
 from matryoshka.report.figures.palette import DARK, LIGHT
-from matryoshka.report.figures.svg import inline_svg
-from matryoshka.report.page.templates import page_style, page_template
+from matryoshka.report.page.templates import inline_svg, page_style, page_template
 from matryoshka.report.sweep.search_table import FRONT, quality_against_bytes, read_front
 from matryoshka.report.sweep.sweep_experiment import best_experiment, compare_command, rerun_command
 from matryoshka.report.sweep.sweep_gallery import Draw, sweep_figures
-from matryoshka.report.sweep.sweep_sets import further_sets, set_means
-from matryoshka.report.sweep.sweep_table import given_up, reason, reported_labels, setting_labels, state, unfinished
+from matryoshka.report.sweep.sweep_table import (
+    further_sets,
+    given_up,
+    reason,
+    reported_labels,
+    set_means,
+    setting_labels,
+    state,
+    unfinished,
+)
 from matryoshka.report.sweep.sweep_verdict import (
     close_jobs,
     closeness,
@@ -29,6 +36,7 @@ from matryoshka.report.sweep.sweep_verdict import (
     settings_words,
     verdict,
 )
+from matryoshka.report.terminal.lines import as_typed
 from matryoshka.sweep.effects import as_level, in_order, main_effects
 from matryoshka.sweep.ranges import keys_in_ranges
 from matryoshka.sweep.result import JobResult, Sweep
@@ -40,7 +48,7 @@ def html_sweep(sweep: Sweep, folder: Path) -> str:
     folder: the sweep's, where the page will be; it links the reports and logs that are there, and shows the front.
     """
     best, second = (*sweep.done[:2], None, None)[:2]
-    shown = _as_typed(folder)
+    shown = as_typed(folder)
     effects = main_effects(sweep)
     return page_template("sweep_page.html.j2", level=as_level, duration=in_words).render(
         sweep=sweep,
@@ -118,8 +126,3 @@ def _drawings(sweep: Sweep, folder: Path) -> list[tuple[Markup, Markup, str, str
         )
         for name, (draw, said) in figures.items()
     ]
-
-
-def _as_typed(folder: Path) -> Path:
-    """The folder as someone in the present directory types it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

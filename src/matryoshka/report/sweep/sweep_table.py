@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from matryoshka.durations import in_words
 from matryoshka.evaluation.result import display_name
-from matryoshka.report.sweep.sweep_sets import further_sets, sets_table
 from matryoshka.report.sweep.sweep_verdict import (
     Reported,
     closeness,
@@ -22,7 +20,7 @@ from matryoshka.report.sweep.sweep_verdict import (
     settings_words,
     verdict,
 )
-from matryoshka.report.terminal.lines import console, say, show_paths, show_stand_in
+from matryoshka.report.terminal.lines import console, plain_table, say, show_paths, show_stand_in
 from matryoshka.sweep.effects import as_level, main_effects
 from matryoshka.sweep.result import JobResult, Sweep
 
@@ -53,8 +51,7 @@ def show_sweep(sweep: Sweep, written: Mapping[str, Path]) -> None:
 
 def job_table(sweep: Sweep) -> Table:
     """The done jobs: settings, selecting metric, test figures with half their intervals, time."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"{sweep.name}: {len(sweep.done)} of {len(sweep.jobs)} jobs, best first")
-    table.title_justify, table.title_style, table.pad_edge, table.padding = "left", "bold", False, 0
+    table = plain_table(f"{sweep.name}: {len(sweep.done)} of {len(sweep.jobs)} jobs, best first", padding=0)
     for i, label in enumerate(setting_labels(sweep) or ("job",)):
         longest = max(len(_settings(sweep, job)[i]) for job in sweep.done)
         table.add_column(Text(label), overflow="fold", no_wrap=longest <= 20)
@@ -71,7 +68,6 @@ def job_table(sweep: Sweep) -> Table:
         )
     if any(figure and figure.interval for job in sweep.done for figure in reported_figures(sweep, job)):
         table.caption = "±: half of the 95% interval on the test queries; the order is that of the bold column"
-        table.caption_justify, table.caption_style = "left", "dim"
     return table
 
 
@@ -125,3 +121,33 @@ def _cell(figure: Reported | None, with_dim: bool) -> Text:
     half = "" if figure.interval is None else f" ±{(figure.interval[1] - figure.interval[0]) / 2:.3f}"
     own = f" ({figure.dim})" if with_dim else ""
     return Text.assemble(f"{figure.value:.3f}".removeprefix("0"), (half.replace("±0.", "±.") + own, "dim"))
+
+
+def further_sets(sweep: Sweep) -> tuple[str, ...]:
+    """The names of the sets that any done job was measured on."""
+    return tuple(dict.fromkeys(name for job in sweep.done for name in job.sets))
+
+
+def set_means(sweep: Sweep, job: JobResult) -> tuple[float | None, ...]:
+    """A job's value of `reported_metric` on each of them, the mean over its dims; None for what was not measured."""
+    return tuple(_mean(job, name, reported_metric(sweep)) for name in further_sets(sweep))
+
+
+def sets_table(sweep: Sweep) -> Table:
+    """A row a done job, in the order of the sweep's, a column a further set."""
+    title = f"further sets: {display_name(reported_metric(sweep))}, mean over the dims"
+    table = plain_table(title, padding=(0, 1, 0, 0))
+    table.add_column("job", overflow="fold")
+    for name in further_sets(sweep):
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for job in sweep.done:
+        values = ("–" if value is None else f"{value:.3f}".removeprefix("0") for value in set_means(sweep, job))
+        table.add_row(Text(settings_words(sweep, job)), *values)
+    return table
+
+
+def _mean(job: JobResult, name: str, metric: str) -> float | None:
+    results = job.sets.get(name)
+    if results is None or metric not in results.tuned.metrics[results.tuned.dims[0]]:
+        return None
+    return results.tuned.value(f"{metric}/mean")

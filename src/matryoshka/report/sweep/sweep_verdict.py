@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matryoshka.evaluation.result import EvaluationResult, display_name
-from matryoshka.report.figures.metric_figure import shown_metric
+from matryoshka.evaluation.result import EvaluationResult, display_name, shown_metric
 from matryoshka.report.record import OVER_DIMS
 from matryoshka.sweep.effects import as_level
 from matryoshka.sweep.result import JobResult, Sweep

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from string import ascii_uppercase
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from matryoshka.evaluation.ask import Answers
 from matryoshka.report.markdown import shortened
-from matryoshka.report.terminal.lines import console
+from matryoshka.report.terminal.lines import console, plain_table
 
 NARROWEST, GAP = 28, 2  # characters of a column and between two
 LINES = 3  # of a passage
@@ -45,7 +44,7 @@ def _letter(place: int) -> str:
 
 def _table(answers: Answers, dims: list[int], width: int) -> Table:
     named = letters(answers)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+    table = plain_table(padding=(0, GAP, 0, 0), show_edge=False)
     for dim in dims:
         lost = " ".join(named[passage] for passage in answers.lost(dim))
         kept = "" if dim == answers.dims[0] else f"without {lost}" if lost else "all of them kept"

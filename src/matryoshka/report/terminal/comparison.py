@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from matryoshka.evaluation.comparison import ChangedQuery, Comparison, DimComparison
 from matryoshka.report.markdown import shortened
-from matryoshka.report.terminal.lines import console
+from matryoshka.report.terminal.lines import console, plain_table
 from matryoshka.storage.atomic import write_json
 
 PROTOCOLS = {"as_is": "every id a document", "merged": "copies as one document"}
@@ -22,7 +20,7 @@ def show_comparison(comparison: Comparison) -> None:
     """A table row a dim, then the queries that changed most at the widest dim."""
     console.print(Text(comparison.title, style="bold"), soft_wrap=True)
     console.print(_subject(comparison), soft_wrap=True, markup=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = plain_table(collapse_padding=True)
     for name in ("dim", "first", "second", "difference (95% interval)", "p (Holm)", "wins / losses / ties"):
         table.add_column(name, justify="right")
     table.add_column("the second is")
@@ -61,19 +59,11 @@ def _cells(dim: DimComparison) -> tuple[str, ...]:
     )
 
 
-def _value(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _rank(rank: int) -> str:
-    return str(rank) if rank else "none"
-
-
 def _show_query(query: ChangedQuery) -> None:
     """What was asked, what answers it, and what stood at the top in its place."""
     style = "green" if query.second_value > query.first_value else "red"
-    values = f"{_value(query.first_value)} -> {_value(query.second_value)}"
-    ranks = f"rank {_rank(query.first_rank)} -> {_rank(query.second_rank)}"
+    values = f"{query.first_value:.3f} -> {query.second_value:.3f}"
+    ranks = f"rank {query.first_rank or 'none'} -> {query.second_rank or 'none'}"
     lines = {f"{values}, {ranks}": query.text, "right answer": query.answer}
     if query.first_rank != 1:
         lines["first's top hit"] = query.first_top

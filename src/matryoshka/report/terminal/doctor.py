@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from matryoshka.data.doctor.diagnosis import Diagnosis
-from matryoshka.data.doctor.held_out import HeldOut, Overlap
+from matryoshka.data.doctor.diagnosis import Diagnosis, HeldOut, Overlap
 from matryoshka.data.doctor.training_texts import Languages, TextPlace
 from matryoshka.report.figures.doctor_figure import doctor_figure
 from matryoshka.report.figures.metric_figure import save_figure
-from matryoshka.report.terminal.lines import console, say
+from matryoshka.report.terminal.lines import console, plain_table, say
 from matryoshka.storage.atomic import write_json
 
 SHOWN = 70  # characters of a text
@@ -55,7 +54,7 @@ def nothing_found(diagnosis: Diagnosis) -> str:
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> dict[str, Path]:
     """doctor.json, doctor.png and doctor.svg in the folder; their paths, by what they are."""
     figure = save_figure(doctor_figure(diagnosis), folder / "doctor")
-    return {"diagnosis": write_json(folder / "doctor.json", diagnosis.as_dict()), "figure": figure[0]}
+    return {"diagnosis": write_json(folder / "doctor.json", asdict(diagnosis)), "figure": figure[0]}
 
 
 def shortened(text: str) -> str:
@@ -159,7 +158,7 @@ def _parts(found: HeldOut) -> Iterator[tuple[str, Overlap]]:
 
 
 def _table(title: str, labels: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = plain_table(title)
     table.add_column("", style="bold")
     for label in labels:
         table.add_column(Text(label), justify="right")

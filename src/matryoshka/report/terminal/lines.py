@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rich import box
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from matryoshka.durations import in_words
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.processes.launched import launched
 from matryoshka.report.record import PairsSummary
-from matryoshka.storage.control_characters import visible
+from matryoshka.storage.credentials import visible
 
 if TYPE_CHECKING:
     from matryoshka.data.samplers import BatchSummary
@@ -95,6 +97,17 @@ def announce(
 def say(label: str, line: str) -> None:
     """A line as the first ones of a run: a label and what there is to say."""
     console.print(Text.assemble((f"{label:>8}  ", "bold"), line), soft_wrap=True)
+
+
+def plain_table(title: str = "", **options: Any) -> Table:
+    """A table of columns alone, a line below its header; title and caption stand at the left."""
+    look: dict[str, Any] = {
+        "title_justify": "left",
+        "title_style": "bold",
+        "caption_justify": "left",
+        "caption_style": "dim",
+    }
+    return Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, **{**look, "pad_edge": False, **options})
 
 
 def show_batches(batches: BatchSummary, masked: bool) -> None:
@@ -178,8 +191,9 @@ def show_stand_in(stand_in: Sequence[str]) -> None:
 def show_paths(written: Mapping[str, Path]) -> None:
     """Every path written, one a line."""
     for what, path in written.items():
-        console.print(Text.assemble((f"{what:>18}  ", "bold"), str(_relative(path))), soft_wrap=True)
+        console.print(Text.assemble((f"{what:>18}  ", "bold"), str(as_typed(path))), soft_wrap=True)
 
 
-def _relative(path: Path) -> Path:
+def as_typed(path: Path) -> Path:
+    """A path as someone in the present directory types it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult, SetResults
-from matryoshka.report.terminal.lines import console
+from matryoshka.report.terminal.lines import console, plain_table
 
 ESSENTIAL = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10")
 ARTEFACT = ("accuracy@1", "mrr@10", "ndcg@10", "accuracy@10")  # metrics that show best what copies do
@@ -33,8 +31,7 @@ def show_result(
     The first metric has half its 95% interval beside it.
     """
     names = essential(result)
-    table = _table(title)
-    table.padding = (0, 1, 0, 0)  # fits 80 characters
+    table = plain_table(title, padding=(0, 1, 0, 0))  # fits 80 characters
     table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
     for name in names:
         table.add_column(_label(name), justify="right", no_wrap=True)
@@ -67,8 +64,8 @@ def show_protocols(result: EvaluationResult) -> None:
     """What copies in the corpus do to the figures: as is, on average over ties, and merged; nothing without copies."""
     if not result.copies:
         return
-    table = _table(f"{result.copies:,} of {result.documents:,} documents are copies")
-    table.padding = (0, 1, 0, 0)
+    title = f"{result.copies:,} of {result.documents:,} documents are copies"
+    table = plain_table(title, padding=(0, 1, 0, 0))
     table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
     names = essential(result, ARTEFACT)[:3]
     for name in names:
@@ -90,18 +87,6 @@ def show_protocols(result: EvaluationResult) -> None:
 def show_epoch(result: EvaluationResult, epoch: float, update: int) -> None:
     """The table after an epoch."""
     show_result(result, None, title=f"{result.data}: epoch {epoch:.2f}, update {update}")
-
-
-def _table(title: str) -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD,
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        caption_style="dim",
-        pad_edge=False,
-    )
 
 
 def _cell(before: float | None, after: float) -> Text:

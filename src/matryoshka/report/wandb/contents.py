@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from matryoshka.evaluation.failures import Failures
 from matryoshka.report.record import DEV, TrainingRecord
-from matryoshka.report.terminal.failures import failures_rows, lost_rows
 from matryoshka.report.wandb import names
 from matryoshka.storage.credentials import is_secret_name, masked_values
 
 TAG_LENGTH = 64  # characters that W&B takes
+Row = list[str | int | float | None]
+COLUMNS = ["dim", "query_id", "query", "rank", "answer", "answer_similarity", "ranked_first", "first_similarity"]
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # name, columns, rows
 
 
@@ -85,3 +87,23 @@ def tables_of(record: TrainingRecord) -> Iterator[Table]:
     if record.deployment:
         options = [asdict(option) for option in record.deployment.options]
         yield deployment, list(options[0]), [list(option.values()) for option in options]
+
+
+def failures_rows(failures: Failures) -> tuple[list[str], list[Row]]:
+    """Columns and rows of the hardest queries, a row a dim and query; None is a rank beyond the hits kept."""
+    rows: list[Row] = []
+    for dim, hardest in failures.hardest.items():
+        for failure in hardest:
+            first, similarity = failure.beaten_by[0] if failure.beaten_by else (None, None)
+            answer: Row = [failure.rank, failure.answer, failure.answer_similarity]
+            rows.append([dim, failure.query_id, failure.query, *answer, first, similarity])
+    return COLUMNS, rows
+
+
+def lost_rows(failures: Failures) -> tuple[list[str], list[Row]]:
+    """Columns and rows of the queries that the narrowest dim loses, with the rank at every dim."""
+    ranks = [f"rank/dim_{dim}" for dim in failures.dims]
+    rows: list[Row] = [
+        [lost.query_id, lost.query, lost.answer, *lost.ranks.values(), lost.first] for lost in failures.lost
+    ]
+    return ["query_id", "query", "answer", *ranks, f"ranked_first/dim_{failures.dims[-1]}"], rows

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import WandbLogger
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.wandb import names
 from matryoshka.report.wandb.contents import flat_config, sets_row, summary_of, tables_of, tags_of
-from matryoshka.report.wandb.sync import sync_command
+from matryoshka.report.wandb.names import sync_command
 
 log = logging.getLogger(__name__)
 

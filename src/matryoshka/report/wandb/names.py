@@ -7,6 +7,8 @@ configuration is given flat, with dots (`optimizer.lr`), as W&B's own sweeps wri
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 
 UPDATE = "update"  # the x axis of every row
 LOSS = "train/loss"
@@ -21,6 +23,7 @@ SETS = "further_sets"  # a table, of runs that have some
 TABLES = ("results", "hardest_queries", "lost_queries", "deployment")
 FIGURE = "metric_against_dim"
 AT_DIM = re.compile(r"(?:(?P<part>.+)/)?(?P<name>[^/]+)/dim_(?P<dim>\d+)")
+RUNS = "wandb/offline-run-*"  # below a run's folder
 
 
 def name_of(logged: str) -> str:
@@ -50,3 +53,14 @@ def loss_name(dim: int) -> str:
 def gradient_share_name(dim: int) -> str:
     """A dim's share in the norm of the gradient: `gradient_share/dim_256`."""
     return f"gradient_share/dim_{dim}"
+
+
+def sync_command(folder: Path) -> str:
+    """What uploads the offline runs of a run's folder, or of a whole sweep's; empty if there are none.
+
+    Given again it uploads only what is new: wandb marks what it has uploaded.
+    """
+    for pattern in (RUNS, f"*/{RUNS}"):
+        if any(folder.glob(pattern)):
+            return f"wandb sync {shlex.quote(str(folder))}/{pattern}"
+    return ""

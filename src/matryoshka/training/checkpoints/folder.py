@@ -18,7 +18,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from matryoshka.errors import UserError
-from matryoshka.memory.shortage import is_shortage
+from matryoshka.memory.limits import is_shortage
 from matryoshka.storage.atomic import whole_folder, write_json
 
 FORMAT = 2
