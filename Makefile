@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 OLDEST := .venv-3.0.1
 OLDEST_PYTHON ?= $(PYTHON)
 PARITY_PAGE ?= docs/parity.md
+# Compiled files are kept: else each of many processes compiles all of the source anew.
+TESTS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Files outside tests/parity with tests marked slow.
 SLOW = $(shell grep --recursive --files-with-matches --fixed-strings --include='test_*.py' mark.slow tests | grep -v tests/parity/ | sort)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -15,14 +17,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 bmf: $(VENV)/run.installed  ## train the card's recipe (or its stand-in) and show what came of it
 	$(BIN)/python train.py +experiment=bmf
 
-test: $(VENV)/dev.installed  ## the tests, a process a core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: $(VENV)/dev.installed  ## the tests, a process a core; the slow ones and tests/parity are those of `make parity`
+	$(TESTS) --ignore tests/parity
 
 test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
 	$(BIN)/python -m pytest -m gpu
 
 parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table and docs/parity.md; and other slow tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity $(SLOW) -m 'not gpu' --numprocesses auto --dist loadfile --parity-page $(PARITY_PAGE)
+	$(TESTS) tests/parity $(SLOW) -m '(slow or release_3_0_1) and not gpu' --parity-page $(PARITY_PAGE)
 
 lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from matryoshka.cli.words import configuration_folder
-from matryoshka.config.resolvers import register_resolvers
+from matryoshka.config import resolvers
 from matryoshka.config.validation import check_evaluation, check_training, checked
 from matryoshka.errors import ConfigError
 
@@ -30,12 +30,11 @@ BGE_M3 = {
 
 def composed(*words: str, primary: Primary = "train") -> DictConfig:
     """What Hydra makes of the words; nothing is resolved or checked yet."""
-    register_resolvers()
+    resolvers.register_resolvers()
     choices = tuple(word for word in words if _chooses(word))
     values = [word for word in words if word not in choices]
-    # The same choices give the same files; what an experiment chooses depends on the machine.
-    experiment = any("experiment=" in word or "sweep=" in word for word in choices)
-    config = (_chosen.__wrapped__ if experiment else _chosen)(choices, primary).copy()
+    # The same choices give the same files, on the same machine: an experiment's choices depend on it.
+    config = _chosen(choices, primary, (resolvers.why_not_card(), resolvers.why_not_bmf_pairs())).copy()
     parsed = OverridesParser.create().parse_overrides(values)
     ConfigLoaderImpl._apply_overrides_to_config(parsed, config)  # as compose does with all of them
     return config
@@ -47,7 +46,7 @@ def _chooses(word: str) -> bool:
 
 
 @cache
-def _chosen(choices: tuple[str, ...], primary: Primary) -> DictConfig:
+def _chosen(choices: tuple[str, ...], primary: Primary, machine: tuple[str, str]) -> DictConfig:
     with hydra.initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         return hydra.compose(primary, overrides=list(choices))
 

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import yaml
@@ -25,22 +24,22 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf
 
 from matryoshka.cli.trials import search_space
 from matryoshka.cli.words import as_text, configuration_folder
 from matryoshka.config import resolvers
-from matryoshka.config.validation import check_comparison, check_evaluation, check_training
+from matryoshka.config.validation import check_comparison
 from matryoshka.encoder import pretrained
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.sweep.space import texts_to_check
+from tests.composing import CHECKS, Primary, composed
 from tests.tiny import tiny_encoder
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "multirun" / "README.md"])
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-CHECKS = {"train": check_training, "evaluate": check_evaluation}
 
 
 def blocks(page: Path, language: str, option: str = "") -> Iterator[tuple[str, str, str]]:
@@ -125,7 +124,7 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("where", "line"), COMMANDS, ids=[f"{where} {line[7:40]}" for where, line in COMMANDS])
 def test_commands_compose_and_validate(where: str, line: str, surroundings: Path) -> None:
     words = shlex.split(line, comments=True)[1:]
-    name = words.pop(0).removesuffix(".py")
+    name: Primary = "train" if words.pop(0) == "train.py" else "evaluate"
     if "--config-dir" in words:
         place = words.index("--config-dir")
         words[place : place + 2] = [f"hydra.searchpath=[file://{surroundings / words[place + 1]}]"]
@@ -137,13 +136,15 @@ def test_commands_compose_and_validate(where: str, line: str, surroundings: Path
         if comparison := any(word.startswith("compare=") for word in job):
             job.append("model=")  # no model is looked at
         check = check_comparison if comparison else CHECKS[name]
-        check(plain(composed(name, [as_text(word) for word in job])))
+        check(OmegaConf.to_container(composed(*map(as_text, job), primary=name), resolve=True))
 
 
 def swept(name: str, words: list[str]) -> Iterator[list[str]]:
     """Overrides of a sweep's jobs, its file's parameters included: each value once, beside the first of all others."""
     first = [next(iter(job)) for job in map(choices, parsed(words))]
-    params = composed(name, first).hydra.sweeper.params or {}
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        params = compose(name, overrides=first, return_hydra_config=True).hydra.sweeper.params or {}
     words = [*words, *(f"{key}={value}" for key, value in params.items())]
     values = list(map(choices, parsed(words)))
     first = [texts[0] for texts in values]
@@ -160,18 +161,6 @@ def choices(override: Override) -> list[str]:
 
 def parsed(words: list[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides(words)
-
-
-def composed(name: str, words: list[str]) -> DictConfig:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        return compose(name, overrides=words, return_hydra_config=True)
-
-
-def plain(config: DictConfig) -> Any:
-    with open_dict(config):
-        del config["hydra"]
-    return OmegaConf.to_container(config, resolve=True)
 
 
 def slug(heading: str) -> str:

@@ -32,7 +32,7 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a user with a few dozen real pairs."""
     folder = tmp_path_factory.mktemp("user")
-    write_pairs(folder, train=64, evaluation=40)
+    write_pairs(folder, train=36, evaluation=24)
     return folder
 
 
@@ -48,7 +48,7 @@ def finished(workplace: Path) -> tuple[Path, str]:
         "data.evaluation=evaluation.jsonl",
         "trainer.max_epochs=2",
         "trainer.log_every_n_steps=1",
-        "batch_size=16",
+        "batch_size=8",
         "hydra.run.dir=run",
         cwd=workplace,
     )
@@ -64,9 +64,9 @@ def test_the_first_lines_say_what_will_run_and_what_stands_in(finished: tuple[Pa
     first = "\n".join(finished[1].splitlines()[:10])
     assert "embedded:e5_small is a stand-in for BAAI/bge-m3, because" in first
     assert "118M parameters, cls + mean pooling, 768 wide" in first
-    assert "58 training pairs" in first and "40 test queries over 40 documents" in first
-    assert "checkpoint selected on 6 dev queries that share no text with the training pairs" in first
-    assert "8 of 16 x 1 pairs in 2 epochs" in first
+    assert "32 training pairs" in first and "24 test queries over 24 documents" in first
+    assert "checkpoint selected on 4 dev queries that share no text with the training pairs" in first
+    assert "8 of 8 x 1 pairs in 2 epochs" in first
     assert "base (untrained)" in finished[1] and "epoch 2.00, update 8" in finished[1]
 
 
@@ -128,7 +128,7 @@ def test_sentence_transformers_reads_the_model_with_equal_embeddings(finished: t
 def test_the_resolved_configuration_is_kept(finished: tuple[Path, str]) -> None:
     config = yaml.safe_load((finished[0] / "config.yaml").read_text(encoding="utf-8"))
     assert config["trainer"]["precision"] in ("bf16-mixed", "32-true")
-    assert config["sampler"]["batch_size"] == 16
+    assert config["sampler"]["batch_size"] == 8
     assert config["dims"] == [768, 512, 256, 128, 64]
 
 

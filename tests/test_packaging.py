@@ -7,13 +7,21 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def test_the_wheel_has_configuration_data_and_types(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=PROJECT, check=True, capture_output=True, timeout=120)
-    (wheel,) = tmp_path.glob("matryoshka-*.whl")
+    (wheel,) = folder.glob("matryoshka-*.whl")
+    return wheel
+
+
+def test_the_wheel_has_configuration_data_and_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configuration = {f"matryoshka/{path.relative_to(PROJECT)}" for path in (PROJECT / "conf").rglob("*.yaml")}
     assert len(configuration) > 30
@@ -24,16 +32,13 @@ def test_the_wheel_has_configuration_data_and_types(tmp_path: Path) -> None:
     assert any(name.endswith("LICENSE.MPL-2.0") for name in names)
 
 
-def test_an_installed_package_finds_its_configuration_anywhere(tmp_path: Path) -> None:
+def test_an_installed_package_finds_its_configuration_anywhere(wheel: Path, tmp_path: Path) -> None:
     """The package as a wheel unpacks it, with no checkout around, started from an empty folder."""
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=PROJECT, check=True, capture_output=True, timeout=120)
-    (wheel,) = tmp_path.glob("matryoshka-*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import matryoshka.cli.app as c; "
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import matryoshka.cli.console as c; "
         "sys.argv = ['matryoshka', 'train', '+experiment=bmf', '--cfg', 'job']; c.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=60)

@@ -23,6 +23,7 @@ from matryoshka.errors import DataError
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.report.files import write_result
 from matryoshka.storage.atomic import write_atomically
+from tests.composing import problems
 
 PROJECT = Path(__file__).parents[2]
 CONSOLE_SCRIPT = Path(sys.executable).with_name("matryoshka")
@@ -57,27 +58,19 @@ def files_in(folder: Path) -> list[str]:
 # --- Processes: what only a process can show -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (("train.py", "+experiment=bmf", "optimizer.lrr=1"), 2),
-        (("train.py", "--help"), 0),
-        (("evaluate.py", "--help"), 0),
-    ],
-)
-def test_help_and_a_mistake_come_without_importing_torch(words: tuple[str, ...], code: int, tmp_path: Path) -> None:
-    """Which takes seconds."""
-    outcome = run("-X", "importtime", PROJECT / words[0], *words[1:], cwd=tmp_path)
-
-    imported = {line.rpartition("|")[2].strip() for line in outcome.err.splitlines()}
-    assert outcome.code == code
+def without_torch(*words: str, cwd: Path) -> Outcome:
+    """What a script says, which must not have imported what takes seconds to import."""
+    outcome = run("-X", "importtime", PROJECT / words[0], *words[1:], cwd=cwd)
+    lines = outcome.err.splitlines(keepends=True)
+    imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
     assert "hydra" in imported
     assert imported.isdisjoint({"torch", "transformers", "pytorch_lightning"})
+    return Outcome(outcome.code, outcome.out, "".join(line for line in lines if not line.startswith("import time:")))
 
 
 @pytest.mark.parametrize(("script", "header"), [("train.py", "Fine-tune"), ("evaluate.py", "Measure")])
 def test_help_shows_choices_and_values(script: str, header: str, tmp_path: Path) -> None:
-    outcome = run(PROJECT / script, "--help", cwd=tmp_path)
+    outcome = without_torch(script, "--help", cwd=tmp_path)
 
     assert outcome.code == 0
     assert outcome.out.startswith(header)
@@ -88,46 +81,18 @@ def test_help_shows_choices_and_values(script: str, header: str, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-PROCESSES = [
-    (("+experiment=bmf", "dims=[1024,64]"), "dims[0]: 1024 is wider than the encoder's 768; use dims=[768,64]"),
-    (("dims=[768,768]",), "dims[1]: 768 is given twice; use dims=[768]"),
-    (("encoder=bge_m3",), "use encoder=e5_small, or encoder=pretrained encoder.model=<folder>"),
-    (
-        ("data=pairs", "data.train=missing.jsonl", "data.evaluation=missing.jsonl"),
-        "data.train: missing.jsonl does not exist",
-    ),
-    (("+trainer.max_epoch=3",), "trainer.max_epoch: unknown key; did you mean trainer.max_epochs?"),
-]
+def test_a_mistake_ends_at_once_with_a_message(tmp_path: Path) -> None:
+    outcome = without_torch("train.py", "+experiment=bmf", "optimizer.lrr=1", cwd=tmp_path)
 
-
-@pytest.mark.parametrize(("words", "message"), PROCESSES, ids=[" ".join(words) for words, _ in PROCESSES])
-def test_a_mistake_ends_at_once_with_a_message(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    outcome = run(PROJECT / "train.py", *words, cwd=tmp_path)
-
-    assert outcome.code == 2
-    assert outcome.said.count(message) == 1
-    assert outcome.out == ""
-    first, *problems = outcome.err.splitlines()
-    assert first.endswith("in the configuration:")
-    assert int(first.split()[0]) == len(problems)
-    assert "Traceback" not in outcome.said
+    assert outcome == Outcome(2, "", "optimizer.lrr: unknown key; did you mean optimizer.lr?\n")
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ((), 2, "usage: matryoshka {train,evaluate,dashboard}"),
-        (("evaluate",), 2, "model: missing: give it a value, model=..."),
-        (("train", "--cfg", "job"), 0, "accumulation_across_epochs: carry"),
-    ],
-    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
-)
-def test_the_console_script_has_two_commands(words: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
-    outcome = run(CONSOLE_SCRIPT, *words, cwd=tmp_path)
+def test_the_console_script_has_commands(tmp_path: Path) -> None:
+    outcome = run(CONSOLE_SCRIPT, "evaluate", cwd=tmp_path)
 
-    assert outcome.code == code
-    assert said in (outcome.err if code else outcome.out)
+    assert outcome.code == 2
+    assert "model: missing: give it a value, model=..." in outcome.err
     assert "Traceback" not in outcome.said
     assert files_in(tmp_path) == []
 
@@ -183,6 +148,41 @@ def shell(
         root.removeHandler(handler)
         handler.close()
     root.handlers[:], root.level = handlers, level
+
+
+AT_ONCE = [
+    (("+experiment=bmf", "dims=[1024,64]"), "dims[0]: 1024 is wider than the encoder's 768; use dims=[768,64]"),
+    (("dims=[768,768]",), "dims[1]: 768 is given twice; use dims=[768]"),
+    (("encoder=bge_m3",), "use encoder=e5_small, or encoder=pretrained encoder.model=<folder>"),
+    (
+        ("data=pairs", "data.train=missing.jsonl", "data.evaluation=missing.jsonl"),
+        "data.train: missing.jsonl does not exist",
+    ),
+    (("+trainer.max_epoch=3",), "trainer.max_epoch: unknown key; did you mean trainer.max_epochs?"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), AT_ONCE, ids=[" ".join(words) for words, _ in AT_ONCE])
+def test_problems_are_listed_at_once(words: tuple[str, ...], message: str, shell: Shell, tmp_path: Path) -> None:
+    outcome = shell(*words)
+
+    assert outcome.code == 2
+    assert outcome.said.count(message) == 1
+    assert outcome.out == ""
+    first, *listed = outcome.err.splitlines()
+    assert first.endswith("in the configuration:")
+    assert int(first.split()[0]) == len(listed)
+    assert "Traceback" not in outcome.said
+    assert files_in(tmp_path) == []
+
+
+def test_a_command_that_shows_its_configuration_and_none(shell: Shell, tmp_path: Path) -> None:
+    shown, nothing = shell("train", "--cfg", "job", command=console.main), shell(command=console.main)
+
+    assert (shown.code, nothing.code) == (0, 2)
+    assert "accumulation_across_epochs: carry" in shown.out
+    assert "usage: matryoshka {train,evaluate,dashboard}" in nothing.err
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(("word", "code"), [("trian", 2), ("dims=[64]", 2), ("--help", 0), ("-h", 0)])
@@ -366,6 +366,7 @@ def test_an_interrupted_task_exits_as_shells_expect(shell: Shell, task: Callable
     assert outcome.err.startswith("interrupted; what was written until then is in ")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("words", [("-m", "seed=1,2,3"), ("seed=1,2,3", "-m"), ("seed=1,2,3", "--multirun")])
 def test_a_sweep_runs_a_job_for_each_value(
     words: tuple[str, ...], shell: Shell, task: Callable[[Task], None], tmp_path: Path
@@ -451,15 +452,18 @@ def test_a_comparison_needs_two_runs_and_no_model(shell: Shell) -> None:
 
 def test_what_selects_the_checkpoint_is_checked_before_the_start(shell: Shell) -> None:
     for select in ("map@100/mean", "merged/ndcg@10/worst", "merged/ndcg@10/dim_64", "ndcg@10/retention"):
-        assert shell(f"evaluator.select={select}").code == 0
+        assert problems(f"evaluator.select={select}") == []
+    assert shell(f"evaluator.select={select}").code == 0
     for select, message in (
         ("ndcg@10/median", "'median' is no dim and nothing over dims; use ndcg@10/dim_..., ndcg@10/mean"),
         ("merged/ndcg@10/dim_32", "dim 32 is not among dims=[768,512,256,128,64]"),
         ("merged/ndcg@11", "'ndcg@11' is not measured"),
     ):
-        outcome = shell(f"evaluator.select={select}")
-        assert outcome.code == 2
-        assert message in outcome.err
+        ((_, said),) = problems(f"evaluator.select={select}")
+        assert message in said
+    outcome = shell(f"evaluator.select={select}")
+    assert outcome.code == 2
+    assert message in outcome.err
 
 
 def test_split_doctor_and_bm25_are_checked_before_the_start(shell: Shell) -> None:

@@ -338,7 +338,7 @@ def test_a_group_without_anything_in_it_is_a_mistake(group: str, training: dict[
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(dims=DIMS)
 def test_dims_pass_exactly_if_they_can_be_trained(dims: Any, training: dict[str, Any]) -> None:
     try:
@@ -350,7 +350,7 @@ def test_dims_pass_exactly_if_they_can_be_trained(dims: Any, training: dict[str,
         assert valid(dims, 768)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(dims=DIMS.filter(lambda dims: dims is not None))
 def test_dims_pass_exactly_if_they_can_be_measured(dims: Any, evaluation: dict[str, Any]) -> None:
     try:
@@ -362,7 +362,7 @@ def test_dims_pass_exactly_if_they_can_be_measured(dims: Any, evaluation: dict[s
         assert valid(dims, 384)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     value=ANYTHING,
     key=st.sampled_from(["dim_weights", "batch_size", "seed", "loss", "pooling", "evaluator", "trainer"]),
@@ -384,7 +384,7 @@ def places(config: dict[str, Any], before: tuple[str, ...] = ()) -> list[tuple[s
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_change_of_a_configuration_is_taken_or_reported(data: st.DataObject, training: dict[str, Any]) -> None:
     """Values of every kind at every key, and keys that are gone: never another error than for the user."""

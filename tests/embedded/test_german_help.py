@@ -64,6 +64,7 @@ def test_no_text_occurs_twice(rows: dict[str, Rows], slicing: ModuleType) -> Non
         assert len(set(normalised)) == len(normalised)
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_files_again(
     rows: dict[str, Rows], slicing: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,7 +89,7 @@ def by_loop(copies: CopyGroups, hits: Hits, query: int, *, merged: bool) -> tupl
 @pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize("merged", [False, True])
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_protocol_is_what_ranking_document_by_document_gives(merged: bool, graded: bool, seed: int) -> None:
     copies, hits = searched(random_set(seed, graded=graded), seed)
     k = depth(METRICS)
@@ -173,7 +173,7 @@ def test_the_ceiling_of_ndcg_orders_texts_by_their_mean_grade_and_that_of_the_ot
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_no_order_of_texts_is_worth_more_than_the_ceiling(seed: int) -> None:
     """Precision, recall and nDCG: what the texts found first promise, against every order of the texts."""
     data = random_set(seed, documents=5, queries=1, graded=True)

@@ -46,7 +46,7 @@ def all_grades(groups: list[list[int]]) -> Tensor:
 @given(
     groups=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=3), k=st.integers(1, 12)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_the_expectation_is_the_mean_over_every_order(name: str, groups: list[list[int]], k: int) -> None:
     all_QR = all_grades(groups)
 

@@ -75,6 +75,13 @@ def _numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(plain, dtype=np.float64)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of this folder is slow: the other libraries' imports alone take seconds."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--parity-page", type=Path, help="write the table there if every area was measured and every test passed"

@@ -15,6 +15,11 @@ __all__ = ["workplace"]
 pytestmark = pytest.mark.filterwarnings("default")
 
 
+@pytest.fixture
+def _drawn() -> None:
+    """Here figures are drawn, as a user sees them."""
+
+
 def test_every_surface_shows_the_one_result(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,8 +73,10 @@ def batch_on_meta() -> PackedBatch:
     return PackedBatch.from_ids([ids[:6], ids[6:]], torch.zeros(6, 6, dtype=torch.bool)).sent(META)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("pairs_at_once", [None, 2])
+@pytest.mark.parametrize(
+    ("pairs_at_once", "processes"),
+    [(None, 1), (2, 2), *(pytest.param(*other, marks=pytest.mark.slow) for other in ((None, 2), (2, 1)))],
+)
 def test_one_flag_an_update_is_read_between_rows(
     monkeypatch: pytest.MonkeyPatch, pairs_at_once: int | None, processes: int
 ) -> None:

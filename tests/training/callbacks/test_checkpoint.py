@@ -92,7 +92,8 @@ def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(
-    ("across_epochs", "every"), [("carry", 4), ("flush", 4), pytest.param("carry", 1, marks=pytest.mark.slow)]
+    ("across_epochs", "every"),
+    [("carry", 4), *(pytest.param(*other, marks=pytest.mark.slow) for other in (("flush", 4), ("carry", 1)))],
 )
 def test_cut_off_after_any_update_it_ends_the_same(tmp_path: Path, across_epochs: str, every: int) -> None:
     whole, rows, kept = train(tmp_path / "whole", across_epochs)
