@@ -29,7 +29,7 @@ BEFORE: list[tuple[Step, Step]] = [
     ),
     (
         ("Texts and numbers", "data/pairs.py", "columns of texts, columns of scores"),
-        ("Batches by tokens", "data/stable_batches.py", "longest first, at most token_budget tokens"),
+        ("Batches by tokens", "data/tokens.py", "longest first, at most token_budget tokens"),
     ),
     (("Token ids", "data/tokens.py", "Arrow files, found again by content"), None),
     (

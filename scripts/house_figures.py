@@ -61,7 +61,7 @@ BATCH = {
 TEXT = {
     "set": (
         "data/retrieval_set.py retrieval/tokenized_set.py retrieval/stable_batches.py retrieval/judgements.py",
-        "data/retrieval_set.py evaluation/tokenized_set.py data/stable_batches.py evaluation/judgements.py "
+        "data/retrieval_set.py evaluation/tokenized_set.py data/tokens.py evaluation/judgements.py "
         "evaluation/grades.py",
     ),
     "embeddings": (
@@ -71,13 +71,13 @@ TEXT = {
     ),
     "search": (
         "retrieval/search.py retrieval/coarse_hits.py retrieval/top.py",
-        "evaluation/nearest.py evaluation/top.py",
+        "evaluation/nearest.py",
     ),
     "metrics": (
         "retrieval/measurement.py retrieval/metrics.py retrieval/protocols.py retrieval/ties.py "
         "retrieval/uncertainty.py retrieval/rankings.py",
         "evaluation/measurement.py evaluation/metrics.py evaluation/protocols.py evaluation/ties.py "
-        "evaluation/uncertainty.py evaluation/rankings.py",
+        "evaluation/uncertainty.py evaluation/protocols.py",
     ),
     "result": ("retrieval/result.py", "evaluation/result.py"),
 }

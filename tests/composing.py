@@ -10,7 +10,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from matryoshka.cli.words import configuration_folder
+from matryoshka.cli.command_line import configuration_folder
 from matryoshka.config import resolvers
 from matryoshka.config.validation import check_evaluation, check_training, checked
 from matryoshka.errors import ConfigError

@@ -26,8 +26,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
+from matryoshka.cli.command_line import as_text, configuration_folder
 from matryoshka.cli.trials import search_space
-from matryoshka.cli.words import as_text, configuration_folder
 from matryoshka.config import resolvers
 from matryoshka.config.validation import check_comparison
 from matryoshka.encoder import pretrained

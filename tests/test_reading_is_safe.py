@@ -22,7 +22,7 @@ from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
 from matryoshka.evaluation.bm25 import BM25
-from matryoshka.evaluation.bm25_cache import KeptSearch
+from matryoshka.evaluation.bm25_cache import CachedSearch
 from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.report.rankings import write_rankings
@@ -163,7 +163,7 @@ def read_embeddings_of_the_cache(path: Path) -> None:
 
 
 def read_ranking_of_the_cache(path: Path) -> None:
-    search = KeptSearch(BM25(language="german"), ["ein Text", "noch einer"], path.parent / "bm25")
+    search = CachedSearch(BM25(language="german"), ["ein Text", "noch einer"], path.parent / "bm25")
     search.search(["Text"], 1)
     (kept,) = (path.parent / "bm25").iterdir()
     path.rename(kept)

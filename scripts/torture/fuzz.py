@@ -19,7 +19,7 @@ from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from matryoshka.tasks.libraries import quiet_libraries
+from matryoshka.tasks.quiet_libraries import quiet_libraries
 from tests.malformed.changes import changed, read, valid_files
 
 PATIENCE = 60.0  # seconds that one file may take

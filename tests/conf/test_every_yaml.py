@@ -11,8 +11,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from matryoshka.cli.command_line import configuration_folder
 from matryoshka.cli.trials import search_space
-from matryoshka.cli.words import configuration_folder
 from matryoshka.config import resolvers
 from matryoshka.config.groups import groups_of
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, build

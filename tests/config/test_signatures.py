@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import pytest
 from annotated_types import Ge
 
-from matryoshka.cli.words import configuration_folder
+from matryoshka.cli.command_line import configuration_folder
 from matryoshka.config.binding import bound, out_of_range
 from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.limits import parameters_with_ranges

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from matryoshka.cli.words import configuration_folder
+from matryoshka.cli.command_line import configuration_folder
 from matryoshka.config.resolvers import register_resolvers, sweep_choices, sweep_group
 
 WORDS = ["+experiment=bmf", "dims=[768,64]", "optimizer.lr=2e-5", "scheduler=linear", "seed=3", "logger.mode=offline"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matryoshka.data.equal_texts import _FirstFree, first_fit, shared_texts
+from matryoshka.data.first_fit import _FirstFree, first_fit, shared_texts
 
 Rows = Sequence[tuple[int, ...]]
 ROWS, BATCH = 5_000, 16

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from matryoshka.data.sources import PairFiles
-from matryoshka.tasks.libraries import quiet_libraries
+from matryoshka.tasks.quiet_libraries import quiet_libraries
 from tests.malformed.case import JSON_LINES, PAIRS, Case, write
 from tests.malformed.command import OUT, Outcome, run
 from tests.tiny import tiny_encoder

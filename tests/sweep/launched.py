@@ -12,7 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from matryoshka.cli.words import configuration_folder
+from matryoshka.cli.command_line import configuration_folder
 
 
 def record(config: DictConfig) -> float:

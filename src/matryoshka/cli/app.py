@@ -12,8 +12,8 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 import hydra
 
 from matryoshka.cli import job
-from matryoshka.cli.endings import ended, mistakes_told
-from matryoshka.cli.words import as_text, configuration_folder, take_place
+from matryoshka.cli.command_line import as_text, configuration_folder, take_place
+from matryoshka.cli.exit_codes import ended, mistakes_told
 from matryoshka.config.secrets import words_with_secrets
 from matryoshka.errors import ConfigError
 

@@ -6,7 +6,7 @@ import sys
 
 from matryoshka.cli.app import evaluate, train
 from matryoshka.cli.dashboard import dashboard
-from matryoshka.cli.endings import ended
+from matryoshka.cli.exit_codes import ended
 
 USAGE = "usage: matryoshka {train,evaluate,dashboard} [options and overrides]; matryoshka train --help shows choices"
 

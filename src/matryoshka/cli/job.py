@@ -12,11 +12,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from matryoshka.cli.asked import plain_values, program, task_of
-from matryoshka.cli.endings import job_told
+from matryoshka.cli.exit_codes import job_told
 from matryoshka.cli.resuming import only_one_there, remove_if_unused, run_folder
 from matryoshka.cli.start_processes import in_processes
 from matryoshka.cli.sweep_job import in_a_sweep
+from matryoshka.cli.task_choice import plain_values, program, task_of
 from matryoshka.config.recipe import RECIPES, build
 from matryoshka.config.resolvers import register_resolvers
 from matryoshka.config.secrets import mask_written

@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from matryoshka.cli.asked import plain_values
+from matryoshka.cli.task_choice import plain_values
 from matryoshka.config.resolvers import folder_name, sweep_name
 from matryoshka.durations import in_words
 from matryoshka.errors import ConfigError, JobsFailedError, UserError

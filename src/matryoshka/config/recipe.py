@@ -11,7 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from matryoshka.config.groups import Group, groups_of, part
-from matryoshka.config.settled import settled
+from matryoshka.config.normal_form import normalised
 from matryoshka.data.ranges import Count, Seed
 from matryoshka.errors import ConfigError
 
@@ -155,7 +155,7 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
 
 def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that a checked configuration asks for. Raises ConfigError for a part that cannot be created."""
-    config, groups = settled(config), groups_of(kind)
+    config, groups = normalised(config), groups_of(kind)
     values = {item.name: config[item.name] for item in fields(kind) if item.name not in ("config", *groups)}
     parts = {name: _built(name, config.get(name), group) for name, group in groups.items()}
     return kind(**values, **parts, config=config)

@@ -20,9 +20,9 @@ from matryoshka.config.consistency import (
 from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
+from matryoshka.config.normal_form import LIGHTNINGS
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems
-from matryoshka.config.settled import LIGHTNINGS
 from matryoshka.config.signatures import Parameter, parameters_of
 from matryoshka.errors import ConfigError
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from matryoshka.data.equal_texts import first_fit, shared_texts
+from matryoshka.data.first_fit import first_fit, shared_texts
 from matryoshka.data.ranges import Count, Seed
 
 Clashes = Literal["smaller_batch", "mask"]

@@ -17,7 +17,7 @@ from matryoshka.evaluation.nearest import Hits
 from matryoshka.storage.cache import cache_folder, keep, mark_used, remove_oldest
 
 
-class KeptSearch:
+class CachedSearch:
     """BM25 over documents, its hits kept by the content of all texts, the settings and the versions of the libraries.
 
     folder: where; None: the cache folder.

@@ -11,7 +11,7 @@ import torch
 from matryoshka.config.recipe import Recipe
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.evaluation.bm25 import BM25
-from matryoshka.evaluation.bm25_cache import KeptSearch
+from matryoshka.evaluation.bm25_cache import CachedSearch
 from matryoshka.evaluation.embeddings import OnDisk, Store
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.judgements import Judgements
@@ -85,7 +85,7 @@ def measure_bm25(bm25: BM25, judgements: Judgements, evaluator: Evaluator) -> Ev
     row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     copies = CopyGroups(judgements, torch.tensor([row_of[text] for text in texts]))
     queries = [data.queries[query] for query in judgements.query_ids]
-    index = KeptSearch(bm25, list(row_of))
+    index = CachedSearch(bm25, list(row_of))
 
     def again(rows_M: torch.Tensor, dim: int, k: int) -> Hits:
         return index.search([queries[row] for row in rows_M], k)

@@ -8,8 +8,8 @@ from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.report import files
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.doctor import show_diagnosis, write_diagnosis
-from matryoshka.tasks.libraries import quiet_libraries
 from matryoshka.tasks.loading import load
+from matryoshka.tasks.quiet_libraries import quiet_libraries
 
 
 def doctor(recipe: TrainingRecipe, folder: Path) -> float:

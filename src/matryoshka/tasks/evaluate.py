@@ -27,10 +27,10 @@ from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.ask import show_answers
 from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines, measure_sets
-from matryoshka.tasks.libraries import quiet_libraries
+from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load_encoder, tokenized_set
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
-from matryoshka.tasks.pinning import pinned
+from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.training.precision import choose_precision, device_of
 
 USUAL_DIMS = (768, 512, 256, 128, 64)

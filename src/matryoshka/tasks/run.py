@@ -20,14 +20,14 @@ from matryoshka.processes.together import first_then_others, from_first, is_firs
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
 from matryoshka.report.terminal import lines
-from matryoshka.tasks.announcing import announce, memory_limits
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
-from matryoshka.tasks.libraries import quiet_libraries
+from matryoshka.tasks.first_lines import announce, memory_limits
+from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import TrainingData, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.not_finite import step_kept
 from matryoshka.tasks.outcome import restore_best, training_record, what_to_deploy, write
-from matryoshka.tasks.pinning import pinned
+from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.start_point import StartPoint
 from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
 from matryoshka.tasks.vocabulary import Vocabulary

@@ -19,7 +19,7 @@ from matryoshka.report.files import FINISHED
 from matryoshka.report.terminal.lines import say
 from matryoshka.storage.atomic import remove_unfinished
 from matryoshka.sweep.jobs import NOT_COMPARED, config_hash
-from matryoshka.tasks.pinning import pinned_as_before
+from matryoshka.tasks.hub_commits import pinned_as_before
 from matryoshka.training.callbacks.checkpoint import Checkpoints, rows_trained
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint

@@ -15,8 +15,8 @@ from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.losses.nested_loss import NestedLoss, gradient_shares
 from matryoshka.processes.together import add_up_gradients, largest_share
 from matryoshka.training.clipping import clip_gradients, gradient_norm
+from matryoshka.training.epoch_batches import use_micro_batches
 from matryoshka.training.gradient_cache import cached_backward
-from matryoshka.training.limits_of_lightning import use_micro_batches
 from matryoshka.training.log_rows import LogRows, MicroBatch, memory_row
 from matryoshka.training.measured_module import MeasuredModule
 from matryoshka.training.nonfinite import NonFiniteGuard

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from matryoshka.cli.words import configuration_folder
+from matryoshka.cli.command_line import configuration_folder
 from matryoshka.report.sweep.sweep_experiment import best_experiment, compare_command, rerun_command
 from matryoshka.storage.atomic import write_atomically
 from tests.composing import plain

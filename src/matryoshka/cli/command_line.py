@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from matryoshka.cli.endings import ended
+from matryoshka.cli.exit_codes import ended
 from matryoshka.processes.launched import launched, silence, speaks
 
 

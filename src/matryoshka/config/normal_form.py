@@ -9,7 +9,7 @@ Config = Mapping[str, Any]
 LIGHTNINGS = {"fp32": "32-true", "bf16": "bf16-mixed"}  # names of precisions
 
 
-def settled(config: Config) -> dict[str, Any]:
+def normalised(config: Config) -> dict[str, Any]:
     """The configuration with dims from wide to narrow, weights with them, and Lightning's name of the precision."""
     return _nested_dims(_lightnings_name(config))
 

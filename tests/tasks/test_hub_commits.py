@@ -18,7 +18,7 @@ from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import DataError, UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.tasks.evaluate import evaluate
-from matryoshka.tasks.pinning import pinned, pinned_as_before
+from matryoshka.tasks.hub_commits import pinned, pinned_as_before
 from matryoshka.tasks.train import train
 from tests.composing import Primary, plain
 from tests.real_pairs import write_pairs
