@@ -61,8 +61,7 @@ BATCH = {
 TEXT = {
     "set": (
         "data/retrieval_set.py retrieval/tokenized_set.py retrieval/stable_batches.py retrieval/judgements.py",
-        "data/retrieval_set.py evaluation/tokenized_set.py data/tokens.py evaluation/judgements.py "
-        "evaluation/grades.py",
+        "data/retrieval_set.py evaluation/tokenized_set.py data/tokens.py data/packing.py evaluation/judgements.py",
     ),
     "embeddings": (
         "tasks/measuring.py retrieval/evaluation.py retrieval/embeddings.py retrieval/embedding_file.py "
@@ -77,7 +76,7 @@ TEXT = {
         "retrieval/measurement.py retrieval/metrics.py retrieval/protocols.py retrieval/ties.py "
         "retrieval/uncertainty.py retrieval/rankings.py",
         "evaluation/measurement.py evaluation/metrics.py evaluation/protocols.py evaluation/ties.py "
-        "evaluation/uncertainty.py evaluation/protocols.py",
+        "evaluation/uncertainty.py",
     ),
     "result": ("retrieval/result.py", "evaluation/result.py"),
 }
