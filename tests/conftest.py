@@ -40,7 +40,7 @@ def _configuration_parsed_once() -> Iterator[None]:
         return load(path)
 
     def copied(file: Any) -> Any:
-        path = Path(getattr(file, "name", file))
+        path = Path(file if isinstance(file, str | Path) else file.name)
         return deepcopy(parsed(str(path), path.stat().st_mtime_ns))
 
     with pytest.MonkeyPatch.context() as patch:

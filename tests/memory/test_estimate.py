@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,15 +90,19 @@ def test_the_line_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "  memory  about 3.0 GB at the peak\n"
 
 
+def announced(config: dict[str, Any]) -> Any:
+    return SimpleNamespace(config=config, stand_in=())
+
+
 def test_too_little_memory_is_a_warning_with_what_helps(capsys: pytest.CaptureFixture[str]) -> None:
-    show_memory(replace(PARTS, held=3e9), 2e9, CONFIG)
+    show_memory(replace(PARTS, held=3e9), 2e9, announced(CONFIG))
     out = capsys.readouterr().out
     assert "may not fit" in out
     assert all(word in out for word in ("pairs_at_once", "encoder.gradient_checkpointing=true", "token_budget"))
     assert "compact_vocabulary" not in out
 
     used = {"pairs_at_once": 8, "encoder": {"gradient_checkpointing": True}, "compact_vocabulary": False}
-    show_memory(replace(PARTS, held=3e9), 2e9, used)
+    show_memory(replace(PARTS, held=3e9), 2e9, announced(used))
     out = capsys.readouterr().out
     assert "compact_vocabulary=true" in out
     assert not any(word in out for word in ("pairs_at_once", "gradient_checkpointing"))

@@ -12,6 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+import matryoshka.cli.job  # noqa: F401 - what a launcher's process imports of a real job registers the resolvers
 from matryoshka.cli.command_line import configuration_folder
 
 

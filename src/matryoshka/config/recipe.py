@@ -93,7 +93,7 @@ class TrainingRecipe(Recipe):
     dims_per_step: int | None
     not_finite: Literal["stop", "skip"]
     skipped_at_most: Annotated[int, Ge(0), Le(10**9), "10; not_finite=stop to skip none"]
-    reference: dict[str, Any]
+    reference: dict[str, Any] = field(default_factory=dict)  # as where it is removed with ~reference
 
     @property
     def accelerator(self) -> str:
@@ -156,7 +156,8 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
 def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that a checked configuration asks for. Raises ConfigError for a part that cannot be created."""
     config, groups = normalised(config), groups_of(kind)
-    values = {item.name: config[item.name] for item in fields(kind) if item.name not in ("config", *groups)}
+    plain = [item.name for item in fields(kind) if item.name not in ("config", *groups)]
+    values = {name: config[name] for name in plain if name in config}
     parts = {name: _built(name, config.get(name), group) for name, group in groups.items()}
     return kind(**values, **parts, config=config)
 
