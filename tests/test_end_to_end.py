@@ -17,6 +17,7 @@ from matryoshka import Encoder
 from matryoshka.embedded.german_help import FOLDER
 from tests.real_pairs import write_pairs
 
+pytestmark = pytest.mark.slow  # the embedded encoder
 PROJECT = Path(__file__).resolve().parents[1]
 DIMS = ["768", "512", "256", "128", "64"]
 

@@ -170,6 +170,7 @@ def test_of_the_tiny_encoder_the_average_is_measured_and_saved(
     assert any(not torch.allclose(tensor, raw[best][f"backbone.{name}"], atol=1e-3) for name, tensor in saved.items())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_decay_of_0_changes_nothing(searchpath: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert train_tiny(monkeypatch, "hydra.run.dir=without") == 0

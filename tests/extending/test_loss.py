@@ -99,6 +99,7 @@ def test_its_arguments_are_checked(searchpath: str, words: list[str], key: str, 
     assert remedy in message
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_tiny_encoder_comes_to_agree_with_the_teacher(searchpath: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["data=scored", "data.path=scored.jsonl", "split=same", "export=none", "loss=teacher_kl", "loss.scale=5"]

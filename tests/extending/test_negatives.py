@@ -142,6 +142,7 @@ def passages_of(path: str) -> list[str]:
     return list(dict.fromkeys(Dataset.from_json(path)["positive"]))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_where_all_passages_are_alike_the_tiny_encoder_has_no_negatives_and_no_loss(
     searchpath: str, monkeypatch: pytest.MonkeyPatch

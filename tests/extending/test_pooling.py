@@ -103,6 +103,7 @@ def test_its_arguments_are_checked(searchpath: str, words: tuple[str, ...], key:
     assert remedy in message
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_its_weights_are_drawn_by_the_seed_and_trained(searchpath: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [searchpath, *WORDS, "pooling.width=32", "callbacks=[recorder]"]

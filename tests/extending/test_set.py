@@ -122,6 +122,7 @@ def test_it_has_the_grades(searchpath: str) -> None:
     assert found == [{text: grade for text, grade in row["answers"].items() if grade} for row in graded()]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_it_is_measured_before_and_after_the_training_of_the_tiny_encoder(
     searchpath: str, monkeypatch: pytest.MonkeyPatch

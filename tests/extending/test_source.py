@@ -138,6 +138,7 @@ def test_every_batch_has_the_numbers_of_its_own_rows(searchpath: str, split: str
             assert int(teacher_BN[i].isnan().sum()) == 2 * count - 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_tiny_encoder_trains_on_it(searchpath: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["data=scored", "data.path=scored.jsonl", "data.name=mine"]

@@ -88,6 +88,7 @@ def test_through_gradcache_it_is_the_same(at_once: int) -> None:
     assert_equal(loss_and_gradients(at_once), loss_and_gradients(None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [None, 2])
 def test_in_two_processes_it_is_the_same(tmp_path: Path, at_once: int | None) -> None:
     alone = loss_and_gradients(None)

@@ -31,6 +31,7 @@ def test_the_saved_model_is_the_same_bit_for_bit(
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_weight_decay_trains_every_row_and_says_why(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ def test_evaluate_measures_any_model_folder(workplace: Path, monkeypatch: pytest
     assert result["queries"] == 12
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_itself_before_training(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

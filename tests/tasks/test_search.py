@@ -62,6 +62,7 @@ def test_a_search_runs_what_is_missing_and_never_the_same_twice(
     assert run(monkeypatch, *more, "hydra.sweeper.trials=4") == 0
 
 
+@pytest.mark.slow
 def test_a_trial_behind_the_others_ends_after_its_first_epoch(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_every_job_runs_once_and_new_values_add_only_their_own(
         assert (workplace / "sweep" / name).is_file(), name
 
 
+@pytest.mark.slow
 def test_a_failing_job_is_named_the_others_finish_and_only_it_runs_again(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

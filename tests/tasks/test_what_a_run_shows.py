@@ -45,6 +45,7 @@ def test_every_surface_shows_the_one_result(
     assert uploaded["split"] == json.loads((folder / "run.json").read_text())["split"]
 
 
+@pytest.mark.slow
 def test_the_cards_way_selects_by_the_test_queries_and_says_so(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,6 +65,7 @@ def test_the_cards_way_selects_by_the_test_queries_and_says_so(
     assert facts["selected_value"] == pytest.approx((result["32"]["ndcg@10"] + result["16"]["ndcg@10"]) / 2)
 
 
+@pytest.mark.slow
 def test_a_leak_planted_in_the_data_is_named_in_every_place(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +83,7 @@ def test_a_leak_planted_in_the_data_is_named_in_every_place(
     assert len([warning for warning in warnings if "equal a training text" in warning or "row 13" in warning]) >= 1
 
 
+@pytest.mark.slow
 def test_baselines_stand_in_the_same_table(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
