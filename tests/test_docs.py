@@ -234,7 +234,8 @@ def test_the_examples_of_contributing_train_together(model: Path, tmp_path: Path
     words = ["data=alternating", "data.train=lines.txt", "data.evaluation=lines.txt", "loss=margin"]
     words += ["scheduler=triangular", "encoder=pretrained", f"encoder.model={model}", "pooling=saved"]
     words += ["dims=[768,64]", "batch_size=4", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"]
-    words += ["logger=none", "hydra.run.dir=run", "--config-dir", "my_ideas/conf", "callbacks=[default,average]"]
+    words += ["logger=none", "hydra.run.dir=run", "callbacks=[default,average]"]
+    words += ["--config-dir", "my_ideas/conf"]
     mine = {
         "PYTHONPATH": os.pathsep.join([str(tmp_path / "src"), str(tmp_path / "my_ideas")]),
         "MATRYOSHKA_CACHE": str(tmp_path / "cache"),
