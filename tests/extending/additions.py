@@ -116,13 +116,15 @@ def train_until_call(number: int, *words: str) -> None:
 
 def train_until_update(number: int, *words: str) -> None:
     """The same, killed by SIGKILL when it has said that this update is made."""
-    command = [sys.executable, TRAIN, *_filled_up(words, REAL)]
+    command = [sys.executable, TRAIN, *_filled_up((*words, "trainer.enable_progress_bar=true"), REAL)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
         assert run.stderr
+        said = []
         for line in run.stderr:
+            said.append(line)
             if line.startswith(f"update {number}/"):
                 run.kill()
-        assert run.wait() == -signal.SIGKILL
+        assert run.wait() == -signal.SIGKILL, "".join(said)
 
 
 def _filled_up(words: Sequence[str], defaults: Sequence[str]) -> list[str]:

@@ -42,17 +42,17 @@ def written(workplace: Path) -> dict[str, float]:
 
 
 def failing_at(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every job with this rate fail, in the middle of its evaluation."""
-    from matryoshka.tasks import run as module
+    """Make every job with this rate fail, after its base was measured."""
+    from matryoshka.tasks.run import Run
 
-    make = module.make_module
+    fit = Run.fit
 
-    def made(recipe: Any, *rest: Any) -> Any:
-        if recipe.config["optimizer"]["lr"] == rate:
+    def fitted(run: Run, training: Any) -> None:
+        if run.recipe.config["optimizer"]["lr"] == rate:
             raise RuntimeError("the disk is on fire")
-        return make(recipe, *rest)
+        fit(run, training)
 
-    monkeypatch.setattr(module, "make_module", made)
+    monkeypatch.setattr(Run, "fit", fitted)
 
 
 @pytest.mark.slow
