@@ -116,7 +116,7 @@ def train_until_call(number: int, *words: str) -> None:
 
 def train_until_update(number: int, *words: str) -> None:
     """The same, killed by SIGKILL when it has said that this update is made."""
-    command = [sys.executable, TRAIN, *_filled_up((*words, "trainer.enable_progress_bar=true"), REAL)]
+    command = [sys.executable, TRAIN, *_filled_up(words, REAL)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
         assert run.stderr
         said = []

@@ -98,7 +98,7 @@ average:
   decay: 0.99
 """,
 )
-WORDS = ("callbacks=[average,recorder]", "callbacks.average.decay=0.7")
+WORDS = ("callbacks=[default,average,recorder]", "callbacks.average.decay=0.7")
 
 
 @pytest.fixture
