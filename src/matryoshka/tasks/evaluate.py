@@ -28,7 +28,7 @@ from matryoshka.report.terminal.ask import show_answers
 from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines, measure_sets
 from matryoshka.tasks.hub_commits import pinned
-from matryoshka.tasks.loading import load_encoder, tokenized_set
+from matryoshka.tasks.loading import load_encoder, tokenized_set, tokenized_sets
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.training.precision import choose_precision, device_of
@@ -80,7 +80,7 @@ def _measure(recipe: EvaluationRecipe, folder: Path, texts: TokenizedSet, measur
     files.write_config(folder, recipe.config)
     write_environment(folder)
     result = measuring.measure(texts)
-    sets = {name: tokenized_set(encoder, source.retrieval_set()) for name, source in recipe.sets.items()}
+    sets = tokenized_sets(recipe, encoder)
     assert result.rankings is not None
     report = Report.of_evaluation(
         result,

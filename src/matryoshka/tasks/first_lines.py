@@ -9,7 +9,6 @@ import torch
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.data.tokens import token_counts
-from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings, RunMemory, measure_memory
 from matryoshka.memory.limits import MemoryLimits
@@ -18,6 +17,7 @@ from matryoshka.processes.launched import processes_of
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.doctor import show_diagnosis
 from matryoshka.tasks.loading import TrainingData
+from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.vocabulary import Vocabulary
 from matryoshka.training.checkpoints.disk import bytes_on_disk, require_room
@@ -60,7 +60,7 @@ def run_memory(recipe: TrainingRecipe, data: TrainingData, vocabulary: Vocabular
     counts = list(token_counts(data.batches.pairs).values())
     return measure_memory(
         data.encoder,
-        MatryoshkaLoss(recipe.loss, recipe.dims, recipe.dim_weights, recipe.dims_per_step, recipe.seed),
+        make_loss(recipe),
         recipe.optimizer,
         [[column[rows].tolist() for column in counts] for rows in data.batches.sampler.batches()],
         texts=max(len(texts.queries) + len(texts.documents) for texts in data.held_out.values()),

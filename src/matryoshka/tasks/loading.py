@@ -14,8 +14,8 @@ from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, to
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.evaluation.tokenized_set import TokenizedSet
-from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.report.record import DEV, PairsSummary
+from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import drawn_for_calibration
 from matryoshka.training.datamodule import PairsModule
 
@@ -113,7 +113,7 @@ def load(recipe: TrainingRecipe) -> TrainingData:
         batches=PairsModule(tokens, recipe.sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
-        sets={name: tokenized_set(encoder, source.retrieval_set()) for name, source in recipe.sets.items()},
+        sets=tokenized_sets(recipe, encoder),
         pairs=PairsSummary.of(recipe.data.name, split.pairs, tokens),
         data_commit=getattr(recipe.data, "commit", None),
     )
@@ -133,11 +133,15 @@ def tokenized_set(encoder: Encoder, held_out: RetrievalSet) -> TokenizedSet:
     return TokenizedSet.of(held_out, tokenize)
 
 
+def tokenized_sets(recipe: Recipe, encoder: Encoder) -> dict[str, TokenizedSet]:
+    """The recipe's further sets, by name."""
+    return {name: tokenized_set(encoder, source.retrieval_set()) for name, source in recipe.sets.items()}
+
+
 def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
     """Raises UserError where the loss asks for numbers of the candidates that no column has."""
-    loss = MatryoshkaLoss(recipe.loss, recipe.dims)
     there = kinds(split.numbers) | {"mask_BN"}
-    if missing := sorted(loss.needs - there):
+    if missing := sorted(make_loss(recipe).needs - there):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
         raise UserError(
             f"loss: {type(recipe.loss).__name__} takes {', '.join(missing)}, numbers of each candidate, and the data "

@@ -23,7 +23,7 @@ from matryoshka.report.terminal import lines
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
 from matryoshka.tasks.first_lines import announce, memory_limits
 from matryoshka.tasks.hub_commits import pinned
-from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.loading import load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.not_finite import step_kept
 from matryoshka.tasks.outcome import restore_best, training_record, what_to_deploy, write
@@ -71,7 +71,7 @@ class Run:
         """What the run came to, where it is over."""
         return self.start.finished
 
-    def load(self) -> TrainingData:
+    def load(self) -> None:
         """Read the data and the encoder; say what will run; write the configuration and open the trackers."""
         data = first_then_others(lambda: load(self.recipe))
         self.recipe = rebuilt(self.recipe, from_first(partial(pinned, self.recipe, data.encoder, data.data_commit)))
@@ -90,7 +90,6 @@ class Run:
         self.loggers = make_loggers(recipe, self.folder)
         self.stack.enter_context(closed_if_failed(self.loggers))
         self.stack.enter_context(shortage_explained(limits))
-        return data
 
     def measure_before(self) -> Before:
         """What training has to beat; the first row of the log."""

@@ -14,11 +14,11 @@ from pytorch_lightning.loggers import Logger
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
-from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.processes.launched import launched
 from matryoshka.processes.together import is_first
 from matryoshka.report.terminal.result_table import show_epoch
 from matryoshka.sweep.trial import read_trial
+from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.start_point import StartPoint
 from matryoshka.training.callbacks.checkpoint import Checkpoints
 from matryoshka.training.callbacks.evaluation import EpochEvaluation
@@ -42,10 +42,9 @@ def training_plan(recipe: TrainingRecipe, batches: PairsModule) -> TrainingPlan:
 
 def make_module(recipe: TrainingRecipe, encoder: Encoder, plan: TrainingPlan) -> EmbeddingModule:
     """The LightningModule, with the recipe's loss, optimizer and schedule."""
-    loss = MatryoshkaLoss(recipe.loss, recipe.dims, recipe.dim_weights, recipe.dims_per_step, recipe.seed)
     return EmbeddingModule(
         encoder,
-        loss,
+        make_loss(recipe),
         plan,
         recipe.optimizer,
         recipe.scheduler,
@@ -77,9 +76,9 @@ class Training:
             raise
 
 
-def make_loggers(recipe: TrainingRecipe, folder: Path) -> tuple[MetricsFile, ...]:
+def make_loggers(recipe: TrainingRecipe, folder: Path) -> tuple[Logger, ...]:
     """The file of all rows, and the recipe's tracker beside it."""
-    loggers: list[Any] = [MetricsFile(folder / "metrics.jsonl")]
+    loggers: list[Logger] = [MetricsFile(folder / "metrics.jsonl")]
     if recipe.logger and is_first():
         loggers.append(recipe.logger(save_dir=str(folder)))
         loggers[-1].log_hyperparams({**recipe.config, "stand_in": list(recipe.stand_in)})

@@ -1,0 +1,11 @@
+"""The nested loss that a recipe asks for."""
+
+from __future__ import annotations
+
+from matryoshka.config.recipe import TrainingRecipe
+from matryoshka.losses.matryoshka import MatryoshkaLoss
+
+
+def make_loss(recipe: TrainingRecipe) -> MatryoshkaLoss:
+    """The recipe's loss over the recipe's dims."""
+    return MatryoshkaLoss(recipe.loss, recipe.dims, recipe.dim_weights, recipe.dims_per_step, recipe.seed)
