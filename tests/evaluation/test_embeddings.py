@@ -38,8 +38,10 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     encode_batches = Encoder.encode_batches
 
-    def counted(self: Encoder, batches: Iterable[tuple[Any, list[list[int]]]], *options: Any) -> Iterator[Any]:
-        for key, embeddings_SD in encode_batches(self, batches, *options):
+    def counted(
+        self: Encoder, batches: Iterable[tuple[Any, list[list[int]]]], *options: Any, **named: Any
+    ) -> Iterator[Any]:
+        for key, embeddings_SD in encode_batches(self, batches, *options, **named):
             found.append(len(embeddings_SD))
             yield key, embeddings_SD
 

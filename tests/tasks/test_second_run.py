@@ -41,8 +41,8 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     encode_batches, fit = Encoder.encode_batches, pl.Trainer.fit
     begun = [False]
 
-    def watched(self: Encoder, *arguments: Any) -> Iterator[Any]:
-        for found in encode_batches(self, *arguments):
+    def watched(self: Encoder, *arguments: Any, **options: Any) -> Iterator[Any]:
+        for found in encode_batches(self, *arguments, **options):
             calls.append(begun[0])
             yield found
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from matryoshka.data.packing import PackedBatch, stable_batches
 from matryoshka.data.tokens import TokenIds, token_ids
 from matryoshka.encoder.compact_vocabulary import CompactVocabulary
+from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.dropout import use_fast_dropout
-from matryoshka.encoder.packed_attention import Sequences, positions_after_pad, use_packed_attention
+from matryoshka.encoder.packed_attention import Sequences, positions, use_packed_attention
 from matryoshka.encoder.pooling import Pooling
 from matryoshka.encoder.progress import Advance, progress_bar
 from matryoshka.encoder.readback import Key, Rows, on_host
@@ -23,17 +23,15 @@ from matryoshka.encoder.readback import Key, Rows, on_host
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-log = logging.getLogger(__name__)
-
 Prompt = Literal["query", "document"]
 Precision = Literal["fp32", "bf16"]
 
 
 class Encoder(nn.Module):
-    """A transformers model, its tokenizer and a pooling.
+    """A transformers model, its tokenizer, a pooling and, behind it, dense layers such as a projection.
 
-    Texts of one batch lie end to end in one row wherever the architecture allows it (`packed`); otherwise they are
-    padded. prompts: texts put in front of queries and documents. Embeddings are not normalised by forward.
+    Texts of a batch lie end to end in one row where the architecture allows it (`packed`), else they are padded.
+    prompts: texts put in front of queries and documents. forward does not normalise.
     """
 
     def __init__(
@@ -44,6 +42,7 @@ class Encoder(nn.Module):
         *,
         max_seq_length: int,
         prompts: Mapping[str, str] | None = None,
+        dense: Sequence[Dense] = (),
         name: str = "",
         revision: str | None = None,
     ) -> None:
@@ -51,16 +50,14 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.pooling = pooling
+        self.dense = nn.Sequential(*dense)
         self.max_seq_length = max_seq_length
         self.prompts = {"query": "", "document": "", **(prompts or {})}
         self.name = name
         self.revision = revision
-        self.first_position = use_packed_attention(backbone)
+        self.first_position = use_packed_attention(backbone, name)
         use_fast_dropout(backbone)
         self.vocabulary: CompactVocabulary | None = None
-        if self.first_position is None:
-            kind = "a decoder" if getattr(backbone.config, "is_decoder", False) else backbone.config.model_type
-            log.info("%s: sequences are padded, since %s can't be packed", name, kind)
 
     @classmethod
     def load(cls, model: str, **options: Any) -> Encoder:
@@ -72,6 +69,11 @@ class Encoder(nn.Module):
     @property
     def width(self) -> int:
         """Numbers in an embedding."""
+        return cast(Dense, self.dense[-1]).width if len(self.dense) else self.pooled_width
+
+    @property
+    def pooled_width(self) -> int:
+        """Numbers that the pooling gives."""
         return int(self.backbone.config.hidden_size) * self.pooling.factor
 
     @property
@@ -86,27 +88,24 @@ class Encoder(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings in fp32, not normalised: (S, width). Raises ValueError for a sequence of no tokens."""
+        embeddings_SD: Tensor = self.dense(self.pooled(batch))
+        return embeddings_SD
+
+    def pooled(self, batch: PackedBatch) -> Tensor:
+        """What the pooling gives, in fp32: (S, pooled_width)."""
         if 0 in batch.lengths:
             raise ValueError("a text has no tokens: it is empty, and the tokenizer adds none of its own")
         ids_T = batch.input_ids_T
         if self.first_position is not None:
-            hidden_TH = self.backbone(
-                input_ids=(self.vocabulary(ids_T) if self.vocabulary else ids_T)[None],
-                position_ids=self._positions_T(batch)[None],
-                sequences=Sequences(batch.lengths, batch.cu_seqlens_Z),
-            ).last_hidden_state[0]
+            own_T = self.vocabulary(ids_T) if self.vocabulary else ids_T
+            place_T, sequences = positions(batch, self.first_position), Sequences(batch.lengths, batch.cu_seqlens_Z)
+            hidden_TH = self.backbone(input_ids=own_T[None], position_ids=place_T[None], sequences=sequences)[0][0]
         else:
             ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id or 0)  # a decoder may have none, and needs none
-            hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long()).last_hidden_state
+            hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long())[0]
             hidden_TH = hidden_SLH.flatten(0, 1)[batch.padded_places_T()]
-        embeddings_SD: Tensor = self.pooling(hidden_TH.float(), batch.lengths_S)
-        return embeddings_SD
-
-    def _positions_T(self, batch: PackedBatch) -> Tensor:
-        places_T = batch.positions_T()
-        if not self.first_position:
-            return places_T
-        return positions_after_pad(batch.input_ids_T, places_T, self.first_position - 1)
+        pooled_SD: Tensor = self.pooling(hidden_TH.float(), batch.lengths_S)
+        return pooled_SD
 
     def compact_vocabulary(self, used: Iterable[int]) -> CompactVocabulary:
         """Keep only the rows of the word-embedding table that these token ids need, until `whole_vocabulary`.
@@ -126,8 +125,8 @@ class Encoder(nn.Module):
 
     def tokenize(self, texts: Sequence[str], prompt: Prompt | None = None) -> list[list[int]]:
         """Token ids of each text, with the prompt in front, cut at max_seq_length."""
-        prefix = self.prompts[prompt] if prompt else ""
-        return token_ids(self.tokenizer, [prefix + text for text in texts], self.max_seq_length)
+        before = self.prompts[prompt] if prompt else ""
+        return token_ids(self.tokenizer, [before + text for text in texts], self.max_seq_length)
 
     def encode_into(
         self,
@@ -147,9 +146,9 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def encode_batches(
-        self, batches: Iterable[tuple[Key, Sequence[Sequence[int]]]], precision: Precision = "fp32"
+        self, batches: Iterable[tuple[Key, Sequence[Sequence[int]]]], precision: Precision, *, pooled: bool = False
     ) -> Iterator[tuple[Key, Tensor]]:
-        """Of each batch its key and embeddings (S, width), lazily: a GPU has the next before one is given."""
+        """Of each batch its key and embeddings, or what is pooled, lazily: a GPU has the next before one is given."""
         training = self.training
         self.eval()
 
@@ -157,7 +156,7 @@ class Encoder(nn.Module):
             for key, ids in batches:
                 batch = PackedBatch.from_ids([ids]).sent(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    embeddings_SD = self(batch)
+                    embeddings_SD = self.pooled(batch) if pooled else self(batch)
                 yield key, embeddings_SD
 
         try:
@@ -180,7 +179,7 @@ class Encoder(nn.Module):
         """Embeddings of the texts, in their order: (N, dim) of float32, of length 1 unless normalize is off.
 
         dim: keep the first so many numbers. prompt: "query" or "document" puts the model's prefix in front.
-        progress: a bar on the terminal; by default for more than 1,000 texts. Each distinct text is encoded once.
+        progress: a bar; by default for more than 1,000 texts. Each distinct text is encoded once.
         Raises ValueError if dim is not between 1 and the width, TypeError for one text in place of several.
         """
         if isinstance(texts, str):
@@ -190,8 +189,9 @@ class Encoder(nn.Module):
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         ids = TokenIds.of(self.tokenize(list(distinct), prompt))
         embeddings_ND = torch.empty(len(ids), self.width)
-        show = progress if progress is not None else len(texts) > 1000
-        with progress_bar("encoding", len(ids.flat), show=show) as advance:
+        with progress_bar(
+            "encoding", len(ids.flat), show=len(texts) > 1000 if progress is None else progress
+        ) as advance:
             self.encode_into(embeddings_ND, ids, token_budget=token_budget, precision=precision, advance=advance)
         embeddings_ND = embeddings_ND[[distinct[text] for text in texts], :dim]
         embeddings_ND = F.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from matryoshka.data.packing import sent
+from matryoshka.data.packing import PackedBatch, sent
 from matryoshka.encoder.attention_with_gradient import attention_with_gradient
 from matryoshka.encoder.varlen_attention import varlen_kernel
 
+log = logging.getLogger(__name__)
 NAME = "matryoshka_packed"
 
 # Models whose only crossing between tokens is this attention and whose positions can be given.
@@ -146,22 +148,33 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, buckets: Buckets, scaling: float
 AttentionInterface.register(NAME, packed_attention)
 
 
-def use_packed_attention(model: PreTrainedModel) -> int | None:
-    """Make the model attend within packed sequences; the number of its first position, or None where it can't."""
+def use_packed_attention(model: PreTrainedModel, name: str = "") -> int | None:
+    """Make the model attend within packed sequences; the number of its first position, or None where it can't.
+
+    name: of the model, for the line that says that it can't.
+    """
     after_pad = FIRST_POSITION_AFTER_PAD.get(model.config.model_type)
-    if after_pad is None or getattr(model.config, "is_decoder", False):
+    decoder = getattr(model.config, "is_decoder", False)
+    if after_pad is None or decoder:
+        kind = "a decoder" if decoder else model.config.model_type
+        log.info("%s: sequences are padded, since %s can't be packed", name, kind)
         return None
     model.set_attn_implementation(NAME)
     return int(model.config.pad_token_id) + 1 if after_pad else 0
 
 
-def positions_after_pad(ids_T: Tensor, places_T: Tensor, pad_id: int) -> Tensor:
-    """RoBERTa's positions: from pad_id + 1 on in each sequence; a pad token that a text spells out is passed over.
+def positions(batch: PackedBatch, first: int) -> Tensor:
+    """The position of each token in its own sequence, (T,), from `first` on, the model's first position.
 
-    places_T: the place of each token in its own sequence, from 0. A pad token's own position is pad_id.
+    RoBERTa's begin behind the number of the pad token; a pad token that a text spells out is passed over, and its own
+    position is its number.
     """
+    places_T, ids_T = batch.positions_T(), batch.input_ids_T
+    if not first:
+        return places_T
+    pad_id = first - 1
     pad_T = (ids_T == pad_id).long()
     until_T = pad_T.cumsum(0)
     start_T = torch.arange(len(ids_T), device=ids_T.device) - places_T
     passed_T = until_T - (until_T - pad_T)[start_T]  # pad tokens of the same sequence up to here
-    return (pad_id + 1 + places_T - passed_T).masked_fill(pad_T.bool(), pad_id)
+    return (first + places_T - passed_T).masked_fill(pad_T.bool(), pad_id)

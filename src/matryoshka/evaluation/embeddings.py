@@ -22,6 +22,8 @@ from matryoshka.evaluation.fingerprint import encoder_fingerprint
 from matryoshka.processes.together import add_up, from_first, is_first, processes, rank
 from matryoshka.storage.cache import LIMIT, cache_folder, keep, mark_used, remove_oldest
 
+ROWS = 65_536  # embeddings that go through the dense layers at once
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -107,18 +109,19 @@ def embed(
 ) -> tuple[list[Tensor], float]:
     """Of each part the embeddings, in the texts' order, on the CPU, fp32, not normalised; and the seconds of encoding.
 
-    With a store, only what it has not is encoded; the seconds are those that it took when it was done, of a batch its
-    share of the whole by tokens. The last bits of an embedding depend on the batch that it is computed in. So whole
-    batches are found again, never single texts, and the result is that of encoding anew to the last bit. So it is of
-    several processes, which encode every other batch each and all have the result; the store is the first one's.
+    What is kept is what the pooling gave: another projection behind it encodes nothing again. With a store, only what
+    it has not is encoded; the seconds are those that it took when it was done, of a batch its share of the whole by
+    tokens. The last bits of an embedding depend on the batch that it is computed in. So whole batches are found again,
+    never single texts, and the result is that of encoding anew to the last bit. So it is of several processes, which
+    encode every other batch each and all have the result; the store is the first one's.
     Raises ValueError for a text of no tokens.
     """
     fingerprint = encoder_fingerprint(encoder, precision) if store and is_first() else None
     store = store if fingerprint else None  # what cannot be told apart is not kept
     if store and fingerprint:
-        store.open(4 * sum(map(len, parts)) * encoder.width, fingerprint)
+        store.open(4 * sum(map(len, parts)) * encoder.pooled_width, fingerprint)
     # Zeros, for a row is filled in by one process and the others' are added to it.
-    embeddings = [torch.zeros(len(ids), encoder.width) for ids in parts]
+    embeddings = [torch.zeros(len(ids), encoder.pooled_width) for ids in parts]
     batches = [
         _Batch(ids, texts, values_ND)
         for ids, values_ND in zip(parts, embeddings, strict=True)
@@ -142,7 +145,15 @@ def embed(
             store.put(batch.key(fingerprint), Embedded(batch.values_ND[batch.texts], share))
     if store:
         store.close()
-    return embeddings, from_first(lambda: seconds)
+    return [_behind_pooling(encoder, pooled_ND) for pooled_ND in embeddings], from_first(lambda: seconds)
+
+
+@torch.inference_mode()
+def _behind_pooling(encoder: Encoder, pooled_ND: Tensor) -> Tensor:
+    """The dense layers of embeddings that have only been pooled."""
+    if not len(encoder.dense):
+        return pooled_ND
+    return torch.cat([encoder.dense(rows_SD.to(encoder.device)).cpu() for rows_SD in pooled_ND.split(ROWS)])
 
 
 @dataclass(frozen=True)
@@ -175,7 +186,7 @@ def _encode(
     tokens = sum(batch.tokens for batch in batches)
     start = time.perf_counter()
     own = batches[rank() :: processes()]
-    for batch, values_SD in encoder.encode_batches(((batch, batch.lists()) for batch in own), precision):
+    for batch, values_SD in encoder.encode_batches(((batch, batch.lists()) for batch in own), precision, pooled=True):
         batch.values_ND[batch.texts] = values_SD
         if advance:
             advance(batch.tokens * processes())  # the others are about as far

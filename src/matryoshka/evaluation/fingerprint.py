@@ -16,6 +16,7 @@ import matryoshka
 from matryoshka.encoder.encoder import Encoder, Precision
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+BEHIND = "dense."  # the pooling: modules that the fingerprint is not of
 COUNTED = ("training", "_parameters", "_buffers", "_modules")  # set by `eval`, or walked on their own
 
 
@@ -24,11 +25,12 @@ class _CannotTell(Exception):
 
 
 def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
-    """Equal for two encoders only if they give equal token ids equal embeddings; None where that cannot be told.
+    """Equal for two encoders only if their poolings give equal token ids equal vectors; None where that cannot be told.
 
-    Weights and buffers count by their content, so that a copy under another name is the same encoder. A pooling, which
-    a user may write and change, counts with all its attributes; every class, of the model too, with the file it is in.
-    It cannot be told of a class that was typed in or made in a function, nor of an attribute like a function.
+    Dense layers behind the pooling do not count. Weights and buffers count by their content, so that a copy under
+    another name is the same encoder. A pooling, which a user may write and change, counts with all its attributes;
+    every class, of the model too, with the file it is in. It cannot be told of a class that was typed in or made in a
+    function, nor of an attribute like a function.
     Hashed with XXH3 of 128 bits, as fast as memory is read: nothing here guards against an attacker.
     """
     device = encoder.device.type
@@ -52,6 +54,8 @@ def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
         return None
     digest = xxhash.xxh3_128(repr(settings).encode())
     for name, values in (*encoder.named_parameters(), *encoder.named_buffers()):
+        if name.startswith(BEHIND):
+            continue
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         digest.update(_bytes(values))
     return digest.hexdigest()
@@ -88,7 +92,8 @@ def _told(value: object) -> object:
 
 def _sources(encoder: Encoder) -> list[str]:
     """A hash of each file that the encoder's classes and their bases are written in; torch's go by its version."""
-    classes = {kind for module in encoder.modules() for kind in type(module).__mro__}
+    modules = [module for name, module in encoder.named_modules() if not name.startswith(BEHIND)]
+    classes = {kind for module in modules for kind in type(module).__mro__}
     files = set()
     for kind in classes:
         if kind.__module__.partition(".")[0] in ("torch", "builtins"):

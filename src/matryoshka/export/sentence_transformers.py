@@ -50,7 +50,7 @@ class SentenceTransformersFolder:
         ]
         _write_json(folder / "modules.json", modules)
         _write_json(folder / "sentence_bert_config.json", transformer_config(encoder.max_seq_length))
-        hidden_size = encoder.width // len(encoder.pooling.modes)
+        hidden_size = encoder.pooled_width // len(encoder.pooling.modes)
         _write_json(folder / "1_Pooling" / "config.json", pooling_config(encoder.pooling.modes, hidden_size))
         settings: dict[str, Any] = {
             "__version__": {

@@ -67,7 +67,7 @@ class EncoderSummary:
         """The summary of an encoder."""
         return cls(
             architecture=type(encoder.backbone).__name__,
-            hidden_size=encoder.width // encoder.pooling.factor,
+            hidden_size=encoder.pooled_width // encoder.pooling.factor,
             modes=tuple(encoder.pooling.modes),
             max_seq_length=encoder.max_seq_length,
             prompts=dict(encoder.prompts),
