@@ -22,6 +22,7 @@ from matryoshka.evaluation.metrics import Precision as PrecisionAt
 from matryoshka.evaluation.nearest import Documents, Hits, search
 from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.result import EvaluationResult, selecting_metric
+from matryoshka.evaluation.set_vectors import SetVectors
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.processes.together import from_first, is_first, processes
 
@@ -99,7 +100,9 @@ class Evaluator:
 
             def measured() -> EvaluationResult:
                 start = time.perf_counter()
-                result = self._measure(encoder.name, texts, queries_ND, documents_UD, dims)
+                queries_QD = queries_ND[texts.queries_Q]
+                vectors = SetVectors(texts.judgements, queries_QD, documents_UD, texts.documents_N)
+                result = self.measure_vectors(encoder.name, vectors, dims)
                 took = seconds + time.perf_counter() - start
                 return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
 
@@ -126,14 +129,12 @@ class Evaluator:
             (queries_ND,), _ = embed(encoder, [texts.queries], **options)
             return rows_UD, queries_ND, time.perf_counter() - start
 
-    def _measure(
-        self, model: str, texts: TokenizedSet, queries_ND: Tensor, documents_UD: Documents, dims: Sequence[int]
-    ) -> EvaluationResult:
-        copies = CopyGroups(texts.judgements, texts.documents_N)
-        queries_QD = queries_ND[texts.queries_Q]
+    def measure_vectors(self, model: str, vectors: SetVectors, dims: Sequence[int]) -> EvaluationResult:
+        """Search and measure what is embedded already. model: what tables call it."""
+        copies = CopyGroups(vectors.judgements, vectors.documents_N)
 
         def again(rows_M: Tensor, dim: int, k: int) -> Hits:
-            return search(queries_QD[rows_M], documents_UD, [dim], k)[dim]
+            return search(vectors.queries_QD[rows_M], vectors.documents_UD, [dim], k)[dim]
 
-        hits = search(queries_QD, documents_UD, dims, asked_for(copies, self.metrics))
+        hits = search(vectors.queries_QD, vectors.documents_UD, dims, asked_for(copies, self.metrics))
         return measure(model, copies, hits, again, self.metrics)

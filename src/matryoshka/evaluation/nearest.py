@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from matryoshka.evaluation.mapped_rows import MappedRows
 from matryoshka.losses.similarities import EPSILON, nested_similarities
 
-Documents = Tensor | np.ndarray[Any, np.dtype[Any]] | MappedRows
+
+class Documents(Protocol):
+    """A matrix (N, D) that is read piece by piece: a tensor, an array, rows of a file."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: Any, /) -> Any: ...
+
+
 MANY = 1 / 512  # share of pairs from which on a product in fp64 costs less than looking at so many in fp64
 LARGEST = 1e15  # squares of larger numbers would not add up in fp32
 PIECE = 2**17  # numbers that are summed at once: they stay in a processor's cache

@@ -1,0 +1,45 @@
+"""A retrieval set whose texts are embedded: what a projection can be tried on without encoding anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from matryoshka.evaluation.judgements import Judgements
+from matryoshka.evaluation.nearest import Documents
+
+
+@dataclass(frozen=True)
+class SetVectors:
+    """queries_QD: an embedding a query. documents_UD: of each distinct text, which document n has documents_N[n].
+
+    Rows are those of the judgements. Documents may be mapped from a file: they are read chunk by chunk.
+    """
+
+    judgements: Judgements
+    queries_QD: Tensor
+    documents_UD: Documents
+    documents_N: Tensor
+
+    def projected(self, matrix_DE: Tensor, *, documents: bool = True) -> SetVectors:
+        """The queries behind the matrix, and the documents too unless only queries have one."""
+        behind_UE = ProjectedRows(self.documents_UD, matrix_DE) if documents else self.documents_UD
+        return replace(self, queries_QD=self.queries_QD.float() @ matrix_DE, documents_UD=behind_UE)
+
+
+class ProjectedRows:
+    """Rows behind a matrix, computed when they are read."""
+
+    def __init__(self, rows_ND: Documents, matrix_DE: Tensor) -> None:
+        self.rows_ND, self.matrix_DE = rows_ND, matrix_DE
+
+    def __len__(self) -> int:
+        return len(self.rows_ND)
+
+    def __getitem__(self, place: tuple[slice, slice]) -> Tensor:
+        rows, columns = place
+        read_SD = self.rows_ND[rows, :]
+        read_SD = read_SD if isinstance(read_SD, Tensor) else torch.from_numpy(read_SD)
+        return read_SD.float() @ self.matrix_DE[:, columns]
