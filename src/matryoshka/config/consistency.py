@@ -18,7 +18,7 @@ Config = Mapping[str, Any]
 PRECISIONS = ("auto", "bf16", "fp32", "bf16-mixed", "32-true", "32", 32)
 OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
 EXAMINED = ("data", "split", "doctor", "encoder", "bm25", "export")  # parts that are created without loading torch
-TAKEN = ("dev", "test", "train", "base", "merged", "loss", "gradient_share")  # names of what is logged
+TAKEN = ("dev", "test", "train", "base", "projection", "merged", "loss", "gradient_share")  # names of what is logged
 POOLING = "matryoshka.encoder.pooling.Pooling"
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.

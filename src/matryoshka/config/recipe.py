@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.evaluation.bm25 import BM25
     from matryoshka.evaluation.evaluator import Evaluator
+    from matryoshka.projection.projection import Projection
     from matryoshka.report.files import Exporter
     from matryoshka.training.callbacks.checkpoint import Checkpoints
 
@@ -60,6 +61,7 @@ class TrainingRecipe(Recipe):
 
     split: DevOfTrain | SameSet = part()
     doctor: Doctor = part()
+    projection: Projection | None = part(optional=True)
     loss: nn.Module = part()
     negatives: Callable[..., Negatives] = part("texts", "pairs")
     sampler: Callable[..., ShuffledSampler] = part("texts")
@@ -84,7 +86,7 @@ class TrainingRecipe(Recipe):
     accumulation_across_epochs: AcrossEpochs
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
-    task: Literal["train", "doctor", "plan"]
+    task: Literal["train", "project", "doctor", "plan"]
     resume: bool | str
     compact_vocabulary: bool
     pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
@@ -146,6 +148,7 @@ class EvaluationRecipe(Recipe, ComparisonRecipe):
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | ComparisonRecipe)
 RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
     "train": TrainingRecipe,
+    "project": TrainingRecipe,
     "doctor": TrainingRecipe,
     "plan": TrainingRecipe,
     "evaluate": EvaluationRecipe,

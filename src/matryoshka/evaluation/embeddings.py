@@ -19,6 +19,7 @@ from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import Advance
 from matryoshka.evaluation.fingerprint import encoder_fingerprint
+from matryoshka.evaluation.mapped_rows import mapped_zeros
 from matryoshka.processes.together import add_up, from_first, is_first, processes, rank
 from matryoshka.storage.cache import LIMIT, cache_folder, keep, mark_used, remove_oldest
 
@@ -106,6 +107,7 @@ def embed(
     precision: Precision = "fp32",
     advance: Advance | None = None,
     store: Store | None = None,
+    mapped: bool = False,
 ) -> tuple[list[Tensor], float]:
     """Of each part the embeddings, in the texts' order, on the CPU, fp32, not normalised; and the seconds of encoding.
 
@@ -114,14 +116,15 @@ def embed(
     tokens. The last bits of an embedding depend on the batch that it is computed in. So whole batches are found again,
     never single texts, and the result is that of encoding anew to the last bit. So it is of several processes, which
     encode every other batch each and all have the result; the store is the first one's.
-    Raises ValueError for a text of no tokens.
+    mapped: whether they are in a file, mapped into memory. Raises ValueError for a text of no tokens.
     """
     fingerprint = encoder_fingerprint(encoder, precision) if store and is_first() else None
     store = store if fingerprint else None  # what cannot be told apart is not kept
     if store and fingerprint:
         store.open(4 * sum(map(len, parts)) * encoder.pooled_width, fingerprint)
     # Zeros, for a row is filled in by one process and the others' are added to it.
-    embeddings = [torch.zeros(len(ids), encoder.pooled_width) for ids in parts]
+    zeros = mapped_zeros if mapped and processes() == 1 else torch.zeros
+    embeddings = [zeros(len(ids), encoder.pooled_width) for ids in parts]
     batches = [
         _Batch(ids, texts, values_ND)
         for ids, values_ND in zip(parts, embeddings, strict=True)

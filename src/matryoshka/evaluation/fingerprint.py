@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -52,10 +52,24 @@ def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
         ]
     except _CannotTell:
         return None
+    weights = (item for item in _weights(encoder) if not item[0].startswith(BEHIND))
+    return _digest(settings, weights)
+
+
+def weights_fingerprint(encoder: Encoder) -> str:
+    """Equal for two encoders of the same weights and poolings, dense layers included, whatever the machine."""
+    poolings = [_kind(module) for module in encoder.pooling.modules()]
+    return _digest([poolings, getattr(encoder.pooling, "modes", None)], _weights(encoder))
+
+
+def _weights(encoder: Encoder) -> Iterator[tuple[str, Tensor]]:
+    yield from encoder.named_parameters()
+    yield from encoder.named_buffers()
+
+
+def _digest(settings: object, weights: Iterable[tuple[str, Tensor]]) -> str:
     digest = xxhash.xxh3_128(repr(settings).encode())
-    for name, values in (*encoder.named_parameters(), *encoder.named_buffers()):
-        if name.startswith(BEHIND):
-            continue
+    for name, values in weights:
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         digest.update(_bytes(values))
     return digest.hexdigest()

@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from matryoshka.errors import UserError
 from matryoshka.storage.cache import cache_folder
 
 BYTES = 4  # of a number in fp32
+
+
+def mapped_zeros(rows: int, width: int) -> Tensor:
+    """(rows, width) in fp32 in a file without a name below the cache folder: it is gone with the tensor."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=cache_folder()) as file:
+        file.truncate(BYTES * rows * width)
+        return torch.from_file(file.name, shared=True, size=rows * width, dtype=torch.float32).view(rows, width)
 
 
 class MappedRows:

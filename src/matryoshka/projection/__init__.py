@@ -1,1 +1,1 @@
-"""One matrix behind the pooling, from the embeddings of pairs alone: found in seconds, kept, and applied to vectors."""
+"""One matrix behind the pooling, from the embeddings of pairs alone: fitted in seconds, and applied to stored vectors."""

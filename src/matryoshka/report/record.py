@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.failures import Failures
 
 DEV = "dev/"  # in front of what is measured on dev queries, in the log
+PROJECTED = "projection/"  # in front of what the projection alone gives
 OVER_DIMS = {"mean": "mean {} over all dims", "worst": "lowest {} of all dims", "retention": "{} weighted by retention"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.processes.together import first_then_others, from_first
-from matryoshka.report.record import DEV
+from matryoshka.report.record import DEV, PROJECTED
 from matryoshka.report.terminal.result_table import show_protocols, show_result
 from matryoshka.tasks.loading import TrainingData, tokenized_set
 from matryoshka.tasks.measuring import Measuring
@@ -31,10 +31,14 @@ WITHOUT_A_MODEL = "bm25"
 
 @dataclass(frozen=True)
 class Before:
-    """What was measured before training: the untrained encoder on all queries, the baselines on the test queries."""
+    """What was measured before training: the untrained encoder on all queries, the rest on the test queries.
+
+    projected: the projection alone, where there is one; it is among the baselines too.
+    """
 
     base: EvaluationResult
     dev_base: EvaluationResult | None
+    projected: EvaluationResult | None
     baselines: tuple[EvaluationResult, ...]
     sets: Mapping[str, EvaluationResult]
 
@@ -43,17 +47,23 @@ class Before:
         """The log's first row."""
         dev = self.dev_base.flat(DEV) if self.dev_base else {}
         sets = {name: value for set_, of in self.sets.items() for name, value in of.flat(f"{set_}/").items()}
-        return {**self.base.flat(), **dev, **sets, "epoch": 0.0}
+        projected = self.projected.flat(PROJECTED) if self.projected else {}
+        return {**self.base.flat(), **dev, **projected, **sets, "epoch": 0.0}
 
 
-def measure_before(recipe: Recipe, data: TrainingData, measuring: Measuring) -> Before:
-    """Measure them all and show the test queries' table."""
+def measure_before(
+    recipe: Recipe, data: TrainingData, measuring: Measuring, project: Callable[[], EvaluationResult | None]
+) -> Before:
+    """Measure them all and show the test queries' table. project: puts the projection there and measures it."""
     base = measuring.measure(data.test, OnDisk())  # other runs begin with these weights too
     dev_base = measuring.measure(data.dev, OnDisk()) if data.dev else None
+    sets = measure_sets(data.sets, measuring, OnDisk())
+    projected = project()
     baselines = measure_baselines(recipe, data.test.judgements, measuring)
+    baselines = (projected, *baselines) if projected else baselines
     show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
     show_protocols(base)
-    return Before(base, dev_base, baselines, measure_sets(data.sets, measuring, OnDisk()))
+    return Before(base, dev_base, projected, baselines, sets)
 
 
 def measure_sets(

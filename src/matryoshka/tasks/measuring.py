@@ -85,11 +85,15 @@ class Measuring:
         """Whether the documents' embeddings go to a file, as configured, if one process works alone."""
         if (size := self._bytes(texts)) not in self.on_disk:
             asked = self.evaluator.on_disk
-            if asked == "auto":
-                free = available(torch.device("cpu"), self.encoder)
-                asked = free is not None and size > free * OF_MEMORY
-            self.on_disk[size] = asked and processes() == 1
+            self.on_disk[size] = (
+                self.too_large(len(texts.documents)) if asked == "auto" else asked
+            ) and processes() == 1
         return self.on_disk[size]
+
+    def too_large(self, texts: int) -> bool:
+        """Whether the embeddings of so many texts take a larger share of the free memory than they may."""
+        free = available(torch.device("cpu"), self.encoder)
+        return free is not None and 4 * texts * self.encoder.width > free * OF_MEMORY
 
     def _bytes(self, texts: TokenizedSet) -> int:
         return 4 * len(texts.documents) * self.encoder.width

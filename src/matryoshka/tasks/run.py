@@ -27,6 +27,7 @@ from matryoshka.tasks.loading import load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.not_finite import step_kept
 from matryoshka.tasks.outcome import restore_best, training_record, what_to_deploy, write
+from matryoshka.tasks.projecting import put_projection
 from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.start_point import StartPoint
 from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
@@ -94,7 +95,9 @@ class Run:
     def measure_before(self) -> Before:
         """What training has to beat; the first row of the log."""
         self.measuring.encoder.to(self.measuring.device)
-        before = measure_before(self.recipe, self.data, self.measuring)
+        goes_on = self.start.state is not None
+        project = partial(put_projection, self.recipe, self.data, self.measuring, self.folder, goes_on=goes_on)
+        before = measure_before(self.recipe, self.data, self.measuring, project)
         for logger in self.loggers if self.start.state is None else ():
             logger.log_metrics(before.logged, step=0)
         selecting, pairs = self.data.selecting, self.data.pairs

@@ -29,6 +29,7 @@ from matryoshka.training.checkpoints.parts import Parts
 from matryoshka.training.datamodule import PairsModule
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.nonfinite import NonFiniteGuard
+from matryoshka.training.own_rate import with_own_rate
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.several_processes import trainer_options
 
@@ -46,7 +47,7 @@ def make_module(recipe: TrainingRecipe, encoder: Encoder, plan: TrainingPlan) ->
         encoder,
         make_loss(recipe),
         plan,
-        recipe.optimizer,
+        with_own_rate(recipe.optimizer, encoder, recipe.projection.lr if recipe.projection else None),
         recipe.scheduler,
         recipe.max_grad_norm,
         recipe.config["trainer"].get("log_every_n_steps") or 10,
