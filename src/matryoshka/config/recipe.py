@@ -88,6 +88,7 @@ class TrainingRecipe(Recipe):
     seed: Seed
     task: Literal["train", "project", "doctor", "plan"]
     resume: bool | str
+    projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
     compact_vocabulary: bool
     pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
     workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"]

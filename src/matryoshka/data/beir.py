@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.data.ranges import Count
 from matryoshka.data.reading.rows import read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.data.sources import NOT_TRAINED_ON, Problem, dev_problems
+from matryoshka.data.sources import NOT_TRAINED_ON, Problem, dev_problems, drawn_pairs
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class BeirFolder:
 
     Every judgement with a score above 0 is a training pair in the train split; in the evaluation and the dev split the
     score is the document's grade, a whole number, as trec_eval reads no others. Title and text of a document are joined
-    by a space. Source: Thakur et al. 2021, arXiv:2104.08663.
+    by a space. pairs_at_most: as of PairFiles. Source: Thakur et al. 2021, arXiv:2104.08663.
     """
 
     name: str
@@ -34,6 +35,7 @@ class BeirFolder:
     train_split: str | None = "train"
     evaluation_split: str = "test"
     dev_split: str | None = None
+    pairs_at_most: Count | None = None
     _files: tuple[str, ...] = field(default=("corpus.jsonl", "queries.jsonl"), init=False, repr=False)
 
     def problems(self) -> Iterator[Problem]:
@@ -61,9 +63,10 @@ class BeirFolder:
             raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train_split')}")
         queries, corpus = self._texts("queries"), self._texts("corpus")
         judgements = self._qrels(self.train_split, queries, corpus, training=True)
-        return Dataset.from_dict(
+        rows = Dataset.from_dict(
             {"anchor": [queries[query] for query, _ in judgements], "positive": [corpus[doc] for _, doc in judgements]}
         )
+        return drawn_pairs(rows, self.pairs_at_most)
 
     def retrieval_set(self) -> RetrievalSet:
         """The queries judged in the evaluation split over the whole corpus."""

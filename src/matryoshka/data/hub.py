@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matryoshka.data.ranges import Count
 from matryoshka.data.reading.rows import require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.data.sources import Problem, dev_problems, set_of_pairs, training_columns
+from matryoshka.data.sources import Problem, dev_problems, drawn_pairs, set_of_pairs, training_columns
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 class HubPairs:
     """Pairs of a data set on the Hugging Face hub: its train, evaluation and dev split; `revision` pins a commit.
 
-    Without one, all splits are of the commit that the first was read at.
+    Without one, all splits are of the commit that the first was read at. pairs_at_most: as of PairFiles.
     """
 
     name: str
@@ -37,6 +38,7 @@ class HubPairs:
     positive: str = "positive"
     negatives: Sequence[str] = ()
     dev_split: str | None = None
+    pairs_at_most: Count | None = None
 
     def problems(self) -> Iterator[Problem]:
         """One split in two places; more cannot be checked without the network: loading says what is missing."""
@@ -44,7 +46,7 @@ class HubPairs:
 
     def training_pairs(self) -> Dataset:
         """The rows of the train split, columns renamed; raises DataError if it cannot be had."""
-        rows = self._split(self.train_split)
+        rows = drawn_pairs(self._split(self.train_split), self.pairs_at_most)
         return training_columns(rows, self.anchor, self.positive, self.negatives, self.dataset)
 
     def retrieval_set(self) -> RetrievalSet:

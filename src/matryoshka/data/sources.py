@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from matryoshka.data.ranges import Count
 from matryoshka.data.reading.rows import first_row, missing_column, read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
@@ -41,6 +43,7 @@ class PairFiles:
 
     train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train is None
     of what is only measured.
+    pairs_at_most: how many to train on, always the same ones; None: all.
     documents: further files whose `positive` column only widens the corpus that is searched.
     Every evaluation and dev row is a query with one relevant document, its own; without an `id` column rows are
     numbered. The corpus of dev is that of evaluation, with dev's passages in place of evaluation's.
@@ -55,6 +58,7 @@ class PairFiles:
     negatives: Sequence[str] = ()
     id: str | None = None
     dev: str | None = None
+    pairs_at_most: Count | None = None
 
     def problems(self) -> Iterator[Problem]:
         """Missing files, unknown endings and columns that a file does not have."""
@@ -75,7 +79,8 @@ class PairFiles:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
         if self.train is None:
             raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train')}")
-        return training_columns(read_rows(self.train), self.anchor, self.positive, self.negatives, self.train)
+        rows = drawn_pairs(read_rows(self.train), self.pairs_at_most)
+        return training_columns(rows, self.anchor, self.positive, self.negatives, self.train)
 
     def retrieval_set(self) -> RetrievalSet:
         """Each evaluation row as a query and its passage; the documents' passages besides."""
@@ -112,6 +117,13 @@ def set_of_pairs(
         corpus={f"d-{i}": text for i, text in zip(ids, passages, strict=True)} | dict(more or {}),
         relevant={f"q-{i}": frozenset([f"d-{i}"]) for i in ids},
     )
+
+
+def drawn_pairs(rows: Dataset, at_most: int | None) -> Dataset:
+    """So many of the rows, in their order: always the same ones, and fewer are among more. None: all."""
+    if at_most is None or at_most >= len(rows):
+        return rows
+    return rows.select(sorted(random.Random(0).sample(range(len(rows)), len(rows))[:at_most]))
 
 
 def dev_problems(key: str, dev: str | None, train: str | None, evaluation: str) -> Iterator[Problem]:

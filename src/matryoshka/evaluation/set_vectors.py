@@ -28,6 +28,14 @@ class SetVectors:
         behind_UE = ProjectedRows(self.documents_UD, matrix_DE) if documents else self.documents_UD
         return replace(self, queries_QD=self.queries_QD.float() @ matrix_DE, documents_UD=behind_UE)
 
+    def merged(self) -> tuple[Tensor, Tensor, list[dict[int, int]]]:
+        """Queries, one vector a merged document, and for each query the rows of its answers -> their grades."""
+        judgements = self.judgements
+        first_N = judgements.copy_of_N == torch.arange(len(judgements.copy_of_N))
+        row_N = first_N.cumsum(0) - 1
+        answers = [dict(zip(row_N[list(of)].tolist(), of.values(), strict=True)) for of in judgements.merged_answers]
+        return self.queries_QD, self.documents_UD[:, :][self.documents_N[first_N]], answers
+
 
 class ProjectedRows:
     """Rows behind a matrix, computed when they are read."""
@@ -43,3 +51,17 @@ class ProjectedRows:
         read_SD = self.rows_ND[rows, :]
         read_SD = read_SD if isinstance(read_SD, Tensor) else torch.from_numpy(read_SD)
         return read_SD.float() @ self.matrix_DE[:, columns]
+
+
+class ChosenRows:
+    """Some rows of a matrix, perhaps of a file, read when they are asked for."""
+
+    def __init__(self, rows_ND: Tensor, chosen_U: Tensor) -> None:
+        self.rows_ND, self.chosen_U = rows_ND, chosen_U
+
+    def __len__(self) -> int:
+        return len(self.chosen_U)
+
+    def __getitem__(self, place: tuple[slice, slice]) -> Tensor:
+        rows, columns = place
+        return self.rows_ND[self.chosen_U[rows]][:, columns].float()

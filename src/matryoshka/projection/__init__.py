@@ -1,1 +1,1 @@
-"""One matrix behind the pooling, from the embeddings of pairs alone: fitted in seconds, and applied to stored vectors."""
+"""One matrix behind the pooling, from the embeddings of pairs alone: fitted in seconds, applied to stored vectors."""

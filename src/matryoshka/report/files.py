@@ -74,7 +74,7 @@ def write_measured(folder: Path, shown: TrainingRecord | Report, note: str = "")
 
 
 def write_training(
-    folder: Path, record: TrainingRecord, encoder: Encoder, exporter: Exporter | None
+    folder: Path, record: TrainingRecord, encoder: Encoder | None, exporter: Exporter | None
 ) -> dict[str, Path]:
     """What a training run leaves, by what it is; the model with its card where it is exported, the report last."""
     same = () if record.dev_base or not record.split else (record.split,)  # a figure that flatters must say so
@@ -90,7 +90,7 @@ def write_training(
         "configuration": folder / "config.yaml",
         "figure": write_figure(folder, record, note)[0],
     }
-    if exporter is not None:
+    if exporter is not None and encoder is not None:
         written["model"] = exporter.save(encoder, folder / "model")
         written["model card"] = write_atomically(folder / "model" / "README.md", model_card(record))
     written["report"] = write_report(folder, Report.of_training(record))
@@ -109,7 +109,7 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "name": record.name,
         "stand_in": list(record.stand_in),
         "training_pairs": record.pairs.rows,
-        "batches": asdict(record.batches),
+        "batches": asdict(record.batches) if record.batches else {},
         "updates": record.updates,
         "skipped_updates": record.skipped,
         "loss_spikes": [asdict(spike) for spike in loss_spikes(record.history)],

@@ -64,6 +64,11 @@ class EncoderSummary:
     revision: str | None = None
 
     @classmethod
+    def unknown(cls, width: int) -> EncoderSummary:
+        """That of stored vectors, of whose encoder nothing is known."""
+        return cls(architecture="", hidden_size=width, modes=(), max_seq_length=0, prompts={})
+
+    @classmethod
     def of(cls, encoder: Encoder) -> EncoderSummary:
         """The summary of an encoder."""
         return cls(
@@ -98,7 +103,7 @@ class TrainingRecord:
     stand_in: tuple[str, ...]
     encoder: EncoderSummary
     pairs: PairsSummary
-    batches: BatchSummary
+    batches: BatchSummary | None
     base: EvaluationResult
     tuned: EvaluationResult
     selected: str
@@ -117,6 +122,11 @@ class TrainingRecord:
     failures: Failures | None = None
     skipped: int = 0
     sets: Mapping[str, SetResults] = field(default_factory=dict)
+
+    @property
+    def fitted_alone(self) -> bool:
+        """Whether the encoder stayed as it was, and `tuned` is the projection behind it."""
+        return self.updates == 0
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import torch
 
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.split import Split
 from matryoshka.data.tokens import token_counts
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings, RunMemory, measure_memory
@@ -42,6 +43,21 @@ def announce(
     whole = sum(p.numel() * p.element_size() for p in data.encoder.parameters()) if recipe.export else 0
     lines.say("disk", require_room(folder, *bytes_on_disk(needed.gradients, needed.optimizer, whole)))
     return diagnosis
+
+
+def announce_frozen(
+    recipe: TrainingRecipe, split: Split, data: TrainingData | None = None, precision_reason: str = ""
+) -> None:
+    """The first lines of a task that trains no encoder. data: None of vectors without texts."""
+    if data is None:
+        lines.show_stand_in(recipe.stand_in)
+        pairs, documents = len(split.pairs), len(split.test.corpus)
+        said = f"{recipe.data.name}: {pairs:,} pairs of stored vectors; {len(split.test.queries):,} test queries"
+        lines.say("data", f"{said} over {documents:,} documents")
+        lines.say("split", split.label)
+        return
+    lines.announce(recipe, data.encoder, data.pairs, data.split, None, precision_reason)
+    show_diagnosis(data.examine(recipe.doctor), brief=True)
 
 
 def memory_limits(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 
@@ -16,6 +15,7 @@ from matryoshka.evaluation.deployment.measuring import drawn, measure_deployment
 from matryoshka.evaluation.embeddings import InMemory, Store, embed
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.set_vectors import SetVectors
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.memory.available import available
 from matryoshka.processes.together import from_first, processes
@@ -114,19 +114,9 @@ class Measuring:
             precision=self.precision,
             store=self.store,
         )
-        judgements = texts.judgements
-        first_N = judgements.copy_of_N == torch.arange(len(judgements.copy_of_N))
-        row_N = first_N.cumsum(0) - 1
-        measured = partial(
-            measure_deployment,
-            queries_UD[texts.queries_Q],
-            documents_UD[texts.documents_N[first_N]],
-            [dict(zip(row_N[list(a)].tolist(), a.values(), strict=True)) for a in judgements.merged_answers],
-            calibration_MD,
-            self.dims,
-            self.evaluator.metric,
-        )
-        return from_first(measured)
+        vectors = SetVectors(texts.judgements, queries_UD[texts.queries_Q], documents_UD, texts.documents_N)
+        metric = self.evaluator.metric
+        return from_first(lambda: measure_deployment(*vectors.merged(), calibration_MD, self.dims, metric))
 
 
 def drawn_for_calibration(passages: int) -> list[int]:

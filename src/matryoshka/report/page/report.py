@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
 
-TUNED, BASE = "tuned", "base"
+TUNED, BASE, PROJECTION = "tuned", "base", "projection"
 Groups = list[tuple[int, list[tuple[str, EvaluationResult]]]]
 KEEP = 0.98  # of the full value: what the advised way to store vectors keeps
 # On paper nothing can be clicked; browsers that know ::details-content do not need it.
@@ -73,18 +73,24 @@ class Report:
         """The report of a training run."""
         encoder, config = record.encoder, record.config
         pooling = f"{' + '.join(encoder.modes)} pooling, {encoder.max_seq_length:,} tokens at most"
-        facts = {
-            "Base model": f"{record.base_model}; {pooling}",
-            "Trained on": f"{record.pairs.rows:,} pairs of {record.pairs.name}",
+        pairs = f"{record.pairs.rows:,} pairs of {record.pairs.name}"
+        trained = {
+            "Trained on": pairs,
             "Updates": f"{record.updates:,}, each of {_pairs(config)}",
             **({"Troubles": "; ".join(record.troubles)} if record.troubles else {}),
             "Kept": f"the weights of update {record.saved_step:,}, the best by {record.selection}",
+        }
+        fitted = {"Fitted on": f"{pairs}; the encoder stays as it was", "Kept": f"the best by {record.selection}"}
+        facts = {
+            "Base model": f"{record.base_model}; {pooling}" if encoder.architecture else record.base_model,
+            **(fitted if record.fitted_alone else trained),
             **_measured(record.tuned, record.environment),
             "Duration": in_words(record.seconds),
         }
         shared = {item.name for item in fields(cls)} & {item.name for item in fields(record)} - {"name"}
-        title = f"{record.name}: {record.base_model}, trained on {record.pairs.name}"
-        return cls(title=title, name=TUNED, facts=facts, **{item: getattr(record, item) for item in shared})
+        done, name = ("a projection for", PROJECTION) if record.fitted_alone else ("trained on", TUNED)
+        title = f"{record.name}: {record.base_model}, {done} {record.pairs.name}"
+        return cls(title=title, name=name, facts=facts, **{item: getattr(record, item) for item in shared})
 
     @classmethod
     def of_evaluation(

@@ -67,10 +67,10 @@ def announce(
     encoder: Encoder,
     pairs: PairsSummary,
     split: Split,
-    plan: TrainingPlan,
+    plan: TrainingPlan | None,
     precision_reason: str,
 ) -> None:
-    """The first lines of a run."""
+    """The first lines of a run. plan: None where no encoder is trained."""
     config = recipe.config
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     lengths = ", ".join(f"{column} {mean:.0f}" for column, (_, mean, _) in pairs.lengths.items())
@@ -83,7 +83,9 @@ def announce(
         f"{len(split.test.queries):,} test queries over {len(split.test.corpus):,} documents",
         "split": split.label,
         "dims": ", ".join(map(str, config["dims"])),
-        "updates": f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
+        "updates": "none: the encoder stays as it is"
+        if plan is None
+        else f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
         f"{optimizer['_target_'].rpartition('.')[2]} at {optimizer.get('lr')}, "
         f"{config['scheduler']['_target_'].rpartition('.')[2]} schedule",
         "device": f"{config['trainer'].get('accelerator', 'auto')} -> {_device(config)}, "

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
 from matryoshka.evaluation.failures import Failures
+from matryoshka.evaluation.result import NO_DIM
 from matryoshka.report.markdown import shortened
 from matryoshka.report.page.report import Report
 from matryoshka.report.record import TrainingRecord
@@ -26,7 +27,9 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
     """Base and tuned side by side, with the baselines; copies, further sets, vectors, failures; and every path."""
     lines.show_stand_in(record.stand_in)
     saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
-    show_result(record.tuned, record.base, f"base -> tuned ({saved}, evaluated again)", record.baselines)
+    title = "base -> projection" if record.fitted_alone else f"base -> tuned ({saved}, evaluated again)"
+    beside = [other for other in record.baselines if not record.fitted_alone or NO_DIM in other.metrics]
+    show_result(record.tuned, record.base, title, beside)
     lines.say("split", record.split)
     for trouble in record.troubles:
         lines.say("training", trouble)

@@ -1,0 +1,123 @@
+"""Embeddings that no projection changes: of the training pairs and of all that is measured."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from matryoshka.config.recipe import TrainingRecipe
+from matryoshka.data.retrieval_set import RetrievalSet
+from matryoshka.data.split import Split
+from matryoshka.evaluation.deployment.deployment import Deployment
+from matryoshka.evaluation.deployment.measuring import measure_deployment
+from matryoshka.evaluation.embeddings import OnDisk, embed
+from matryoshka.evaluation.judgements import Judgements
+from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.set_vectors import ChosenRows, SetVectors
+from matryoshka.evaluation.tokenized_set import TokenizedSet
+from matryoshka.projection.codes import Array
+from matryoshka.projection.pair_vectors import PairVectors
+from matryoshka.projection.saved import SavedProjection
+from matryoshka.projection.stored_pairs import VectorFiles, row_numbers
+from matryoshka.projection.vector_files import mapped
+from matryoshka.tasks.loading import TrainingData
+from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.projecting import training_vectors
+
+LARGEST = 2**28  # numbers of documents that are looked at for what to deploy: a copy of them is made for each way
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """name: of the model, for tables. label: which queries choose. dev: None where the test queries do.
+
+    precision: they were encoded in.
+    """
+
+    name: str
+    label: str
+    pairs: PairVectors
+    dev: SetVectors | None
+    test: SetVectors
+    sets: Mapping[str, SetVectors] = field(default_factory=dict)
+    precision: str = "fp32"
+
+    @classmethod
+    def of_texts(cls, data: TrainingData, measuring: Measuring) -> Frozen:
+        """Each distinct text encoded once; what an earlier task encoded is found again."""
+        return cls(
+            measuring.encoder.name,
+            data.split.label,
+            training_vectors(data, measuring),
+            encoded(data.dev, measuring) if data.dev else None,
+            encoded(data.test, measuring),
+            {name: encoded(texts, measuring) for name, texts in data.sets.items()},
+            measuring.precision,
+        )
+
+    @classmethod
+    def of_files(cls, source: VectorFiles, split: Split) -> Frozen:
+        """Vectors that are stored, mapped from their files."""
+        queries_AD, documents_PD = (_tensor(mapped(path)) for path in (source.queries, source.documents))
+        anchor_N, positive_N = (torch.tensor(row_numbers(split.pairs[side][:])) for side in ("anchor", "positive"))
+
+        def stored(data: RetrievalSet) -> SetVectors:
+            judgements = Judgements(data, list(data.queries), sorted(data.corpus))
+            queries_QD = queries_AD[row_numbers([data.queries[query] for query in judgements.query_ids])]
+            rows_N = torch.tensor(row_numbers([data.corpus[document] for document in judgements.document_ids]))
+            return SetVectors(
+                judgements, queries_QD.float(), ChosenRows(documents_PD, rows_N), torch.arange(len(rows_N))
+            )
+
+        dev = stored(split.dev) if split.dev else None
+        return cls(
+            source.name,
+            split.label,
+            PairVectors(queries_AD, documents_PD, anchor_N, positive_N),
+            dev,
+            stored(split.test),
+        )
+
+    def measured(
+        self, vectors: SetVectors, recipe: TrainingRecipe, projection: SavedProjection | None = None
+    ) -> EvaluationResult:
+        """What these vectors are worth as they are, or behind the projection."""
+        vectors = behind(vectors, projection) if projection else vectors
+        result = recipe.evaluator.measure_vectors(self.name, vectors, recipe.dims)
+        return replace(result, precision=self.precision, width=self.pairs.width)
+
+
+def behind(vectors: SetVectors, projection: SavedProjection) -> SetVectors:
+    """The set behind a projection: both sides, or the queries alone."""
+    return vectors.projected(torch.from_numpy(projection.matrix_DE), documents=projection.side == "both")
+
+
+def encoded(texts: TokenizedSet, measuring: Measuring) -> SetVectors:
+    """A set's texts, encoded or found again."""
+    (documents_UD, queries_UD), _ = embed(
+        measuring.encoder,
+        [texts.documents, texts.queries],
+        token_budget=measuring.evaluator.token_budget,
+        precision=measuring.precision,
+        store=OnDisk(),
+        mapped=measuring.too_large(len(texts.documents)),
+    )
+    return SetVectors(texts.judgements, queries_UD[texts.queries_Q], documents_UD, texts.documents_N)
+
+
+def deployment(vectors: SetVectors, calibration_MD: Tensor, dims: list[int], metric: str) -> Deployment | None:
+    """What cutting and rounding the vectors costs, copies merged; None of more documents than a copy is made of."""
+    if len(vectors.documents_UD) * len(calibration_MD[0]) > LARGEST:
+        return None
+    return measure_deployment(*vectors.merged(), calibration_MD, dims, metric)
+
+
+def _tensor(array_ND: Array) -> Tensor:
+    """The same memory as a tensor. torch warns that it could be written to, which nothing here does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(array_ND)

@@ -1,0 +1,98 @@
+"""Fit projections on embeddings that stay as they are: encode once, fit, choose, measure, write. No fine-tuning."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from matryoshka.config.recipe import TrainingRecipe, rebuilt
+from matryoshka.encoder.dense import Dense
+from matryoshka.processes.together import first_then_others, from_first, leave
+from matryoshka.projection.stored_pairs import VectorFiles
+from matryoshka.report import files
+from matryoshka.report.environment.environment import write_environment
+from matryoshka.report.record import TrainingRecord
+from matryoshka.report.terminal.kinds import show_kinds
+from matryoshka.report.terminal.summary import show_training
+from matryoshka.tasks.baselines import measure_baselines
+from matryoshka.tasks.first_lines import announce_frozen
+from matryoshka.tasks.frozen import Frozen
+from matryoshka.tasks.hub_commits import pinned
+from matryoshka.tasks.kinds import FittedKind, fit_kinds
+from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.projected_record import projected_record
+from matryoshka.tasks.quiet_libraries import quiet_libraries
+from matryoshka.tasks.run import with_precision
+from matryoshka.tasks.trainer import closed_if_failed, make_loggers
+from matryoshka.training.precision import device_of
+from matryoshka.training.several_processes import joined
+
+
+def project(recipe: TrainingRecipe, folder: Path) -> float:
+    """Fit the recipe's projection and those beside it; keep the one that the choosing queries like best.
+
+    Returns the mean over dims of the selecting metric on these queries.
+    """
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        stack.enter_context(joined(recipe.accelerator))
+        quiet_libraries()
+        folder = from_first(lambda: folder)
+        config, why = from_first(partial(with_precision, recipe.config))
+        pl.seed_everything(recipe.seed, verbose=False)
+        recipe = rebuilt(recipe, config)
+        recipe, data, frozen, measuring = read(recipe, why)
+        base = frozen.measured(frozen.test, recipe)
+        baselines = measure_baselines(recipe, data.test.judgements, measuring) if data and measuring else ()
+        kinds = from_first(partial(fit_kinds, recipe, frozen))
+        if leave():
+            loggers = make_loggers(recipe, folder)
+            stack.enter_context(closed_if_failed(loggers))
+            show_kinds(base, [(kind.title, kind.test) for kind in kinds], baselines, recipe.evaluator.metric)
+            files.write_config(folder, recipe.config)
+            write_environment(folder)
+            record = projected_record(recipe, data, frozen, kinds, base, baselines, time.perf_counter() - began)
+            for logger in loggers:
+                for row in record.history:
+                    logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
+            write(folder, recipe, record, kinds[0], data)
+            for logger in loggers:
+                if hasattr(logger, "finish_record"):
+                    logger.finish_record(record, folder)
+        return kinds[0].value
+
+
+def read(
+    recipe: TrainingRecipe, why_precision: str
+) -> tuple[TrainingRecipe, TrainingData | None, Frozen, Measuring | None]:
+    """All embeddings, and the texts and their encoder if there are any; the recipe with the commits that were read."""
+    if isinstance(recipe.data, VectorFiles):
+        split = recipe.split.split(recipe.data)
+        from_first(partial(announce_frozen, recipe, split))
+        return recipe, None, Frozen.of_files(recipe.data, split), None
+    data = first_then_others(lambda: load(recipe))
+    recipe = rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit)))
+    from_first(partial(announce_frozen, recipe, data.split, data, why_precision))
+    encoder = data.encoder.to(device := device_of(recipe.accelerator))
+    measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device)
+    return recipe, data, Frozen.of_texts(data, measuring), measuring
+
+
+def write(
+    folder: Path, recipe: TrainingRecipe, record: TrainingRecord, kept: FittedKind, data: TrainingData | None
+) -> None:
+    """The matrix, the encoder with it as a model, every figure, and the table at the end."""
+    kept.saved.write(folder)
+    encoder = None
+    if data and kept.saved.side == "both":  # a model has one matrix for both sides
+        encoder = data.encoder.cpu()
+        encoder.dense.append(Dense.of(torch.from_numpy(kept.saved.matrix_DE)))
+    written = files.write_training(folder, record, encoder, recipe.export if encoder else None)
+    written = {"projection": folder / "projection.safetensors", "how to apply it": folder / "projection.md"} | written
+    show_training(record, written)
