@@ -173,7 +173,7 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     # Encoders and what is asked of them.
     ((*OWN, "encoder.model=./nowhere"), "encoder.model", "./nowhere does not exist; give a model folder"),
     ((*OWN, "encoder.model=bare"), "encoder.model", "neither a model (no config.json)"),
-    ((*OWN, "encoder.model=odd"), "encoder.model", "uses Dense"),
+    ((*OWN, "encoder.model=odd"), "encoder.model", "in the order Dense; only Transformer, Pooling"),
     ((*OWN, "encoder.model=pairs.csv"), "encoder.model", "is a file"),
     ("encoder=bge_m3", "encoder.model", "use encoder=e5_small"),
     ("encoder.max_seq_length=513", "encoder.max_seq_length", "not between 3 and the model's 512"),
