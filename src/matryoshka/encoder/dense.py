@@ -19,7 +19,7 @@ class Dense(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features, bias=bias)
-        self.activation = activation or nn.Identity()
+        self.activation = nn.Identity() if activation is None else activation
         kind = type(self.activation)
         if kind not in [getattr(nn, name) for name in ACTIVATIONS] or repr(self.activation) != repr(kind()):
             raise ValueError(f"activation {self.activation}: give one of {', '.join(ACTIVATIONS)}, without arguments")
