@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.tokens import token_counts
+from matryoshka.encoder.saved_dense import dense_config
 from matryoshka.evaluation.result import EvaluationResult, SetResults
+from matryoshka.export.sentence_transformers import kept_layers
 from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class PairsSummary:
 class EncoderSummary:
     """The encoder, in a few words: what a reader of its card must know to use it.
 
-    architecture: the transformers class. hidden_size: numbers a pooling mode. max_seq_length: in tokens.
+    architecture: the transformers class. hidden_size: numbers a pooling mode. max_seq_length: in tokens. dense: what
+    the config.json of each Dense module of the saved model says.
     """
 
     architecture: str
@@ -61,10 +64,11 @@ class EncoderSummary:
     max_seq_length: int
     prompts: Mapping[str, str]
     revision: str | None = None
+    dense: tuple[dict[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, encoder: Encoder) -> EncoderSummary:
-        """The summary of an encoder."""
+    def of(cls, encoder: Encoder, dim: int | None = None) -> EncoderSummary:
+        """The summary of an encoder. dim: how many of its numbers are saved; None for all."""
         return cls(
             architecture=type(encoder.backbone).__name__,
             hidden_size=encoder.pooled_width // encoder.pooling.factor,
@@ -72,7 +76,13 @@ class EncoderSummary:
             max_seq_length=encoder.max_seq_length,
             prompts=dict(encoder.prompts),
             revision=encoder.revision,
+            dense=tuple(dense_config(layer) for layer in kept_layers(encoder, dim)),
         )
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding of the saved model."""
+        return int(self.dense[-1]["out_features"]) if self.dense else self.hidden_size * len(self.modes)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def training_record(
         name=recipe.name,
         base_model=data.encoder.name,
         stand_in=recipe.stand_in,
-        encoder=EncoderSummary.of(data.encoder),
+        encoder=EncoderSummary.of(data.encoder, getattr(recipe.export, "dim", None)),
         pairs=data.pairs,
         batches=data.batch_summary,
         base=before.base,
