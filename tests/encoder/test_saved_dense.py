@@ -9,15 +9,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense as TheirDense
 from sentence_transformers.sentence_transformer.modules import Normalize as TheirNormalize
 from torch import nn
 
+from matryoshka.config.widths import width_problems
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.saved_dense import ACTIVATIONS
@@ -203,6 +206,36 @@ def test_weights_that_are_missing_are_named(folder: Path, tmp_path: Path) -> Non
     snapshot.parent.mkdir(parents=True)
     folder.rename(snapshot)
     refused(snapshot, r"owner/name has no 2_Dense/model\.safetensors at commit a+, .*torch\.load\('copy/2_Dense/")
+
+
+def test_a_hub_models_width_is_known_from_the_cache_and_no_pickle_is_fetched(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    cached = tmp_path / "hub" / "models--owner--name"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("a" * 40, encoding="utf-8")
+    (cached / "snapshots").mkdir()
+    snapshot = folder.rename(cached / "snapshots" / ("a" * 40))
+
+    pretrained = Pretrained("owner/name")
+    assert list(pretrained.problems()) == []
+    (saved,) = pretrained.settings.dense
+    assert (saved.out_features, pretrained.load().width) == (16, 16)
+    ((key, message),) = width_problems([32, 16], pretrained, {})
+    assert (key, message) == ("dims[0]", "32 is wider than the encoder's 16; use dims=[16]")
+
+    fetched: list[str] = []
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda _, **o: fetched.extend(o["allow_patterns"]) or snapshot
+    )
+    pretrained.load()
+    there = ["2_Dense/config.json", "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin", "1_Pooling/config.json"]
+    assert list(filter_repo_objects(there, allow_patterns=fetched)) == [there[0], there[1], there[3]]
+
+    (snapshot / "2_Dense" / "config.json").unlink()  # of a download that was cut off
+    assert Pretrained("owner/name").settings.dense == ()
 
 
 def test_weights_that_are_damaged_or_not_finite_are_named(folder: Path) -> None:
