@@ -113,7 +113,7 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
     (run / "model").symlink_to(model)
     (tmp_path / "my_model").symlink_to(model)
     bge_m3 = {"hidden_size": 1024, "max_position_embeddings": 8194, "model_type": "xlm-roberta"}
-    monkeypatch.setattr(pretrained, "_hub_config", lambda *_: bge_m3)
+    monkeypatch.setattr(pretrained, "hub_config", lambda *_: bge_m3)
     monkeypatch.chdir(tmp_path)
     resolvers.register_resolvers()
     resolvers.why_not_card.cache_clear()

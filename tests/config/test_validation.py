@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from matryoshka.config.validation import check_evaluation, check_training
 from matryoshka.errors import ConfigError
@@ -40,7 +42,20 @@ def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("bare").mkdir()
     Path("odd").mkdir()
     Path("odd/config.json").write_text('{"hidden_size": 16}', encoding="utf-8")
+    two_dense_modules(folder_without_weights(Path("dense"), {"hidden_size": 16, "max_position_embeddings": 32}))
     Path("odd/modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]', encoding="utf-8")
+
+
+def two_dense_modules(folder: Path) -> None:
+    """16 numbers become 24, and these become 12."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense", "3_Dense": "Dense"}
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    for path, takes, gives in (("2_Dense", 16, 24), ("3_Dense", 24, 12)):
+        (folder / path).mkdir()
+        config = {"in_features": takes, "out_features": gives, "bias": False}
+        (folder / path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        save_file({"linear.weight": torch.zeros(gives, takes)}, folder / path / "model.safetensors")
 
 
 PAIRS = ("data=pairs", "data.train=pairs.jsonl", "data.evaluation=pairs.jsonl")
@@ -173,7 +188,15 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     # Encoders and what is asked of them.
     ((*OWN, "encoder.model=./nowhere"), "encoder.model", "./nowhere does not exist; give a model folder"),
     ((*OWN, "encoder.model=bare"), "encoder.model", "neither a model (no config.json)"),
-    ((*OWN, "encoder.model=odd"), "encoder.model", "uses Dense"),
+    ((*OWN, "encoder.model=odd"), "encoder.model", "in the order Dense; only Transformer, Pooling"),
+    (
+        (*OWN, "encoder.model=dense", "dims=[12,13,16]"),
+        ["dims[1]", "dims[2]"],
+        "wider than the encoder's 12; use dims=[12]",
+    ),
+    ((*OWN, "encoder.model=dense", "pooling=cls_mean"), "pooling", "use a pooling of 1 mode, or pooling=saved"),
+    ("export.dim=0", "export.dim", "0 is not at least 1; use null to keep all numbers"),
+    ("export.dim=769", "export.dim", "769 is wider than the dims that are trained; use at most export.dim=768"),
     ((*OWN, "encoder.model=pairs.csv"), "encoder.model", "is a file"),
     ("encoder=bge_m3", "encoder.model", "use encoder=e5_small"),
     ("encoder.max_seq_length=513", "encoder.max_seq_length", "not between 3 and the model's 512"),

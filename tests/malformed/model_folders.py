@@ -274,7 +274,10 @@ CHANGES: dict[str, tuple[Change, ...] | tuple[Any, ...]] = {
         SPARE,
     ),
     # sentence-transformers' own files.
-    "an unknown module": (_modules(f"{ST}.Transformer", f"{ST}.Dense"), "uses Dense; only Transformer"),
+    "an unknown module": (
+        _modules(f"{ST}.Transformer", f"{ST}.Dense"),
+        "the order Transformer, Dense; only",
+    ),
     "a module of other code": (_modules("my_code.Sneaky"), "uses Sneaky; only Transformer"),
     "an image model": (_modules(f"{ST}.CLIPModel"), "uses CLIPModel; only Transformer"),
     "a pooling out of the folder": (_modules(f"{ST}.Pooling", path="../../etc"), "is not inside the model's folder"),

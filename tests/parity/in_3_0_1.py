@@ -3,20 +3,24 @@
     python in_3_0_1.py request.json answer
 
 request.json: {"models": {name: folder}, "texts": [...], "cases": [[prompt or null, dim or null], ...],
-"transformer": folder, "max_seq_length": number, "pooling": {option: value}, "settings": {option: value}}.
+"transformer": folder, "max_seq_length": number, "pooling": {option: value}, "settings": {option: value},
+and perhaps "dense": [[numbers in, numbers out, bias, activation], ...]}.
 Into the folder `answer` go facts.json (of every model, with the versions), the embeddings of each case as
-<model>-<prompt>-<dim>.npy, and as `built` a model that this release builds over the transformer and saves.
+<model>-<prompt>-<dim>.npy, and as `built` a model that this release builds over the transformer and saves, as
+`built with dense` another one with these modules, and embeddings of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer, models  # type: ignore[attr-defined]  # newer ones have no models
 
 
@@ -29,6 +33,11 @@ def main() -> None:
     options.answer.mkdir()
     facts: dict[str, Any] = {name: version(name) for name in ("sentence-transformers", "transformers", "torch")}
     build(request).save(str(options.answer / "built"), create_model_card=False)
+    torch.manual_seed(1)
+    if layers := request.get("dense"):
+        with_dense = build(request, [dense(*layer) for layer in layers])
+        with_dense.save(str(options.answer / "built with dense"), create_model_card=False)
+        encode(with_dense, "built with dense", request, options.answer)
     facts["models"] = {}
     for name, folder in request["models"].items():
         model = SentenceTransformer(folder, device="cpu", local_files_only=True)
@@ -37,11 +46,16 @@ def main() -> None:
     (options.answer / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-def build(request: dict[str, Any]) -> Any:
+def dense(takes: int, gives: int, bias: bool, activation: str) -> Any:
+    """A module as this release makes it."""
+    return models.Dense(takes, gives, bias=bias, activation_function=getattr(torch.nn, activation)())
+
+
+def build(request: dict[str, Any], dense_modules: Sequence[Any] = ()) -> Any:
     """A model of this release's own modules, as its documentation builds one."""
     transformer = models.Transformer(request["transformer"], max_seq_length=request["max_seq_length"])
     pooling = models.Pooling(transformer.get_word_embedding_dimension(), **request["pooling"])
-    modules = [transformer, pooling, models.Normalize()]
+    modules = [transformer, pooling, *dense_modules, models.Normalize()]
     return SentenceTransformer(modules=modules, device="cpu", **request["settings"])
 
 

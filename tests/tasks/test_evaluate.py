@@ -78,7 +78,7 @@ def test_an_empty_question_is_a_mistake(
 def test_a_question_that_runs_out_of_memory_is_not_told_to_use_the_disk(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def encode(self: Encoder, *args: object) -> object:
+    def encode(self: Encoder, *args: object, **options: object) -> object:
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(Encoder, "encode_batches", encode)

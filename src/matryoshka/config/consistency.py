@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
-from matryoshka.errors import UserError
+from matryoshka.config.widths import POOLING, cut_problems, listed, width_problems
 from matryoshka.processes.launched import ON_GPUS, devices_here, launched
 
 Problem = tuple[str, str]
@@ -19,7 +19,6 @@ PRECISIONS = ("auto", "bf16", "fp32", "bf16-mixed", "32-true", "32", 32)
 OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
 EXAMINED = ("data", "split", "doctor", "encoder", "bm25", "export")  # parts that are created without loading torch
 TAKEN = ("dev", "test", "train", "base", "projection", "merged", "loss", "gradient_share")  # names of what is logged
-POOLING = "matryoshka.encoder.pooling.Pooling"
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.
 OURS = {
@@ -67,7 +66,7 @@ def dims_problems(
             yield f"dims[{i}]", f"{dim} is not at least 1; remove it"
         elif dim in dims[:i]:
             once = sorted({dim for dim in dims if dim > 0}, reverse=True)
-            yield f"dims[{i}]", f"{dim} is given twice; use dims={_list(once)}"
+            yield f"dims[{i}]", f"{dim} is given twice; use dims={listed(once)}"
     if weights is not None and len(weights) != len(dims):
         message = f"{len(weights)} weights for {len(dims)} dims; give one a dim or dim_weights=null"
         yield "dim_weights", message
@@ -89,7 +88,7 @@ def selection_problems(evaluator: Config, dims: Sequence[int] | None) -> Iterato
         wanted = ", ".join(f"{metric}/{name}" for name in OVER_DIMS)
         yield "evaluator.select", f"{over!r} is no dim and nothing over dims; use {metric}/dim_..., {wanted}"
     elif over and dim != over and dims and dim not in map(str, dims):
-        yield "evaluator.select", f"dim {dim} is not among dims={_list(dims)}"
+        yield "evaluator.select", f"dim {dim} is not among dims={listed(dims)}"
 
 
 def mode_problems(pooling: Config) -> Iterator[Problem]:
@@ -98,7 +97,7 @@ def mode_problems(pooling: Config) -> Iterator[Problem]:
     if modes is not None and not modes:
         yield "pooling.modes", "is empty; use for example pooling.modes=[cls]"
     elif modes and len(set(modes)) < len(modes):
-        yield "pooling.modes", f"a mode is given twice; use pooling.modes={_list(dict.fromkeys(modes))}"
+        yield "pooling.modes", f"a mode is given twice; use pooling.modes={listed(dict.fromkeys(modes))}"
 
 
 def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
@@ -129,8 +128,10 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     pooling = config.get("pooling") or {}
     if "export" in parts and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
         yield "export", f"no saved format can describe {pooling['_target_']}; use export=none"
-    if "encoder" in parts and config.get("dims") and not broken & {"pooling", "dims"}:
-        yield from width_problems(config["dims"], parts["encoder"], pooling)
+    if "encoder" in parts and "pooling" not in broken:
+        yield from width_problems([] if "dims" in broken else config.get("dims") or [], parts["encoder"], pooling)
+    if "export" in parts and not broken & {"dims", "export"}:
+        yield from cut_problems(config["export"].get("dim"), config["dims"])
 
 
 def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
@@ -144,24 +145,6 @@ def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
             for _, message in Pretrained.named(name).problems():
                 told = message.replace(TRUST, trusted)
                 yield f"baselines[{i}]", f"{told} (or bm25, the baseline without a model)"
-
-
-def width_problems(dims: Sequence[int], encoder: Any, pooling: Config) -> Iterator[Problem]:
-    """Dims wider than the encoder's embeddings, where its configuration tells their width."""
-    try:
-        modes = pooling.get("modes") or encoder.settings.pooling or ["cls"]
-        ours = pooling.get("_target_", POOLING) == POOLING
-        width = encoder.config["hidden_size"] * (len(set(modes)) if ours else created(pooling).factor)
-    except (UserError, AttributeError, KeyError, InstantiationException):  # said already, or of another kind
-        return
-    fitting = sorted({width, *(dim for dim in dims if 1 <= dim <= width)}, reverse=True)
-    for i, dim in enumerate(dims):
-        if dim > width:
-            yield f"dims[{i}]", f"{dim} is wider than the encoder's {width}; use dims={_list(fitting)}"
-
-
-def _list(values: Any) -> str:
-    return "[" + ",".join(map(str, values)) + "]"
 
 
 def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iterator[tuple[str, str]]:

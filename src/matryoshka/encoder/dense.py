@@ -5,16 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from matryoshka.encoder.saved_dense import ACTIVATIONS
+
 
 class Dense(nn.Module):
-    """activation(x W^T + b). A fitted projection is one without bias and activation: it commutes with lengths."""
+    """activation(x W^T + b). A fitted projection is one without bias and activation: it commutes with lengths.
+
+    activation: one of torch.nn that takes each number on its own, as it is without arguments: others can't be saved.
+    """
 
     def __init__(
         self, in_features: int, out_features: int, *, bias: bool = False, activation: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features, bias=bias)
-        self.activation = activation or nn.Identity()
+        self.activation = nn.Identity() if activation is None else activation
+        kind = type(self.activation)
+        if kind not in [getattr(nn, name) for name in ACTIVATIONS] or repr(self.activation) != repr(kind()):
+            raise ValueError(f"activation {self.activation}: give one of {', '.join(ACTIVATIONS)}, without arguments")
 
     @classmethod
     def of(cls, matrix_DE: Tensor) -> Dense:

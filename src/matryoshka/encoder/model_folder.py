@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from matryoshka.encoder.missing_weights import WEIGHTS, missing_weights
 from matryoshka.encoder.tensor_file import require_tensors
 from matryoshka.errors import UserError
 
-WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-OTHER_WEIGHTS = (".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".mlmodel")
 TOKENIZERS = (
     *("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json"),
     *("sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "spm.model", "source.spm"),
@@ -23,7 +21,6 @@ SETTINGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 COUNTS = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 WIDTHS = ("embedding_size", "input_embedding_size", "hidden_size")  # of a row of the table, the first that is given
 TABLE = "word_embeddings.weight"  # of most encoders the name of the tensor with a row a token
-CACHED = "models--"  # how the hub's cache begins the name of a model's folder
 MOST_FILES = 10_000
 TRUST = "use encoder.trust_remote_code=true with this model"
 
@@ -134,7 +131,7 @@ def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
         return require_tensors(folder / WEIGHTS)
     index = folder / INDEX
     if not index.is_file():
-        raise _no_weights(folder)
+        raise missing_weights(folder)
     files = read_json(index).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise UserError(f"{index} has no weight_map; copy the complete file again")
@@ -150,35 +147,6 @@ def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
     if missing := files.keys() - found.keys():
         raise UserError(f"{index} names {min(missing)!r}, which no file has; copy all files of the model again")
     return found
-
-
-def _no_weights(folder: Path) -> UserError:
-    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith(CACHED):
-        return _none_on_the_hub(folder)
-    names = sorted(path.name for path in folder.iterdir())
-    if pickles := [name for name in names if name.endswith(PICKLES)]:
-        return UserError(
-            f"{folder / pickles[0]} is a pickle, which can run code when it is read, and is not read; if you trust it, "
-            f"convert it: {_conversion(str(folder))}"
-        )
-    if others := [name for name in names if name.endswith(OTHER_WEIGHTS)]:
-        return UserError(f"{folder / others[0]} is of another library; save the model as {WEIGHTS} with transformers")
-    return UserError(f"{folder} has no weights: {WEIGHTS} does not exist; copy all files of the model")
-
-
-def _none_on_the_hub(folder: Path) -> UserError:
-    """Of a snapshot in the hub's cache, `models--<owner>--<name>/snapshots/<commit>`."""
-    model = folder.parent.parent.name.removeprefix(CACHED).replace("--", "/", 1)
-    return UserError(
-        f"{model} has no {WEIGHTS} at commit {folder.name}, on the hub or, if that is out of reach, in its cache; use "
-        f"a revision that has it, or, if you trust the model's other weights, convert a copy: hf download {model} "
-        f"--revision {folder.name} --local-dir copy, then {_conversion('copy')}, then encoder.model=copy"
-    )
-
-
-def _conversion(folder: str) -> str:
-    convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
-    return f'python -c "from transformers import AutoModel; {convert}"'
 
 
 def _require_width(tensors: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], folder: Path) -> None:

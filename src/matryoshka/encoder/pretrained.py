@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
+from matryoshka.encoder.hub_model import at_hand, commit_of, hub_config, hub_folder
 from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_trusted
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matryoshka.encoder.pooling import Pooling
 
 EMBEDDED = "embedded:e5_small"
-COMMIT = re.compile(r"[0-9a-f]{40}")
 PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([\w./-]+)")
 
 
@@ -55,6 +55,7 @@ class Pretrained:
                 require_trusted(config, self.model, trust_remote_code=self.trust_remote_code)
             elif self.model != EMBEDDED:  # which is ours, and perhaps yet to be made
                 require_loadable(self.folder, trust_remote_code=self.trust_remote_code)
+                self.settings.require_dense(config.get("hidden_size"), len(self.settings.pooling or ("cls",)))
         except UserError as error:
             yield "model", str(error)
             return
@@ -79,7 +80,7 @@ class Pretrained:
         if (folder := self.folder) is not None:
             require_inside(folder)
             return read_json(folder / "config.json")
-        return _hub_config(self.model, self.revision)
+        return hub_config(self.model, self.revision)
 
     @property
     def folder(self) -> Path | None:
@@ -102,15 +103,21 @@ class Pretrained:
 
     @cached_property
     def settings(self) -> SavedSettings:
-        """What a sentence-transformers folder says of pooling, length and prompts; empty for a hub name not at hand."""
-        return SavedSettings.read(self.folder) if self.folder is not None else SavedSettings()
+        """What a sentence-transformers folder says of what follows, length and prompts; empty if it is not at hand."""
+        if self.folder is not None:
+            return SavedSettings.read(self.folder)
+        try:
+            cached = at_hand(self.model, self.revision)
+            return SavedSettings.read(cached) if cached else SavedSettings()
+        except UserError:  # some of its files are yet to be fetched
+            return SavedSettings()
 
     def commit(self) -> str | None:
         """The commit of a hub model's files, which are fetched first if they are not at hand; None for other models."""
         return (
             None
             if self.folder is not None
-            else commit_of(_hub_folder(self.model, self.revision, code=self.trust_remote_code))
+            else commit_of(hub_folder(self.model, self.revision, code=self.trust_remote_code))
         )
 
     def load(self, pooling: Pooling | None = None) -> Encoder:
@@ -120,11 +127,14 @@ class Pretrained:
         from matryoshka.encoder.pooling import Pooling
 
         ready = e5_small.prepare() if self.model == EMBEDDED else self.folder
-        folder = ready or _hub_folder(self.model, self.revision, code=self.trust_remote_code)
+        folder = ready or hub_folder(self.model, self.revision, code=self.trust_remote_code)
         require_loadable(folder, trust_remote_code=self.trust_remote_code)
         settings = SavedSettings.read(folder)
         settings.require_supported()
+        pooling = pooling or Pooling(settings.pooling or ("cls",))
+        settings.require_dense(read_json(folder / "config.json").get("hidden_size"), pooling.factor)
         backbone, tokenizer = read_model(folder, self.model, trust_remote_code=self.trust_remote_code)
+        settings.require_width(backbone.config.hidden_size, pooling.factor)  # which config.json may call otherwise
         if self.gradient_checkpointing:
             # transformers 5.23 has a new name for it and warns of the old one
             enable = "activation_checkpointing_enable"
@@ -133,60 +143,10 @@ class Pretrained:
         return Encoder(
             backbone,
             tokenizer,
-            pooling or Pooling(settings.pooling or ("cls",)),
+            pooling,
             max_seq_length=self.max_seq_length or settings.max_seq_length or longest,
             prompts=self.prompts if self.prompts is not None else settings.prompts,
+            dense=[saved.load() for saved in settings.dense],
             name=self.model,
             revision=self.revision if ready else commit_of(folder) or self.revision,
         )
-
-
-def commit_of(folder: Path) -> str | None:
-    """The commit that a folder of the hub's cache is a snapshot of."""
-    return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None
-
-
-def _unreachable(model: str) -> UserError:
-    return UserError(
-        f"{model!r} is no folder here, is not in the hub's cache, and the hub cannot be reached; "
-        "use encoder=e5_small, or encoder=pretrained encoder.model=<folder>"
-    )
-
-
-def _hub_config(model: str, revision: str | None) -> dict[str, Any]:
-    """config.json of a hub model, from the cache or, with one try of a few seconds, from the hub."""
-    import huggingface_hub as hub
-
-    try:
-        cached = hub.try_to_load_from_cache(model, "config.json", revision=revision)
-    except ValueError as error:  # a name that no hub model can have
-        raise UserError(f"{model!r} is neither a folder here nor a hub name like BAAI/bge-m3") from error
-    if isinstance(cached, str):
-        return read_json(Path(cached))
-    if hub.constants.HF_HUB_OFFLINE:
-        raise _unreachable(model)
-    try:
-        url = hub.hf_hub_url(model, "config.json", revision=revision)
-        headers = hub.utils.build_hf_headers()  # type: ignore[attr-defined]
-        answer = hub.get_session().get(url, timeout=3, follow_redirects=True, headers=headers)
-    except Exception as error:  # the network errors of the hub's client are of whichever library it uses
-        raise _unreachable(model) from error
-    if answer.status_code != 200:
-        raise UserError(f"the hub answers {answer.status_code} for {model!r} at revision {revision or 'main'!r}")
-    try:
-        config = answer.json()
-    except ValueError as error:
-        raise UserError(f"the hub's config.json of {model!r} is no JSON ({error}); use another revision") from error
-    if not isinstance(config, dict):
-        raise UserError(f"the hub's config.json of {model!r} is not a JSON object; use another revision")
-    return config
-
-
-def _hub_folder(model: str, revision: str | None, *, code: bool) -> Path:
-    import huggingface_hub as hub
-
-    wanted = ["*.json", "*.txt", "*.model", "*.spm", "*.safetensors", "1_Pooling/*", *(["*.py"] if code else [])]
-    try:
-        return Path(hub.snapshot_download(model, revision=revision, allow_patterns=wanted))
-    except (OSError, ValueError) as error:
-        raise _unreachable(model) from error

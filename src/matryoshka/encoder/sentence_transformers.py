@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.encoder.model_folder import inside
+from matryoshka.encoder.saved_dense import SavedDense
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ POOLING_FLAGS: dict[Mode, str] = {
     "last": "pooling_mode_lasttoken",
 }
 UNSUPPORTED_FLAGS = ("pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens")
-SUPPORTED_MODULES = ("Transformer", "Pooling", "Normalize")
+SUPPORTED_MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
+ORDER = re.compile(r"Transformer Pooling( Dense)*( Normalize)?")
+OWN = "sentence_transformers."  # of others, a Dense is another layer
 FLAG_OF_NEWER_NAME = {"lasttoken": "last"}
 
 
@@ -35,13 +39,17 @@ class SavedSettings:
     prompts: Mapping[str, str] = field(default_factory=dict)
     unsupported: tuple[str, ...] = ()
     folder: str = ""
+    dense: tuple[SavedDense, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> SavedSettings:
         """Read a folder of any of sentence-transformers' layouts; a plain transformers folder gives no settings."""
         modules = _modules(folder / "modules.json")
-        kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
+        kinds = [_kind(str(module.get("type", ""))) for module in modules]
         unsupported = [kind for kind in kinds if kind not in SUPPORTED_MODULES]
+        if kinds and not unsupported and not ORDER.fullmatch(" ".join(kinds)):
+            unsupported = [f"modules in the order {', '.join(kinds)}"]
+        ordered, dense = not unsupported, list[SavedDense]()
         pooling: tuple[Mode, ...] | None = None
         for module, kind in zip(modules, kinds, strict=True):
             place = inside(folder, module.get("path", ""), folder / "modules.json")
@@ -50,6 +58,9 @@ class SavedSettings:
                 pooling = _modes(config)
                 unsupported += [flag for flag in UNSUPPORTED_FLAGS if config.get(flag)]
                 unsupported += [] if config.get("include_prompt", True) else ["a pooling without the prompt"]
+            if kind == "Dense" and ordered:
+                dense.append(SavedDense.read(folder, module.get("path", "")))
+                unsupported += dense[-1].unsupported
         transformer = _settings(folder / "sentence_bert_config.json")
         unsupported += ["do_lower_case"] if transformer.get("do_lower_case") else []
         return cls(
@@ -58,13 +69,42 @@ class SavedSettings:
             prompts=_prompts(folder / "config_sentence_transformers.json"),
             unsupported=tuple(unsupported),
             folder=str(folder),
+            dense=tuple(dense),
         )
 
     def require_supported(self) -> None:
         """Raises UserError if the model needs modules or poolings that are not here: its embeddings would be wrong."""
         if self.unsupported:
-            have = f"only {', '.join(SUPPORTED_MODULES)} with {', '.join(POOLING_FLAGS)} can be read"
+            have = f"only {', '.join(SUPPORTED_MODULES)} in this order, with {', '.join(POOLING_FLAGS)}, can be read"
             raise UserError(f"{self.folder} uses {', '.join(self.unsupported)}; {have}")
+
+    def require_dense(self, hidden_size: int | None, modes: int) -> None:
+        """Raises UserError if a Dense module lacks its weights, or takes other numbers than come to it.
+
+        hidden_size: numbers of a pooling mode, None where they are not known; modes: how many are side by side.
+        """
+        for saved in self.dense:
+            saved.require_weights()
+        self.require_width(hidden_size, modes)
+        for before, saved in zip(self.dense, self.dense[1:], strict=False):
+            if before.out_features != saved.in_features:
+                gives = f"{before.config_file} gives {before.out_features}"
+                raise UserError(
+                    f"{saved.config_file} takes {saved.in_features} numbers, but {gives}; copy all files of one model"
+                )
+
+    def require_width(self, hidden_size: int | None, modes: int) -> None:
+        """Raises UserError if the pooling gives other numbers than the first Dense module takes."""
+        if self.dense and hidden_size is not None and hidden_size * modes != (takes := self.dense[0].in_features):
+            many = takes // hidden_size if takes % hidden_size == 0 else 0
+            remedy = f"use a pooling of {many} mode{'s' * (many > 1)}" if many else "copy all files of one model"
+            gives = f"the pooling gives {hidden_size * modes}"
+            raise UserError(f"{self.dense[0].config_file} takes {takes} numbers, but {gives}; {remedy}")
+
+
+def _kind(dotted: str) -> str:
+    kind = dotted.rpartition(".")[2]
+    return dotted if kind == "Dense" and not dotted.startswith(OWN) else kind
 
 
 def _modes(config: Mapping[str, Any]) -> tuple[Mode, ...] | None:

@@ -6,28 +6,41 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from annotated_types import Ge
+
+from matryoshka.encoder.missing_weights import WEIGHTS
+from matryoshka.encoder.saved_dense import dense_config
 from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
 from matryoshka.errors import UserError
 from matryoshka.storage.atomic import whole_folder
 
 if TYPE_CHECKING:
+    from matryoshka.encoder.dense import Dense
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.encoder.pooling import Mode
 
 LAYOUT = "3.0.1"  # newer versions read it too, while 3.0.1 can't read theirs
-MODULES = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
 
 
 class SentenceTransformersFolder:
-    """Saves an encoder as sentence-transformers 3.0.1 would: transformers' files and a folder a module."""
+    """Saves an encoder as sentence-transformers 3.0.1 would: transformers' files and a folder a module.
+
+    dim: the saved model gives the first so many numbers of the encoder's, by a Dense module; None for all.
+    """
+
+    def __init__(
+        self, dim: Annotated[int, Ge(1), "{} is not at least 1; use null to keep all numbers"] | None = None
+    ) -> None:
+        self.dim = dim
 
     def save(self, encoder: Encoder, folder: Path) -> Path:
         """Write the folder whole or not at all, in the place of an older model; returns its path.
 
-        Raises UserError if the folder holds anything but a model.
+        Raises UserError if the folder holds anything but a model, or if the encoder has fewer numbers than dim.
         """
+        kept_layers(encoder, self.dim)
         if folder.exists() and not (folder.is_dir() and _holds_a_model_or_nothing(folder)):
             raise UserError(f"{folder} holds no model that could be replaced: move it away or save elsewhere")
         needed = sum(p.numel() * p.element_size() for p in encoder.parameters())
@@ -42,16 +55,24 @@ class SentenceTransformersFolder:
             weights.chmod(0o644)  # safetensors would keep colleagues out
         encoder.tokenizer.save_pretrained(folder)
         _mend_tokenizer_config(folder / "tokenizer_config.json", encoder.max_seq_length)
-        for path in MODULES.values():
-            (folder / path).mkdir(exist_ok=True)
+        layers = kept_layers(encoder, self.dim)
         modules = [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for i, (kind, path) in enumerate(MODULES.items())
+            {
+                "idx": i,
+                "name": str(i),
+                "path": f"{i}_{kind}" if i else "",
+                "type": f"sentence_transformers.models.{kind}",
+            }
+            for i, kind in enumerate(("Transformer", "Pooling", *["Dense"] * len(layers), "Normalize"))
         ]
+        for module in modules:
+            (folder / str(module["path"])).mkdir(exist_ok=True)
         _write_json(folder / "modules.json", modules)
         _write_json(folder / "sentence_bert_config.json", transformer_config(encoder.max_seq_length))
         hidden_size = encoder.pooled_width // len(encoder.pooling.modes)
         _write_json(folder / "1_Pooling" / "config.json", pooling_config(encoder.pooling.modes, hidden_size))
+        for i, layer in enumerate(layers, 2):
+            _write_dense(layer, folder / f"{i}_Dense")
         settings: dict[str, Any] = {
             "__version__": {
                 "sentence_transformers": LAYOUT,
@@ -65,6 +86,31 @@ class SentenceTransformersFolder:
         _write_json(folder / "config_sentence_transformers.json", settings)
 
 
+def kept_layers(encoder: Encoder, dim: int | None) -> list[Dense]:
+    """The Dense modules that give the encoder's first `dim` numbers. Raises UserError if it has fewer.
+
+    The last matrix is cut to these rows, else the first rows of the identity follow.
+    """
+    import torch
+    from torch import nn
+
+    from matryoshka.encoder.dense import Dense
+
+    layers = [cast(Dense, layer) for layer in encoder.dense]
+    if dim is None or dim == encoder.width:
+        return layers
+    if dim > encoder.width:
+        raise UserError(
+            f"export.dim: {dim} is wider than the encoder's {encoder.width}; use at most export.dim={encoder.width}"
+        )
+    if not layers or not isinstance(layers[-1].activation, nn.Identity):
+        return [*layers, Dense.of(torch.eye(encoder.width, dim))]
+    last = layers[-1].linear
+    cut = Dense(last.in_features, dim, bias=last.bias is not None)
+    cut.load_state_dict({f"linear.{name}": values[:dim] for name, values in last.state_dict().items()})
+    return [*layers[:-1], cut]
+
+
 def transformer_config(max_seq_length: int) -> dict[str, Any]:
     """What sentence_bert_config.json says; special tokens count in max_seq_length."""
     return {"max_seq_length": max_seq_length, "do_lower_case": False}
@@ -75,6 +121,15 @@ def pooling_config(modes: Sequence[Mode], hidden_size: int) -> dict[str, Any]:
     flags = {flag: mode in modes for mode, flag in POOLING_FLAGS.items()}
     others = dict.fromkeys(UNSUPPORTED_FLAGS, False)
     return {"word_embedding_dimension": hidden_size, **flags, **others, "include_prompt": True}
+
+
+def _write_dense(layer: Dense, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    _write_json(folder / "config.json", dense_config(layer))
+    weights = {name: values.detach().cpu().contiguous() for name, values in layer.state_dict().items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # as above
 
 
 def _mend_tokenizer_config(path: Path, max_seq_length: int) -> None:

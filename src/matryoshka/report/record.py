@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.tokens import token_counts
+from matryoshka.encoder.saved_dense import dense_config
 from matryoshka.evaluation.result import EvaluationResult, SetResults
+from matryoshka.export.sentence_transformers import kept_layers
 from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ class PairsSummary:
 class EncoderSummary:
     """The encoder, in a few words: what a reader of its card must know to use it.
 
-    architecture: the transformers class. hidden_size: numbers a pooling mode. max_seq_length: in tokens.
+    architecture: the transformers class. hidden_size: numbers a pooling mode. max_seq_length: in tokens. dense: what
+    the config.json of each Dense module of the saved model says.
     """
 
     architecture: str
@@ -62,6 +65,7 @@ class EncoderSummary:
     max_seq_length: int
     prompts: Mapping[str, str]
     revision: str | None = None
+    dense: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def unknown(cls, width: int) -> EncoderSummary:
@@ -69,8 +73,8 @@ class EncoderSummary:
         return cls(architecture="", hidden_size=width, modes=(), max_seq_length=0, prompts={})
 
     @classmethod
-    def of(cls, encoder: Encoder) -> EncoderSummary:
-        """The summary of an encoder."""
+    def of(cls, encoder: Encoder, dim: int | None = None) -> EncoderSummary:
+        """The summary of an encoder. dim: how many of its numbers are saved; None for all."""
         return cls(
             architecture=type(encoder.backbone).__name__,
             hidden_size=encoder.pooled_width // encoder.pooling.factor,
@@ -78,7 +82,13 @@ class EncoderSummary:
             max_seq_length=encoder.max_seq_length,
             prompts=dict(encoder.prompts),
             revision=encoder.revision,
+            dense=tuple(dense_config(layer) for layer in kept_layers(encoder, dim)),
         )
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding of the saved model."""
+        return int(self.dense[-1]["out_features"]) if self.dense else self.hidden_size * len(self.modes)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,8 @@ class TrainingRecord:
     are the test queries; the history has the later ones as `dev/...`. diagnosis: what the data doctor found.
     deployment: what shorter or rounded vectors cost. failures: what the tuned model does not find. skipped: updates
     not made, since they were not finite. sets: name -> base and tuned on a further set, which chooses nothing.
+    projected: what the projection alone gave before the encoder was trained with it; among the baselines too. Of a
+    projection without training, updates is 0, tuned is the projection, and the log's steps are those of its fit.
     """
 
     name: str
@@ -122,6 +134,7 @@ class TrainingRecord:
     failures: Failures | None = None
     skipped: int = 0
     sets: Mapping[str, SetResults] = field(default_factory=dict)
+    projected: EvaluationResult | None = None
 
     @property
     def fitted_alone(self) -> bool:

@@ -67,8 +67,9 @@ def _settled(recipe: EvaluationRecipe, run: dict[str, Any] | None, encoder: Enco
     if chosen == "auto":
         chosen = run["precision"] if run else choose_precision(encoder.device).precision
     precision: Precision = "bf16" if "bf16" in chosen else "fp32"
-    usual = [int(dim) for dim in run["metrics"]] if run else [d for d in USUAL_DIMS if d <= encoder.width]
-    dims = sorted(recipe.dims or usual or [encoder.width], reverse=True)
+    usual = [int(dim) for dim in run["metrics"]] if run else USUAL_DIMS
+    fitting = [dim for dim in usual if dim <= encoder.width]  # a run may have saved fewer numbers than it measured
+    dims = sorted(recipe.dims or fitting or [encoder.width], reverse=True)
     config = {**recipe.config, "dims": dims, "precision": precision}
     return replace(recipe, dims=dims, precision=precision, config=config)
 

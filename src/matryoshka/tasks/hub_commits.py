@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.config.recipe import Recipe
-from matryoshka.encoder.pretrained import COMMIT, Pretrained
+from matryoshka.encoder.hub_model import COMMIT
+from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.tasks.baselines import WITHOUT_A_MODEL
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from matryoshka.config.recipe import Recipe, TrainingRecipe
+from matryoshka.config.recipe import EvaluationRecipe, Recipe, TrainingRecipe
 from matryoshka.data.pairs import kinds
 from matryoshka.data.split import Split
 from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts, tokenized_pairs
@@ -119,9 +119,15 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     )
 
 
-def load_encoder(recipe: Recipe) -> Encoder:
-    """The encoder with the recipe's pooling; without one, with the pooling saved with the model."""
-    return recipe.encoder.load(recipe.pooling)
+def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:
+    """The encoder with the recipe's pooling; without one, with the pooling saved with the model.
+
+    Raises UserError for a dim that is wider, where that is only known of the loaded model: one just fetched.
+    """
+    encoder = recipe.encoder.load(recipe.pooling)
+    if recipe.dims and (widest := max(recipe.dims)) > encoder.width:
+        raise UserError(f"dims: {widest} is wider than the encoder's {encoder.width}; use dims up to that")
+    return encoder
 
 
 def tokenized_set(encoder: Encoder, held_out: RetrievalSet) -> TokenizedSet:

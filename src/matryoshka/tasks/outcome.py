@@ -48,7 +48,7 @@ def training_record(
         name=recipe.name,
         base_model=data.encoder.name,
         stand_in=recipe.stand_in,
-        encoder=EncoderSummary.of(data.encoder),
+        encoder=EncoderSummary.of(data.encoder, getattr(recipe.export, "dim", None)),
         pairs=data.pairs,
         batches=data.batch_summary,
         base=before.base,
@@ -62,6 +62,7 @@ def training_record(
         dev_base=before.dev_base,
         baselines=before.baselines,
         failures=find_failures(tuned.rankings, recipe.dims),
+        projected=before.projected,
         sets={name: SetResults(before.sets[name], result) for name, result in sets.items()},
     )
 

@@ -12,7 +12,9 @@ import torch
 
 from matryoshka.config.recipe import TrainingRecipe, rebuilt
 from matryoshka.encoder.dense import Dense
+from matryoshka.encoder.encoder import Encoder
 from matryoshka.processes.together import first_then_others, from_first, leave
+from matryoshka.projection.saved import SavedProjection
 from matryoshka.projection.stored_pairs import VectorFiles
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
@@ -52,6 +54,7 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
         baselines = measure_baselines(recipe, data.test.judgements, measuring) if data and measuring else ()
         kinds = from_first(partial(fit_kinds, recipe, frozen))
         if leave():
+            model = put_behind(data, kinds[0])
             loggers = make_loggers(recipe, folder)
             stack.enter_context(closed_if_failed(loggers))
             show_kinds(base, [(kind.title, kind.test) for kind in kinds], baselines, recipe.evaluator.metric)
@@ -61,7 +64,7 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
             for logger in loggers:
                 for row in record.history:
                     logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
-            write(folder, recipe, record, kinds[0], data)
+            write(folder, recipe, record, kinds[0].saved, model)
             for logger in loggers:
                 if hasattr(logger, "finish_record"):
                     logger.finish_record(record, folder)
@@ -84,15 +87,19 @@ def read(
     return recipe, data, Frozen.of_texts(data, measuring), measuring
 
 
+def put_behind(data: TrainingData | None, kept: FittedKind) -> Encoder | None:
+    """The encoder with the projection behind it; None of vectors, and of one for queries alone: no model has two."""
+    if data is None or kept.saved.side != "both":
+        return None
+    data.encoder.dense.append(Dense.of(torch.from_numpy(kept.saved.matrix_DE)))
+    return data.encoder.cpu()
+
+
 def write(
-    folder: Path, recipe: TrainingRecipe, record: TrainingRecord, kept: FittedKind, data: TrainingData | None
+    folder: Path, recipe: TrainingRecipe, record: TrainingRecord, saved: SavedProjection, model: Encoder | None
 ) -> None:
     """The matrix, the encoder with it as a model, every figure, and the table at the end."""
-    kept.saved.write(folder)
-    encoder = None
-    if data and kept.saved.side == "both":  # a model has one matrix for both sides
-        encoder = data.encoder.cpu()
-        encoder.dense.append(Dense.of(torch.from_numpy(kept.saved.matrix_DE)))
-    written = files.write_training(folder, record, encoder, recipe.export if encoder else None)
+    saved.write(folder)
+    written = files.write_training(folder, record, model, recipe.export)
     written = {"projection": folder / "projection.safetensors", "how to apply it": folder / "projection.md"} | written
     show_training(record, written)

@@ -38,7 +38,9 @@ def projected_record(
         name=recipe.name,
         base_model=frozen.name,
         stand_in=recipe.stand_in,
-        encoder=EncoderSummary.of(data.encoder) if data else EncoderSummary.unknown(frozen.pairs.width),
+        encoder=EncoderSummary.of(data.encoder, getattr(recipe.export, "dim", None))
+        if data
+        else EncoderSummary.unknown(frozen.pairs.width),
         pairs=data.pairs if data else PairsSummary(recipe.data.name, len(frozen.pairs), ("anchor", "positive"), {}, ()),
         batches=data.batch_summary if data else None,
         base=base,

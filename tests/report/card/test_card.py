@@ -9,6 +9,7 @@ import pytest
 import yaml
 from huggingface_hub import EvalResult
 
+from matryoshka.encoder.dense import Dense
 from matryoshka.report.card.card import model_card
 from matryoshka.report.record import EncoderSummary
 from tests.report.records import CONFIG, DIMS, METRICS, eval_results_of, metadata_of, record, result, tables
@@ -164,3 +165,22 @@ def test_the_summary_is_the_encoders() -> None:
     assert EncoderSummary.of(encoder) == EncoderSummary(
         "XLMRobertaModel", 32, ("cls", "mean"), 32, {"query": "q: ", "document": ""}
     )
+    encoder.dense.append(Dense(64, 48))
+    summary = EncoderSummary.of(encoder)
+    identity = "torch.nn.modules.linear.Identity"
+    config = {"in_features": 64, "out_features": 48, "bias": False, "activation_function": identity}
+    assert (summary.dense, summary.width) == ((config,), 48)
+    assert EncoderSummary.of(encoder, dim=24).dense == ({**config, "out_features": 24},)
+
+
+def test_dense_modules_are_listed_and_only_dims_that_are_saved_are_promised() -> None:
+    encoder = tiny_encoder()
+    assert "(2): Normalize()" in model_card(record(encoder=EncoderSummary.of(encoder)))
+    card = model_card(record(encoder=EncoderSummary.of(encoder, dim=16)))
+
+    assert "  (2): Dense({'in_features': 32, 'out_features': 16, 'bias': False, 'activation_function'" in card
+    assert "  (3): Normalize()\n)" in card
+    assert "maps texts to 16 numbers, of which the first 16, 8 may be kept" in card
+    assert "16 dimensions, trained to be cut to 16, 8" in card
+    assert 'SentenceTransformer("path/to/model", truncate_dim=8)' in card
+    assert "It was measured with all 32 numbers and saved with the first 16." in card

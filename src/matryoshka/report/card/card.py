@@ -125,21 +125,25 @@ def _first_two_columns(record: TrainingRecord, length: int) -> list[list[str]]:
 
 def _architecture(record: TrainingRecord) -> str:
     encoder = record.encoder
+    dense = "".join(f"  ({i}): Dense({config})\n" for i, config in enumerate(encoder.dense, 2))
     return (
         "SentenceTransformer(\n"
         f"  (0): Transformer({transformer_config(encoder.max_seq_length)}) with Transformer model: "
         f"{encoder.architecture}\n"
         f"  (1): Pooling({pooling_config(encoder.modes, encoder.hidden_size)})\n"
-        "  (2): Normalize()\n"
+        f"{dense}"
+        f"  ({2 + len(encoder.dense)}): Normalize()\n"
         ")"
     )
 
 
 def _usage(record: TrainingRecord) -> dict[str, Any]:
-    """Texts for the code that shows how to use the model, as Python writes them, and a dim in the middle."""
+    """Texts for the code that shows how to use the model, as Python writes them; its width, dims, and one of these."""
     queries, documents = _first_two_columns(record, SNIPPET)
-    dims = record.tuned.dims
-    return {"queries": repr(queries), "documents": repr(documents), "dim": dims[len(dims) // 2]}
+    width = record.encoder.width
+    dims = [dim for dim in record.tuned.dims if dim <= width] or [width]
+    texts = {"queries": repr(queries), "documents": repr(documents)}
+    return {**texts, "width": width, "dims": dims, "dim": dims[len(dims) // 2]}
 
 
 def _loss(record: TrainingRecord) -> dict[str, Any]:
