@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,8 @@ def project(words: Sequence[str] | None = None) -> None:
         return
     with _told():
         (run, source, out), options = _understood(words)
-        # Here, so that Ctrl-C while numpy is imported is met as well.
+        # Blocks are spread over threads, so each product has one. Read when numpy is imported, which is here.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from matryoshka.projection.saved import SavedProjection
         from matryoshka.projection.stream import project as stream
         from matryoshka.projection.vector_files import opened

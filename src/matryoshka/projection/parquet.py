@@ -38,7 +38,7 @@ class ParquetFile:
         schema = pq.read_schema(self.path)
         return pa.schema([field for field in schema if field.name != self.column])
 
-    def blocks(self, rows: int, others: bool = False) -> Iterator[Block]:
+    def blocks(self, rows: int, others: bool = False, kept: int = 1) -> Iterator[Block]:
         """So many rows at a time, with the other columns as a RecordBatch where they are wanted."""
         columns = None if others else [self.column]
         first = 0
