@@ -165,3 +165,9 @@ def test_columns_beside_the_vectors_stay(folder: Path) -> None:
     found = pq.read_table(folder / "out.parquet")
     assert found.drop_columns(["v"]).equals(table.drop_columns(["v"]))
     assert found.schema.field("v").type == pa.list_(pa.uint8(), 2)
+
+
+def test_a_byte_of_int8_is_a_byte_in_parquet(folder: Path) -> None:
+    np.save(folder / "in.npy", vectors(20_000))
+    assert command(folder, "lr=0.1", "in.npy", "out.parquet", "dtype=int8").returncode == 0
+    assert (folder / "out.parquet").stat().st_size < 1.1 * 20_000 * WIDTH
