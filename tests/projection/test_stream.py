@@ -126,6 +126,7 @@ def test_what_does_not_fit_is_said_before_anything_is_written(tmp_path: Path, mo
         ("out.txt", 4, ".npy and .parquet"),
         ("in.npy", 4, "is the input as well"),
         ("linked.npy", 4, "is the input as well"),
+        ("in.npy/out.npy", 4, "in.npy is no folder that can be written"),
         ("out.npy", 13, "within 1 and 12"),
         ("out.npy", 0, "within 1 and 12"),
         ("out.npy", -1, "within 1 and 12"),

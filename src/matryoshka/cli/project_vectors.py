@@ -108,8 +108,6 @@ def _told() -> Iterator[None]:
         _ended(130, "interrupted; nothing was written")
     except DiskFullError as error:
         _ended(1, f"{error}; make room on that disk")
-    except PermissionError as error:
-        _ended(2, f"{error.filename}: {error.strerror}; name a file in a folder that can be written")
     except Exception as error:
         log.exception("failed")
         _ended(1, f"{type(error).__name__}: {error}")

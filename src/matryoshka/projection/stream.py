@@ -161,11 +161,13 @@ def _require_fit(saved: SavedProjection, vectors: Vectors, out: Path, dim: int, 
 
 
 def _require_room(vectors: Vectors, out: Path, encoding: Encoding) -> None:
-    """Raise UserError where the disk has less room than the output takes."""
+    """Raise UserError where the output cannot be written, or takes more room than the disk has."""
     needed = HEADER + vectors.rows * encoding.row_bytes
     if out.suffix.lower() == ".parquet":
         needed += vectors.other_bytes
     folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"{out}: {folder} is no folder that can be written; name another")
     if needed > (free := shutil.disk_usage(folder).free):
         raise UserError(
             f"{out} takes {needed / 1e6:,.1f} MB, and {folder} has {free / 1e6:,.1f} MB free; make room, or take a "
