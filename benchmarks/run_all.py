@@ -54,6 +54,7 @@ BENCHMARKS = (
     Benchmark("memory", 3),
     Benchmark("batch_size", 3),
     Benchmark("step_profile", 2, "--batch 4"),
+    Benchmark("project_vectors", 2, "--vectors 20000"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,8 @@ def project(words: Sequence[str] | None = None) -> None:
         return
     with _told():
         (run, source, out), options = _understood(words)
-        # Here, so that Ctrl-C while numpy is imported is met as well.
+        # Blocks are spread over threads, so each product has one. Read when numpy is imported, which is here.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from matryoshka.projection.saved import SavedProjection
         from matryoshka.projection.stream import project as stream
         from matryoshka.projection.vector_files import opened
@@ -106,8 +108,6 @@ def _told() -> Iterator[None]:
         _ended(130, "interrupted; nothing was written")
     except DiskFullError as error:
         _ended(1, f"{error}; make room on that disk")
-    except PermissionError as error:
-        _ended(2, f"{error.filename}: {error.strerror}; name a file in a folder that can be written")
     except Exception as error:
         log.exception("failed")
         _ended(1, f"{type(error).__name__}: {error}")

@@ -38,16 +38,16 @@ class ArrayFile:
     others: None = None
     other_bytes: int = 0
 
-    def blocks(self, rows: int, others: bool = False) -> Iterator[Block]:
-        """So many rows at a time; the numbers of a block are written over when the one after the next is asked for.
+    def blocks(self, rows: int, others: bool = False, kept: int = 1) -> Iterator[Block]:
+        """So many rows at a time; a block's numbers are written over once `kept` further ones have been asked for.
 
         Read, not mapped: what is mapped counts as the process's memory, as far as the file has been read.
         """
-        buffers = [np.empty((min(rows, self.rows), self.width), self.dtype) for _ in range(2)]
+        buffers = [np.empty((min(rows, self.rows), self.width), self.dtype) for _ in range(kept)]
         with _opened(self.path, self.member) as file:
             _skip(file, self.start)
             for turn, first in enumerate(range(0, self.rows, rows)):
-                x_ND = buffers[turn % 2][: self.rows - first]
+                x_ND = buffers[turn % kept][: self.rows - first]
                 self._fill(file, x_ND, first)
                 yield x_ND, None
 

@@ -8,8 +8,9 @@ USUAL = 128  # the width that examples show, or the nearest that the matrix was 
 PAGE = """\
 # How to apply projection.npy
 
-A matrix of {width} x {full} numbers in float32. {what} The first *d* numbers are kept, and divided by their length.
-Fitted for *d* = {dims}; the examples have {dim}. {whose}
+A matrix of {width:,} x {full:,} numbers in float32. {what}
+The first *d* numbers are kept, and each vector divided by its length. Fitted for *d* = {dims}; the examples have {dim}.
+{whose}
 
 A file of any size (`.npy`, `.npz`, `.parquet`), row by row; `dtype=float16`, `int8` or `binary` is smaller still:
 
@@ -26,7 +27,7 @@ y = x @ matrix
 y /= np.linalg.norm(y, axis=1, keepdims=True)
 ```
 
-**pgvector**: `ids` in the order of the rows; `halfvec({dim})` has half the bytes. Search: `ORDER BY short <#> :query`.
+**pgvector**: `ids` in the order of the rows; `halfvec({dim})` takes half the bytes. `ORDER BY short <#> %s` searches.
 
 ```python
 short = np.load("documents.{dim}.npy", mmap_mode="r")

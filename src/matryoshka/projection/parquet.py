@@ -16,7 +16,7 @@ from matryoshka.projection.arrays import Block
 from matryoshka.projection.codes import Array, Encoding
 
 READ_AT_ONCE = 1 << 20  # bytes of a column: without it a whole row group, which may be the whole file
-WRITTEN_AT_ONCE = 1 << 24  # bytes of vectors in a row group
+WRITTEN_AT_ONCE = 1 << 22  # numbers of vectors in a row group
 ARROW = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
 
 
@@ -38,7 +38,7 @@ class ParquetFile:
         schema = pq.read_schema(self.path)
         return pa.schema([field for field in schema if field.name != self.column])
 
-    def blocks(self, rows: int, others: bool = False) -> Iterator[Block]:
+    def blocks(self, rows: int, others: bool = False, kept: int = 1) -> Iterator[Block]:
         """So many rows at a time, with the other columns as a RecordBatch where they are wanted."""
         columns = None if others else [self.column]
         first = 0
@@ -124,10 +124,11 @@ class ParquetOutput:
         vectors = pa.list_(ARROW[encoding.code], encoding.width)
         self.schema = pa.schema([*(others or []), pa.field(column, vectors)])
         self.kind, self.width = vectors, encoding.width
-        self.most = max(1, WRITTEN_AT_ONCE // encoding.row_bytes)
+        self.most = max(1, WRITTEN_AT_ONCE // encoding.width)
         self.waiting: list[pa.RecordBatch] = []
-        # Codes of vectors repeat nothing that a dictionary could save.
-        self.writer = pq.ParquetWriter(file, self.schema, use_dictionary=False)
+        # Parquet's integers have 4 bytes: by a dictionary of 256 entries a code takes one. Floats repeat nothing.
+        dictionary = True if encoding.dtype.itemsize == 1 else (others or pa.schema([])).names
+        self.writer = pq.ParquetWriter(file, self.schema, use_dictionary=dictionary)
 
     def write(self, codes_NC: Array, others: pa.RecordBatch | None) -> None:
         """Rows, in their order."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, TypeVar
@@ -13,19 +15,20 @@ from typing import BinaryIO, Literal, Protocol, TypeVar
 import numpy as np
 
 from matryoshka.encoder.progress import progress_bar
-from matryoshka.errors import DataError, UserError
-from matryoshka.projection.arrays import Others, write_header
-from matryoshka.projection.codes import Array, Code, Encoding, Floats, lengths
+from matryoshka.errors import UserError
+from matryoshka.projection.arrays import Block, Others, write_header
+from matryoshka.projection.codes import Array, Code, Encoding
+from matryoshka.projection.directions import directions
 from matryoshka.projection.saved import SavedProjection
 from matryoshka.projection.vector_files import Vectors
 from matryoshka.storage.atomic import saying_if_full, whole_file
 
-AT_ONCE = 1 << 23  # bytes of vectors in float32: large enough for the product, small enough for the caches
+AT_ONCE = 1 << 22  # bytes of vectors in float32: large enough for the product, small enough for the caches
 HEADER = 4096  # bytes that an output has at most besides its vectors; Parquet says more of each row group
 OUTPUTS = (".npy", ".parquet")
-SHORTEST = 1e-15  # a length below or above what squares in float32 can tell: such rows are computed again in float64
-LONGEST = 1e15
+MOST_WORKERS = 8  # threads: a disk is slower than the products of more, and each has a block in memory
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 Role = Literal["query", "document"]
 
 
@@ -65,61 +68,47 @@ def project(
     _require_room(vectors, out, encoding)
     as_is = saved.side == "query" and role == "document"
     matrix_Dd = None if as_is else np.ascontiguousarray(saved.matrix_DE[:, :dim])
-    blocks = vectors.blocks(max(1, AT_ONCE // (4 * vectors.width)), out.suffix.lower() == ".parquet")
-    first = 0
+    workers = min(MOST_WORKERS, os.cpu_count() or 1)
+    blocks = vectors.blocks(max(1, AT_ONCE // (4 * vectors.width)), out.suffix.lower() == ".parquet", workers + 3)
+
+    def coded(block: tuple[int, Block]) -> Block:
+        first, (x_ND, others) = block
+        return encoding(directions(x_ND, matrix_Dd, dim, vectors.where, first)), others
+
+    rows = 0
     with saying_if_full(out), whole_file(out) as file, progress_bar("project", vectors.rows, "rows") as advance:
         output = _output(file, out, vectors, encoding)
-        for x_ND, others in _ahead(blocks):
-            y_Nd = _directions(x_ND, matrix_Dd, dim, vectors.where, first)
-            output.write(encoding(y_Nd), others)
-            first += len(x_ND)
-            advance(len(x_ND))
+        for codes_NC, others in _in_order(coded, _counted(blocks), workers):
+            output.write(codes_NC, others)
+            rows += len(codes_NC)
+            advance(len(codes_NC))
         output.close()
     before, after = (path.stat().st_size for path in (vectors.path, out))
-    return Projected(out, first, encoding, before, after, time.perf_counter() - started)
+    return Projected(out, rows, encoding, before, after, time.perf_counter() - started)
 
 
-def _directions(x_ND: Array, matrix_Dd: Floats | None, dim: int, where: str, first: int) -> Floats:
-    """The block's vectors after the matrix, or cut where there is none, of length 1. Raises DataError for a bad row.
+def _counted(blocks: Iterable[Block]) -> Iterator[tuple[int, Block]]:
+    """Each block with the number of its first row."""
+    first = 0
+    for block in blocks:
+        yield first, block
+        first += len(block[0])
 
-    A number that is not finite makes its whole row so, and a row of zeros stays one: the lengths of what comes out tell
-    both, for a fraction of the time that reading all numbers once more takes. What is cut away has to be looked at.
+
+def _in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """The work of each item, in their order; at most 2 more than there are workers are in hand.
+
+    A block a thread, instead of all threads at one product: where another process takes a core away, BLAS's threads
+    wait for the slowest of them at every block, and these do not.
     """
-    with np.errstate(all="ignore"):
-        x_ND32: Floats = x_ND.astype(np.float32, copy=False)
-        y_Nd = x_ND32[:, :dim].copy() if matrix_Dd is None else x_ND32 @ matrix_Dd
-        length_N = lengths(y_Nd)
-        y_Nd /= length_N[:, None]
-    plain_N = (length_N > SHORTEST) & (length_N < LONGEST)
-    if matrix_Dd is None:
-        plain_N &= np.isfinite(lengths(x_ND32))
-    for row in np.flatnonzero(~plain_N):
-        y_Nd[row] = _direction(x_ND[row].astype(np.float64), matrix_Dd, dim, f"{where}, row {first + row}")
-    return y_Nd
-
-
-def _direction(x_D: Array, matrix_Dd: Floats | None, dim: int, where: str) -> Array:
-    """The same of one row, in float64, whatever its length."""
-    if not np.isfinite(x_D).all():
-        place = int(np.isfinite(x_D).argmin())
-        raise DataError(f"{where}: its number {place} is {x_D[place]}; leave the row out, or embed its text again")
-    if not x_D.any():
-        raise DataError(f"{where} is zeros, which have no direction; leave the row out, or embed its text again")
-    x_D = x_D / np.abs(x_D).max()
-    y_d: Array = x_D[:dim].copy() if matrix_Dd is None else x_D @ matrix_Dd.astype(np.float64)
-    if not (length := np.sqrt(y_d @ y_d)):
-        raise DataError(f"{where} has no direction in its first {dim} numbers, which are zeros; take a larger dim")
-    y_d /= length
-    return y_d
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Each item, while a thread makes the next one ready: files are read beside the product."""
-    with ThreadPoolExecutor(1) as reader:
-        following = reader.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = reader.submit(next, items, None)
-            yield item
+    begun: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > workers + 1:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 class Output(Protocol):
@@ -172,11 +161,13 @@ def _require_fit(saved: SavedProjection, vectors: Vectors, out: Path, dim: int, 
 
 
 def _require_room(vectors: Vectors, out: Path, encoding: Encoding) -> None:
-    """Raise UserError where the disk has less room than the output takes."""
+    """Raise UserError where the output cannot be written, or takes more room than the disk has."""
     needed = HEADER + vectors.rows * encoding.row_bytes
     if out.suffix.lower() == ".parquet":
         needed += vectors.other_bytes
     folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"{out}: {folder} is no folder that can be written; name another")
     if needed > (free := shutil.disk_usage(folder).free):
         raise UserError(
             f"{out} takes {needed / 1e6:,.1f} MB, and {folder} has {free / 1e6:,.1f} MB free; make room, or take a "

@@ -57,8 +57,8 @@ class Vectors(Protocol):
     def other_bytes(self) -> int:
         """What these take."""
 
-    def blocks(self, rows: int, others: bool = False) -> Iterator[Block]:
-        """So many rows at a time, with other columns where wanted; a block lasts until the one after the next."""
+    def blocks(self, rows: int, others: bool = False, kept: int = 1) -> Iterator[Block]:
+        """So many rows at a time, with other columns where wanted; a block lasts for `kept` requests."""
 
     def mapped(self) -> Array | None:
         """The matrix in place, or None where it has to be converted first."""
