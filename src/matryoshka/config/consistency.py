@@ -8,6 +8,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from matryoshka.config.projecting import has_vectors, stored_width_problems
 from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
 from matryoshka.config.widths import POOLING, cut_problems, listed, width_problems
@@ -106,7 +107,8 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     broken: the root keys that are known to be wrong, and of which nothing more can be said.
     """
     parts: dict[str, Any] = {}
-    nodes = {name: config.get(name) for name in EXAMINED if name not in broken}
+    examined = ("data", "split") if has_vectors(config) else EXAMINED
+    nodes = {name: config.get(name) for name in examined if name not in broken}
     if "sets" not in broken:
         nodes |= {f"sets.{name}": node for name, node in (config.get("sets") or {}).items()}
     for name, node in nodes.items():
@@ -123,6 +125,10 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
         yield from ((f"{name}.{key}", message) for key, message in found)
         if name == "encoder" and any(key == "model" for key, _ in found):
             del parts[name]  # the width it tells is no better
+    if has_vectors(config):
+        if "data" in parts and "dims" not in broken:
+            yield from stored_width_problems(config.get("dims") or [], parts["data"])
+        return
     if "baselines" not in broken:
         yield from baseline_problems(config.get("baselines") or [])
     pooling = config.get("pooling") or {}

@@ -21,6 +21,7 @@ from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
 from matryoshka.config.normal_form import LIGHTNINGS
+from matryoshka.config.projecting import projection_problems
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems
 from matryoshka.config.signatures import Parameter, parameters_of
@@ -113,6 +114,7 @@ def _in_common(config: Config, broken: set[str]) -> list[Problem]:
         problems += selection_problems(config["evaluator"], None if "dims" in broken else config.get("dims"))
     if "pooling" not in broken:
         problems += mode_problems(config.get("pooling") or {})
+    problems += projection_problems(config, broken)
     return problems + list(part_problems(config, broken | _broken(problems)))
 
 

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from matryoshka.losses import MatryoshkaLoss, RankingLoss
+from matryoshka.projection.closed_form import rotation
+from matryoshka.projection.learned import Learned, Orthogonal, cayley
+from matryoshka.projection.pair_vectors import PairVectors
+
+from .pairs import planted
+
+DIMS = [16, 8, 4]
+LOSS = MatryoshkaLoss(RankingLoss(20.0, "both"), DIMS)
+
+
+def loss_of(pairs: PairVectors, matrix_DD: torch.Tensor, documents: bool = True) -> float:
+    x_ND, y_ND, mask_NN = pairs.batch(torch.arange(len(pairs)))
+    return float(LOSS(x_ND @ matrix_DD, y_ND @ matrix_DD if documents else y_ND, mask_NN).total)
+
+
+def slow_learned(pairs: PairVectors, kind: Learned, seed: int) -> torch.Tensor:
+    """Adam and its falling rate written out; a loss for each dim of its own."""
+    start, width = rotation(pairs), pairs.width
+    free = torch.eye(width)
+    first, second = torch.zeros_like(free), torch.zeros_like(free)
+    generator, order, place = torch.Generator().manual_seed(seed), torch.zeros(0, dtype=torch.int64), 0
+    for step in range(kind.steps):
+        if place + kind.pairs_per_step > len(order):
+            order, place = torch.randperm(len(pairs), generator=generator), 0
+        rows = order[place : place + kind.pairs_per_step]
+        place += kind.pairs_per_step
+        free = free.detach().requires_grad_()
+        x, y = (F.normalize(side[rows], dim=1) @ (start @ free) for side in (pairs.anchors_AD, pairs.positives_PD))
+        total = kind.strength * (free - torch.eye(width)).square().sum()
+        for dim in DIMS:
+            scores = 20 * F.normalize(x[:, :dim], dim=1) @ F.normalize(y[:, :dim], dim=1).T
+            own = torch.arange(len(rows))
+            total = total + (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+        (gradient,) = torch.autograd.grad(total, free)
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        rate = kind.fit_lr * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / kind.steps)))
+        unbiased = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+        free = free.detach() - rate * unbiased[0] / (unbiased[1].sqrt() + 1e-8)
+    return start @ free
+
+
+def test_the_fit_is_that_of_a_loop_that_is_written_out() -> None:
+    pairs, kind = planted(), Learned(strength=0.1, steps=12, pairs_per_step=64, fit_lr=1e-2)
+    torch.testing.assert_close(kind.fit(pairs, LOSS, 3), slow_learned(pairs, kind, 3), atol=2e-4, rtol=0)
+
+
+def test_it_lowers_the_loss_and_gives_the_same_bits_again() -> None:
+    pairs, kind = planted(), Learned(steps=60, pairs_per_step=64, fit_lr=1e-2)
+    found = kind.fit(pairs, LOSS, 3)
+    assert loss_of(pairs, found) < loss_of(pairs, rotation(pairs)) < loss_of(pairs, torch.eye(16))
+    assert torch.equal(kind.fit(pairs, LOSS, 3), found)
+    assert not torch.equal(kind.fit(pairs, LOSS, 4), found)
+
+
+def test_strength_holds_it_to_the_rotation() -> None:
+    pairs = planted()
+    distances = [
+        float((Learned(strength, 40, 64, 1e-2).fit(pairs, LOSS, 0) - rotation(pairs)).norm())
+        for strength in (0, 1, 100)
+    ]
+    assert distances[0] > distances[1] > distances[2]
+
+
+def test_a_matrix_for_queries_leaves_documents_and_starts_at_the_identity() -> None:
+    pairs = planted()
+    found = Learned(steps=60, pairs_per_step=64, fit_lr=1e-2, side="query").fit(pairs, LOSS, 0)
+    assert loss_of(pairs, found, documents=False) < loss_of(pairs, torch.eye(16))
+    held = Learned(strength=1e6, steps=5, pairs_per_step=64, fit_lr=1e-6, side="query").fit(pairs, LOSS, 0)
+    torch.testing.assert_close(held, torch.eye(16), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("count", [5, 200])
+def test_a_learned_rotation_is_a_rotation(count: int) -> None:
+    pairs, kind = planted(count), Orthogonal(steps=60, pairs_per_step=64, fit_lr=1e-2)
+    found = kind.fit(pairs, LOSS, 3)
+    torch.testing.assert_close(found.T @ found, torch.eye(16), atol=1e-6, rtol=0)
+    assert loss_of(pairs, found) < loss_of(pairs, rotation(pairs))
+    x_ND, y_ND = pairs.anchors_AD, pairs.positives_PD
+    before, after = F.cosine_similarity(x_ND, y_ND), F.cosine_similarity(x_ND @ found, y_ND @ found)
+    torch.testing.assert_close(after, before, atol=1e-6, rtol=0)
+    assert torch.equal(kind.fit(pairs, LOSS, 3), found)
+
+
+def test_cayley_is_the_formula() -> None:
+    free = torch.randn(5, 5, dtype=torch.float64)
+    skew = free.triu(1) - free.triu(1).T
+    expected = torch.linalg.inv(torch.eye(5) + skew / 2) @ (torch.eye(5) - skew / 2)
+    torch.testing.assert_close(cayley(free), expected)
+
+
+def test_the_log_gets_every_step() -> None:
+    steps: list[int] = []
+    Learned(steps=7, pairs_per_step=64).fit(planted(), LOSS, 0, lambda step, loss: steps.append(step))
+    assert steps == list(range(1, 8))
