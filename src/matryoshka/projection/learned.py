@@ -93,8 +93,8 @@ class Orthogonal:
 
 
 def cayley(free_DD: Tensor) -> Tensor:
-    """(I + S / 2)^-1 (I - S / 2), orthogonal, where S is the skew-symmetric matrix of what is above the diagonal."""
-    skew_DD = free_DD.triu(1) - free_DD.triu(1).T
+    """(I + S / 2)^-1 (I - S / 2) with S = A - A^T, which is skew-symmetric: orthogonal for every A."""
+    skew_DD = free_DD - free_DD.T
     identity_DD = torch.eye(len(free_DD), dtype=free_DD.dtype)
     rotated_DD: Tensor = torch.linalg.solve(identity_DD + skew_DD / 2, identity_DD - skew_DD / 2)
     return rotated_DD
