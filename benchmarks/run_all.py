@@ -48,6 +48,7 @@ BENCHMARKS = (
     Benchmark("training_step", 3, "--batch 4 --steps 1"),
     Benchmark("evaluation", 8, "--queries 8 --documents 12"),
     Benchmark("whole_job", 8, "--pairs 8 --batch 4 --queries 3 --documents 5 --epochs 1"),
+    Benchmark("time_to_quality", 15, "--pairs 96 --queries 8 --documents 12 --smallest 36"),
     Benchmark("lengths", 5, "--batch 3 --tokens 64"),
     Benchmark("search", 4, "--queries 10 --documents 2000"),
     Benchmark("start", 3),
