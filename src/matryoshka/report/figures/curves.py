@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from matryoshka.evaluation.result import display_name
-from matryoshka.report.figures.metric_figure import frame, name_ends
+from matryoshka.report.figures.axes import frame, name_ends
 from matryoshka.report.figures.palette import Palette, blank
 from matryoshka.training.loss_spikes import LOSS, Spike, loss_spikes
 

@@ -14,7 +14,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
-from matryoshka.report.figures.metric_figure import SMALLEST_SPAN, frame, headings
+from matryoshka.report.figures.axes import SMALLEST_SPAN, frame
+from matryoshka.report.figures.metric_figure import headings
 from matryoshka.report.figures.palette import Palette, blank
 
 Boxes = np.ndarray[Any, np.dtype[np.float64]]
@@ -34,7 +35,7 @@ def metric_against_bytes(deployment: Deployment, keep: float = 0.98, note: str =
     """
     figure, palette = blank(5.6, dark)
     basis = f"{deployment.basis}; int8 calibrated on {deployment.calibration:,} others"
-    y = headings(figure, deployment.saving(keep), basis, note, (0.94, 0.895), palette)
+    y = headings(figure, deployment.saving(keep), [basis], note, (0.94, 0.895), palette)
     _legend(figure, deployment, y + 0.03, palette)
     axes = figure.add_axes((LEFT, BOTTOM, WIDTH, y - 0.075 - BOTTOM))
     _style(axes, deployment, palette)

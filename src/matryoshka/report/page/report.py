@@ -67,6 +67,7 @@ class Report:
     saved_step: int | None = None
     selected: str = ""
     sets: Mapping[str, SetResults] = field(default_factory=dict)
+    projected: EvaluationResult | None = None
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
