@@ -102,7 +102,7 @@ def test_a_projection_stands_between_base_and_tuned_and_its_share_of_the_gain_be
     heights = {text.get_text(): text.xy[1] for text in axes.texts if isinstance(text, Annotation)}
     assert heights["base"] < heights["projection"] < heights["tuned"]
     assert f"{0.526 - 0.304:+.3f}" in texts(axes)
-    says = "Of +0.114 on average over the dims, the projection gave +0.101 and training +0.013"
+    says = "Of +0.114 nDCG@10 on average over the dims, the projection gave +0.101 and training +0.013"
     assert [text.get_text() for text in figure.texts][2:] == [says, "A note."]
     assert [text.get_fontweight() for text in figure.texts][2:] == ["normal", "bold"]
     assert shares(BASE, TUNED, projected, "ndcg@10").endswith("the projection gave −0.013 and training −0.101")

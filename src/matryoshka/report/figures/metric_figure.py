@@ -95,7 +95,9 @@ def shares(tuned: EvaluationResult, base: EvaluationResult, projected: Evaluatio
     """What the projection alone gave and what training with it added, on average over the dims, as a sentence."""
     start, middle, end = (result.value(f"{metric}/mean") for result in (base, projected, tuned))
     gained, given, added = (f"{x:+.3f}".replace("-", "−") for x in (end - start, middle - start, end - middle))
-    return f"Of {gained} on average over the dims, the projection gave {given} and training {added}"
+    return (
+        f"Of {gained} {display_name(metric)} on average over the dims, the projection gave {given} and training {added}"
+    )
 
 
 def finding(result: EvaluationResult, metric: str) -> str:
