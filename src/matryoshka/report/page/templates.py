@@ -85,7 +85,13 @@ def page_figures(report: Report, keep: float) -> dict[str, Markup]:
     if "curves" in report.sections:
         metrics = list(dict.fromkeys((metric, report.selected.removeprefix("merged/").partition("/")[0])))
         drawn = partial(training_curves, report.history, metrics, report.saved_step)
-        figures["curves"] = (drawn, f"Loss, learning rate, gradient norm and {name} against updates")
+        said = f"Loss, learning rate, gradient norm and {name} against updates"
+        if report.fitted_alone:
+            drawn, said = (
+                partial(training_curves, report.history, metrics, None, "steps"),
+                "Loss of the fit against steps",
+            )
+        figures["curves"] = (drawn, said)
     if diagnosis := report.diagnosis:
         figures["doctor"] = (partial(doctor_figure, diagnosis), "Tokens and languages of the training texts")
     if deployment := report.deployment:
