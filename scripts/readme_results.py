@@ -50,7 +50,7 @@ def main(folder: Path, project: Path) -> None:
 
 
 def block(folder: Path) -> str:
-    """Stand-in sentences, table, the line on what was run, and the figure."""
+    """Stand-in sentences, table, the line on what was run, what to deploy, and the figure."""
     tuned, base = result(folder / "results.json"), result(folder / "base.json")
     run = read(folder / "run.json")
     metrics = [name for name in ESSENTIAL if name in tuned.metrics[tuned.dims[0]]]
@@ -70,7 +70,8 @@ def block(folder: Path) -> str:
     deployment = TypeAdapter(Deployment).validate_python(read(folder / "deployment.json"))
     sure = "Base → tuned, on the test queries; ± is half of the 95% interval:"
     parts += [sure, table(["dim", *map(display_name, metrics)], rows)]
-    parts += [f"{what_was_run(folder, run, tuned)} To deploy: {deployment.advice()}.", f"![{alt}]({FIGURE})"]
+    choices = "\n".join(f"- {line}" for line in deployment.choices())
+    parts += [f"{what_was_run(folder, run, tuned)} To deploy, {deployment.chosen_on}:", choices, f"![{alt}]({FIGURE})"]
     return "\n\n".join(filter(None, parts))
 
 

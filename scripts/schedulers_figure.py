@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from matryoshka.report.figures.metric_figure import frame
+from matryoshka.report.figures.axes import frame
 from matryoshka.report.figures.palette import LIGHT
 from matryoshka.report.figures.schedule import Schedule, shown
 

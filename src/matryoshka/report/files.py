@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 import yaml
 
-from matryoshka.evaluation.result import EvaluationResult, lexical, shown_metric
+from matryoshka.evaluation.result import EvaluationResult, lexical
 from matryoshka.report.card.card import model_card
 from matryoshka.report.figures.deployment_figure import metric_against_bytes
-from matryoshka.report.figures.metric_figure import metric_against_dim, save_figure
+from matryoshka.report.figures.metric_figure import save_figure
 from matryoshka.report.page.report import Report, write_report
+from matryoshka.report.page.templates import dims_figure
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal.doctor import write_diagnosis
@@ -46,11 +47,9 @@ def write_result(folder: Path, result: EvaluationResult, name: str = "results") 
     return write_json(folder / f"{name}.json", result.as_dict())
 
 
-def write_figure(folder: Path, shown: TrainingRecord | Report, note: str = "") -> list[Path]:
-    """metric_against_dim.png and .svg: nDCG@10 where it was measured, else the first metric; BM25 as a level line."""
-    tuned = shown.tuned
-    figure = metric_against_dim(tuned, shown.base, shown_metric(tuned), note, lexical(shown.baselines))
-    return save_figure(figure, folder / "metric_against_dim")
+def write_figure(folder: Path, report: Report, note: str = "") -> list[Path]:
+    """metric_against_dim.png and .svg: the first figure of the report's page."""
+    return save_figure(dims_figure(report, note), folder / "metric_against_dim")
 
 
 def write_measured(folder: Path, shown: TrainingRecord | Report, note: str = "") -> dict[str, Path]:
@@ -79,6 +78,7 @@ def write_training(
     """What a training run leaves, by what it is; the model with its card where it is exported, the report last."""
     same = () if record.dev_base or not record.split else (record.split,)  # a figure that flatters must say so
     note = "; ".join((*record.stand_in, *same))
+    report = Report.of_training(record)
     written = write_measured(folder, record, note)
     written["base results"] = write_result(folder, record.base, "base")
     if record.base.rankings:
@@ -88,12 +88,12 @@ def write_training(
     written |= {
         "every logged value": folder / "metrics.jsonl",
         "configuration": folder / "config.yaml",
-        "figure": write_figure(folder, record, note)[0],
+        "figure": write_figure(folder, report, note)[0],
     }
     if exporter is not None and encoder is not None:
         written["model"] = exporter.save(encoder, folder / "model")
         written["model card"] = write_atomically(folder / "model" / "README.md", model_card(record))
-    written["report"] = write_report(folder, Report.of_training(record))
+    written["report"] = write_report(folder, report)
     return written | {"run": _write_run(folder, record)}  # the last: where it is, the run is finished
 
 

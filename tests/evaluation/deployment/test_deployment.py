@@ -270,38 +270,56 @@ def test_the_front_by_comparing_all_with_all(measured: Deployment) -> None:
         assert sorted(o.name for o in front) == sorted(o.name for o in measured.pareto(rescored))
 
 
-def test_advice_is_the_smallest_that_keeps_enough() -> None:
-    assert SOME.advice() == "256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes (chosen on these queries)"
-    assert (
-        SOME.advice(keep=0.985) == "768 x int8: 98.8% of the full nDCG@10 at 1/4 of the bytes (chosen on these queries)"
-    )
-    assert (
-        SOME.advice(keep=0.8)
-        == "256 x binary: 87.5% of the full nDCG@10 at 1/96 of the bytes (chosen on these queries)"
-    )
-    assert (
-        SOME.advice(keep=0.99)
-        == "768 x float32: nothing smaller keeps 99% of the full nDCG@10 (chosen on these queries)"
-    )
+def test_one_index_is_the_smallest_plain_option_that_keeps_enough() -> None:
+    assert SOME.saving() == "256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes"
+    assert SOME.saving(keep=0.985) == "768 x int8: 98.8% of the full nDCG@10 at 1/4 of the bytes"
+    assert SOME.saving(keep=0.8) == "256 x binary: 87.5% of the full nDCG@10 at 1/96 of the bytes"
+    assert SOME.saving(keep=0.99) == "768 x float32: nothing smaller keeps 99% of the full nDCG@10"
     odd = replace(SOME, options=(SOME.full, option(512, "float32", 2048, 0.8)))
-    assert odd.advice() == "512 x float32: 100.0% of the full nDCG@10 at 67% of the bytes (chosen on these queries)"
+    assert odd.saving() == "512 x float32: 100.0% of the full nDCG@10 at 67% of the bytes"
+
+
+def test_a_coarse_index_is_the_smallest_rescored_option_that_keeps_enough() -> None:
+    assert SOME.coarse_saving() == "256 x binary, 40 hits rescored: 98.8% at 32 B a vector in memory, 3,072 B on disk"
+    assert SOME.coarse_saving(keep=0.99) == "nothing smaller keeps 99% of the full nDCG@10"
+    assert SOME.advised(rescored=True) == SOME.option(256, "binary", rescored=True)
+
+
+def test_advice_has_both_choices_and_who_chose() -> None:
+    plain = "one index only: 256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes (256 B a vector)"
+    coarse = f"coarse index plus full vectors on disk: {SOME.coarse_saving()}"
+    assert SOME.choices() == [plain, coarse]
+    assert SOME.advice() == f"{plain}; {coarse} (chosen on these queries)"
+    without = replace(SOME, options=tuple(o for o in SOME.options if not o.rescored))
+    assert without.choices() == [plain]
+    older = replace(SOME, chosen=(256, "int8"))  # of a file that knows of no choice among the rescored
+    assert older.choices() == [plain]
 
 
 def test_what_other_queries_chose_has_the_value_of_these() -> None:
     dev = replace(SOME, options=(SOME.full, *(replace(o, retention=0.9) for o in SOME.options[1:])))
-    assert SOME.chosen_by(dev, keep=0.85).advised() == SOME.option(256, "binary")
-    says = "256 x binary: 87.5% of the full nDCG@10 at 1/96 of the bytes (chosen on the dev queries)"
-    assert SOME.chosen_by(dev, keep=0.85).advice() == says
+    chosen = SOME.chosen_by(dev, keep=0.85)
+    assert (chosen.chosen, chosen.chosen_rescored) == ((256, "binary"), (256, "binary"))
+    assert chosen.advised() == SOME.option(256, "binary")
+    assert chosen.advised(rescored=True) == SOME.option(256, "binary", rescored=True)
+    assert chosen.choices() == [
+        "one index only: 256 x binary: 87.5% of the full nDCG@10 at 1/96 of the bytes (32 B a vector)",
+        f"coarse index plus full vectors on disk: {SOME.coarse_saving()}",
+    ]
+    assert chosen.advice().endswith(" (chosen on the dev queries)")
     none = SOME.chosen_by(dev)
-    assert none.advised() == SOME.full
-    assert (
-        none.advice() == "768 x float32: nothing smaller keeps 98% of the full dev nDCG@10 (chosen on the dev queries)"
-    )
-    with pytest.raises(KeyError, match="64 x binary"):
-        SOME.chosen_by(replace(SOME, options=(*SOME.options, option(64, "binary", 8, 0.79))))
+    assert none.advised() == none.advised(rescored=True) == SOME.full
+    assert none.choices() == [
+        "one index only: 768 x float32: nothing smaller keeps 98% of the full dev nDCG@10 (3,072 B a vector)",
+        "coarse index plus full vectors on disk: nothing smaller keeps 98% of the full dev nDCG@10",
+    ]
+    for rescored in (False, True):
+        more = option(64, "binary", 8, 0.79, rescored=rescored)
+        with pytest.raises(KeyError, match="64 x binary"):
+            SOME.chosen_by(replace(SOME, options=(*SOME.options, more)))
 
 
 @pytest.mark.parametrize("chosen", [None, (256, "int8")])
 def test_json_and_back(chosen: tuple[int, str] | None) -> None:
-    some = replace(SOME, chosen=chosen)
+    some = replace(SOME, chosen=chosen, chosen_rescored=chosen)
     assert TypeAdapter(Deployment).validate_python(json.loads(json.dumps(asdict(some)))) == some

@@ -66,26 +66,28 @@ def test_lines_are_the_fronts(figure: Figure) -> None:
         assert list(zip(xs, ys, strict=True)) == [(o.bytes_per_vector, o.value) for o in DEPLOYMENT.pareto(rescored)]
 
 
-def test_the_title_is_the_advice_and_its_point_is_marked(figure: Figure) -> None:
+def test_the_headings_are_the_advice_and_its_points_are_marked(figure: Figure) -> None:
     shown = [text.get_text() for text in figure.texts]
     data = "measured on 500 queries over 938 documents, chosen on these queries; int8 calibrated on 2,742 others"
-    assert shown == [DEPLOYMENT.saving(), data]
-    (ring,) = [item for item in figure.axes[0].lines if item.get_gid() == "advised"]
-    best = DEPLOYMENT.advised()
-    assert (ring.get_xdata(), ring.get_ydata()) == ([best.bytes_per_vector], [best.value])
-    assert best.name in [text.get_text() for text in figure.axes[0].texts]
+    assert shown == [DEPLOYMENT.saving(), DEPLOYMENT.choices()[1], data]
+    rings = [item for item in figure.axes[0].lines if str(item.get_gid()).startswith("advised")]
+    for ring, best in zip(rings, (DEPLOYMENT.advised(), DEPLOYMENT.advised(rescored=True)), strict=True):
+        assert (ring.get_xdata(), ring.get_ydata()) == ([best.bytes_per_vector], [best.value])
+        assert best.name in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_what_the_dev_queries_chose_is_ringed_and_named() -> None:
-    chosen = replace(DEPLOYMENT, chosen=(512, "float16"), queries=1000, documents=1_000_000, calibration=10_000)
+    dev = {"chosen": (512, "float16"), "chosen_rescored": (64, "int8")}
+    chosen = replace(DEPLOYMENT, **dev, queries=1000, documents=1_000_000, calibration=10_000)
     figure = metric_against_bytes(chosen)
     figure.draw_without_rendering()
     assert (figure.texts[0].get_text(), chosen.chosen_on) == (chosen.saving(), "chosen on the dev queries")
     assert all(text.get_window_extent().x1 < figure.canvas.get_width_height()[0] for text in figure.texts)
-    (ring,) = [item for item in figure.axes[0].lines if item.get_gid() == "advised"]
-    assert ring.get_xdata() == [1024]
-    assert f"<mark>{chosen.advised().value:.4f}" in section(chosen)
-    assert chosen.advice() in html.unescape(section(chosen))
+    rings = [item for item in figure.axes[0].lines if str(item.get_gid()).startswith("advised")]
+    assert [np.asarray(ring.get_xdata()).tolist() for ring in rings] == [[1024], [64]]
+    for rescored in (False, True):
+        assert f"<mark>{chosen.advised(rescored=rescored).value:.4f}" in section(chosen)
+    assert all(line in html.unescape(section(chosen)) for line in (*chosen.choices(), chosen.chosen_on))
     assert "1,000 queries over 1,000,000 documents, chosen on the dev queries\n" in rendered(chosen)
 
 
@@ -97,7 +99,8 @@ def test_labels_cover_neither_points_nor_each_other(values: tuple[float, ...]) -
     (axes,) = figure.axes
 
     labels = axes.texts
-    assert len(labels) == len(values) * len(MARKERS)
+    rescored = deployment.advised(rescored=True) != deployment.full
+    assert len(labels) == len(values) * len(MARKERS) + rescored
     boxes = [label.get_window_extent() for label in labels]
     for a, b in combinations(boxes, 2):
         assert not a.overlaps(b)
@@ -129,7 +132,7 @@ def test_the_table_has_every_value_in_80_columns() -> None:
     for option in DEPLOYMENT.options:
         value = f"{option.value:.3f}".removeprefix("0")
         assert re.search(rf"{value} +{option.retention:.1%} +{option.bytes_per_vector}\b", shown), option.name
-    assert DEPLOYMENT.saving() in shown
+    assert all(line in " ".join(shown.split()) for line in DEPLOYMENT.choices())
     assert "measured on 500 queries over 938 documents, chosen on these queries" in shown
     assert "first 40 hits" in shown
 
@@ -148,8 +151,8 @@ def test_the_section_has_every_value_and_both_figures() -> None:
     assert "<svg id='light'/>" in page and "<svg id='dark'/>" in page
     for option in DEPLOYMENT.options:
         assert f"{option.value:.4f}, {option.retention:.1%}, {option.bytes_per_vector:,} B" in html.unescape(page)
-    assert page.count("<mark>") == 1
-    assert DEPLOYMENT.advice() in html.unescape(page)
+    assert page.count("<mark>") == 2
+    assert all(line in html.unescape(page) for line in DEPLOYMENT.choices())
 
 
 def test_nothing_in_a_section_is_taken_for_markup() -> None:

@@ -12,10 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Annotation
 
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult, display_name, shown_metric
-from matryoshka.report.figures.metric_figure import finding, metric_against_dim, save_figure, spread
+from matryoshka.report.figures.axes import spread
+from matryoshka.report.figures.metric_figure import finding, metric_against_dim, save_figure, shares
 from matryoshka.report.figures.palette import DARK, LIGHT
+from matryoshka.report.page.report import Report
+from matryoshka.report.page.templates import dims_figure
+from tests.report.records import record
+from tests.report.records import result as records_result
 
 DIMS = (768, 512, 256, 128, 64)
 
@@ -81,9 +87,35 @@ def test_a_baseline_without_dims_is_a_level_line() -> None:
     (axes,) = metric_against_dim(TUNED, lexical=bm25).axes
 
     (line,) = [line for line in axes.lines if line.get_label() == bm25.model]
-    assert np.asarray(line.get_ydata()).tolist() == [0.61, 0.61]
+    assert set(np.asarray(line.get_ydata()).tolist()) == {0.61}
     assert {bm25.model, "model"} <= set(texts(axes)) and not {"base", "tuned"} & set(texts(axes))
     assert axes.get_ylim()[1] > 0.61
+
+
+def test_a_projection_stands_between_base_and_tuned_and_its_share_of_the_gain_below_the_title() -> None:
+    projected = result(0.58, 0.57, 0.55, 0.54, 0.51)
+    figure = metric_against_dim(TUNED, BASE, note="A note.", projected=projected)
+
+    (axes,) = figure.axes
+    (line,) = [line for line in axes.lines if line.get_label() == "projection"]
+    assert np.asarray(line.get_ydata()).tolist() == [projected.metrics[dim]["ndcg@10"] for dim in DIMS[::-1]]
+    heights = {text.get_text(): text.xy[1] for text in axes.texts if isinstance(text, Annotation)}
+    assert heights["base"] < heights["projection"] < heights["tuned"]
+    assert f"{0.526 - 0.304:+.3f}" in texts(axes)
+    says = "Of +0.114 nDCG@10 on average over the dims, the projection gave +0.101 and training +0.013"
+    assert [text.get_text() for text in figure.texts][2:] == [says, "A note."]
+    assert [text.get_fontweight() for text in figure.texts][2:] == ["normal", "bold"]
+    assert shares(BASE, TUNED, projected, "ndcg@10").endswith("the projection gave −0.013 and training −0.101")
+
+
+def test_the_page_and_the_file_call_a_projection_alone_by_its_name() -> None:
+    for run, shown, hidden in (
+        (record(projected=records_result(0.15)), {"base", "projection", "tuned"}, set()),
+        (record(updates=0), {"base", "projection"}, {"tuned"}),
+        (record(), {"base", "tuned"}, {"projection"}),
+    ):
+        (axes,) = dims_figure(Report.of_training(run), "").axes
+        assert shown <= set(texts(axes)) and not hidden & set(texts(axes))
 
 
 def test_a_dark_rendition_shows_the_same() -> None:

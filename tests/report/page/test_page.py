@@ -131,7 +131,7 @@ def test_the_summary_says_what_nobody_may_miss(page: Page, run: TrainingRecord) 
     assert run.diagnosis and run.deployment
     assert len(run.diagnosis.warnings) > 1
 
-    said = [*run.stand_in, run.split, *run.diagnosis.warnings, run.deployment.advice()]
+    said = [*run.stand_in, run.split, *run.diagnosis.warnings, *run.deployment.choices()]
     said += [
         "8 numbers keep 94% of the nDCG@10 of 32",
         "4,957 pairs of letters",

@@ -40,7 +40,8 @@ class Deployment:
     """All options of one model on one retrieval set, by dim and precision, the largest first, plain before rescored.
 
     calibration: texts that the ranges of int8 come from. rescored_hits: how many are put in the order of the full
-    vectors. chosen: dim and precision of the plain option that the dev queries chose; None if these queries choose.
+    vectors. chosen, chosen_rescored: dim and precision of the plain and the rescored option that the dev queries chose;
+    None if these queries choose.
     """
 
     metric: str
@@ -50,6 +51,7 @@ class Deployment:
     documents: int
     rescored_hits: int
     chosen: tuple[int, str] | None = None
+    chosen_rescored: tuple[int, str] | None = None
 
     @property
     def dims(self) -> list[int]:
@@ -86,24 +88,29 @@ class Deployment:
         return sorted(kept, key=lambda option: option.bytes_per_vector)
 
     def chosen_by(self, dev: Deployment, keep: float = 0.98) -> Deployment:
-        """The same with the option that `dev` advises: the best of many is worth less on queries that did not pick it.
+        """The same with the options that `dev` advises: the best of many is worth less where it was not picked.
 
-        Raises KeyError if that option was not measured here.
+        Raises KeyError if one of them was not measured here.
         """
-        best = dev.advised(keep)
-        self.option(best.dim, best.precision)
-        return replace(self, chosen=(best.dim, best.precision))
+        plain, coarse = (dev.advised(keep, rescored) for rescored in (False, True))
+        self.option(plain.dim, plain.precision)
+        self.option(coarse.dim, coarse.precision, coarse.rescored)
+        chosen, chosen_rescored = (plain.dim, plain.precision), (coarse.dim, coarse.precision)
+        return replace(self, chosen=chosen, chosen_rescored=chosen_rescored)
 
-    def advised(self, keep: float = 0.98) -> DeploymentOption:
-        """The chosen option; else the plain one of fewest bytes that keeps `keep` of the full value, or the full."""
-        if self.chosen:
-            return self.option(*self.chosen)
-        good = [option for option in self.options if not option.rescored and option.retention >= keep]
+    def advised(self, keep: float = 0.98, rescored: bool = False) -> DeploymentOption:
+        """The chosen option; else that of fewest bytes which keeps `keep` of the full value, or the full.
+
+        rescored: of those whose hits are rescored, for a coarse index in memory; else of the plain ones.
+        """
+        if chosen := self.chosen_rescored if rescored else self.chosen:
+            return self.option(*chosen, rescored)
+        good = [option for option in self.options if option.rescored == rescored and option.retention >= keep]
         return min(good, key=lambda option: (option.bytes_per_vector, -option.value), default=self.full)
 
     @property
     def chosen_on(self) -> str:
-        """Whose value chose the advised option."""
+        """Whose values chose the advised options."""
         return f"chosen on {'the dev' if self.chosen else 'these'} queries"
 
     @property
@@ -112,15 +119,34 @@ class Deployment:
         return f"measured on {self.queries:,} queries over {self.documents:,} documents, {self.chosen_on}"
 
     def advice(self, keep: float = 0.98) -> str:
-        """`saving`, and who chose: "256 x int8: 98.1% of the full ... at 1/12 of the bytes (chosen on ... queries)"."""
-        return f"{self.saving(keep)} ({self.chosen_on})"
+        """Both lines of `choices` and who chose, in one sentence."""
+        return f"{'; '.join(self.choices(keep))} ({self.chosen_on})"
+
+    def choices(self, keep: float = 0.98) -> list[str]:
+        """What to deploy as one index, and what in memory where full vectors are on disk, if that was measured."""
+        size = self.advised(keep).bytes_per_vector
+        lines = [f"one index only: {self.saving(keep)} ({size:,} B a vector)"]
+        if any(option.rescored for option in self.options) and bool(self.chosen) == bool(self.chosen_rescored):
+            lines.append(f"coarse index plus full vectors on disk: {self.coarse_saving(keep)}")
+        return lines
 
     def saving(self, keep: float = 0.98) -> str:
         """What `advised` is worth on these queries: "256 x int8: 98.1% of the full nDCG@10 at 1/12 of the bytes"."""
         best, full = self.advised(keep), self.full
         if best == full:
-            whose = "dev " if self.chosen else ""
-            return f"{full.name}: nothing smaller keeps {keep:.0%} of the full {whose}{self.metric_name}"
+            return f"{full.name}: {self._nothing_smaller(keep)}"
         times, rest = divmod(full.bytes_per_vector, best.bytes_per_vector)
         share = f"{best.bytes_per_vector / full.bytes_per_vector:.0%}" if rest else f"1/{times}"
         return f"{best.name}: {best.retention:.1%} of the full {self.metric_name} at {share} of the bytes"
+
+    def coarse_saving(self, keep: float = 0.98) -> str:
+        """That of rescored hits: "64 x int8, 40 hits rescored: 99.4% at 64 B a vector in memory, 3,072 B on disk"."""
+        best = self.advised(keep, rescored=True)
+        if best == self.full:
+            return self._nothing_smaller(keep)
+        at = f"{best.bytes_per_vector:,} B a vector in memory, {self.full.bytes_per_vector:,} B on disk"
+        return f"{best.dim} x {best.precision}, {self.rescored_hits} hits rescored: {best.retention:.1%} at {at}"
+
+    def _nothing_smaller(self, keep: float) -> str:
+        whose = "dev " if self.chosen else ""
+        return f"nothing smaller keeps {keep:.0%} of the full {whose}{self.metric_name}"

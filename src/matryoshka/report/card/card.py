@@ -13,10 +13,12 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from matryoshka.encoder.pretrained import EMBEDDED
-from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.result import EvaluationResult, shown_metric
 from matryoshka.export.sentence_transformers import pooling_config, transformer_config
 from matryoshka.report.card.card_tables import evaluation_tables, log_table, training_data_tables
+from matryoshka.report.card.fit import by_descent, fit_rows, kept_projection, without_training
 from matryoshka.report.card.hyperparameters import non_default
+from matryoshka.report.figures.metric_figure import shares
 from matryoshka.report.markdown import fenced, plain, shortened, table
 from matryoshka.report.record import TrainingRecord
 
@@ -35,18 +37,28 @@ def model_card(record: TrainingRecord) -> str:
     environment.undefined = jinja2.StrictUndefined
     environment.filters |= {"text": plain, "fenced": fenced, "capitalized": lambda text: text[:1].upper() + text[1:]}
     environment.globals |= {"table": table}
+    alone, tuned = record.fitted_alone, record.tuned
+    gained = shares(tuned, record.base, record.projected, shown_metric(tuned)) if record.projected else ""
     source = files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         record=record,
-        tuned=record.tuned,
+        tuned=tuned,
+        own="Projection" if alone else "Tuned",
+        verb="fitted" if alone else "trained",
+        by_descent=by_descent(record),
+        fit_rows=fit_rows(record) if alone else [],
+        shares=gained,
         pairs=record.pairs,
         title=_title(record),
         metadata=metadata(record).to_yaml(),
         base_link=_base_link(record.base_model),
         architecture=_architecture(record),
         loss=json.dumps(_loss(record), indent=4),
-        hyperparameters=non_default(record.config),
-        config=yaml.safe_dump(dict(record.config), sort_keys=False, allow_unicode=True),
+        hyperparameters={} if alone else non_default(record.config),
+        projection=kept_projection(record),
+        config=yaml.safe_dump(
+            without_training(record.config) if alone else dict(record.config), sort_keys=False, allow_unicode=True
+        ),
         **_usage(record),
         **evaluation_tables(record),
         **training_data_tables(record),
@@ -60,9 +72,11 @@ def metadata(record: TrainingRecord) -> ModelCardData:
     results = _eval_results(tuned, record.config.get("data", {}))
     for name, of in record.sets.items():
         results += _eval_results(of.tuned, (record.config.get("sets") or {}).get(name, {}), name)
-    loss = _loss(record)["loss"]
     tags = ["sentence-transformers", "sentence-similarity", "feature-extraction", "matryoshka"]
-    tags += [f"dataset_size:{record.pairs.rows}", "loss:MatryoshkaLoss", f"loss:{LOSSES.get(loss, loss)}"]
+    tags.append(f"dataset_size:{record.pairs.rows}")
+    if by_descent(record):
+        loss = _loss(record)["loss"]
+        tags += ["loss:MatryoshkaLoss", f"loss:{LOSSES.get(loss, loss)}"]
     return ModelCardData(
         base_model=_hub_name(record.base_model),
         library_name="sentence-transformers",

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from matryoshka.evaluation.result import display_name
-from matryoshka.report.figures.metric_figure import frame, name_ends
+from matryoshka.report.figures.axes import frame, name_ends
 from matryoshka.report.figures.palette import Palette, blank
 from matryoshka.training.loss_spikes import LOSS, Spike, loss_spikes
 
@@ -29,11 +29,14 @@ PANEL, LEFT, RIGHT, TOP, BOTTOM = 2.15, 0.075, 0.075, 0.32, 0.5  # height and, i
 MARKERS = "osD^vP*X"
 
 
-def training_curves(history: History, metrics: Sequence[str], saved_step: int | None, dark: bool = False) -> Figure:
+def training_curves(
+    history: History, metrics: Sequence[str], saved_step: int | None, steps: str = "updates", dark: bool = False
+) -> Figure:
     """A panel for each thing logged, and one for each of the metrics with a line a dim; the saved update is marked.
 
     metrics: as in `ndcg@10`; what was not measured has no panel. Evaluations that chose the checkpoint are `dev/...`
-    in the history where these queries are not the reported ones.
+    in the history where these queries are not the reported ones. steps: what the level axis counts. A panel alone has
+    the whole width.
     """
     panels = {
         title: curves
@@ -44,8 +47,9 @@ def training_curves(history: History, metrics: Sequence[str], saved_step: int | 
     figure, palette = blank(PANEL * rows, dark)
     last = max((row["step"] for row in history), default=0)
     for i, (title, curves) in enumerate(panels.items()):
-        left, bottom = LEFT + 0.5 * (i % 2), (PANEL * (rows - 1 - i // 2) + BOTTOM) / (PANEL * rows)
-        axes = figure.add_axes((left, bottom, 0.5 - LEFT - RIGHT, (PANEL - TOP - BOTTOM) / (PANEL * rows)))
+        left, width = LEFT + 0.5 * (i % 2), (0.5 if len(panels) > 1 else 1.0) - LEFT - RIGHT
+        bottom = (PANEL * (rows - 1 - i // 2) + BOTTOM) / (PANEL * rows)
+        axes = figure.add_axes((left, bottom, width, (PANEL - TOP - BOTTOM) / (PANEL * rows)))
         axes.set_xlim(0, max(last, 1))
         frame(axes, title, palette)
         _draw(axes, curves, palette)
@@ -54,7 +58,7 @@ def training_curves(history: History, metrics: Sequence[str], saved_step: int | 
         if saved_step is not None:
             axes.axvline(saved_step, color=palette.warning, linewidth=1.4, linestyle=(0, (1, 1.5)), label="saved")
         if i >= len(panels) - 2:
-            axes.set_xlabel("updates", color=palette.muted)
+            axes.set_xlabel(steps, color=palette.muted)
     return figure
 
 

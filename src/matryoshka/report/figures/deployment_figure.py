@@ -14,7 +14,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
 from matryoshka.evaluation.deployment.deployment import Deployment, DeploymentOption
-from matryoshka.report.figures.metric_figure import SMALLEST_SPAN, frame, headings
+from matryoshka.report.figures.axes import SMALLEST_SPAN, frame
+from matryoshka.report.figures.metric_figure import headings
 from matryoshka.report.figures.palette import Palette, blank
 
 Boxes = np.ndarray[Any, np.dtype[np.float64]]
@@ -29,21 +30,22 @@ LEFT, BOTTOM, WIDTH = 0.075, 0.115, 0.9  # of the axes in the figure
 def metric_against_bytes(deployment: Deployment, keep: float = 0.98, note: str = "", dark: bool = False) -> Figure:
     """All options on an axis of doublings: plain ones filled, rescored ones hollow above them, the fronts as lines.
 
-    keep: the share of the full value that the advised option keeps at least. note: what a reader must not miss, such as
+    keep: the share of the full value that the advised options keep at least. note: what a reader must not miss, such as
     that another encoder stands in; put under the title. dark: for a dark page.
     """
     figure, palette = blank(5.6, dark)
-    basis = f"{deployment.basis}; int8 calibrated on {deployment.calibration:,} others"
-    y = headings(figure, deployment.saving(keep), basis, note, (0.94, 0.895), palette)
+    data = [*deployment.choices(keep)[1:], f"{deployment.basis}; int8 calibrated on {deployment.calibration:,} others"]
+    y = headings(figure, deployment.saving(keep), data, note, (0.94, 0.895), palette)
     _legend(figure, deployment, y + 0.03, palette)
     axes = figure.add_axes((LEFT, BOTTOM, WIDTH, y - 0.075 - BOTTOM))
     _style(axes, deployment, palette)
     _fronts(axes, deployment, palette)
     _points(axes, deployment, palette)
-    advised = deployment.advised(keep)
-    axes.plot(
-        *_place(advised), "o", markersize=17, fillstyle="none", color=palette.ink, markeredgewidth=1.6, zorder=5
-    ).pop().set_gid("advised")
+    advised = list(dict.fromkeys(deployment.advised(keep, rescored) for rescored in (False, True)))
+    for option in advised:
+        (ring,) = axes.plot(*_place(option), "o", markersize=17, fillstyle="none", color=palette.ink, zorder=5)
+        ring.set(markeredgewidth=1.0 if option.rescored else 1.6)
+        ring.set_gid("advised-rescored" if option.rescored else "advised")
     _label(axes, deployment, advised, palette)
     return figure
 
@@ -104,21 +106,21 @@ def _legend(figure: Figure, deployment: Deployment, y: float, palette: Palette) 
         text.set_color(palette.muted)
 
 
-def _label(axes: Axes, deployment: Deployment, advised: DeploymentOption, palette: Palette) -> None:
-    """The dim at each plain point, where it covers neither a point nor another label; the advised one's first."""
+def _label(axes: Axes, deployment: Deployment, advised: Sequence[DeploymentOption], palette: Palette) -> None:
+    """The dim at each plain point, where it covers neither a point nor another label; the advised ones' names first."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     lines = [*_along(deployment, False), *_along(deployment, True)]
     points = list(map(_place, deployment.options))
-    taken = [*_around(axes, points, 4.5), *_around(axes, lines, 1.5), *_around(axes, [_place(advised)], 9.5)]
-    plain = [option for option in deployment.options if not option.rescored]
-    for option in sorted(plain, key=lambda option: (option != advised, option.bytes_per_vector)):
-        text = option.name if option == advised else str(option.dim)
+    taken = [*_around(axes, points, 4.5), *_around(axes, lines, 1.5), *_around(axes, list(map(_place, advised)), 9.5)]
+    plain = [option for option in deployment.options if not option.rescored and option not in advised]
+    for option in [*advised, *sorted(plain, key=lambda option: option.bytes_per_vector)]:
+        text = option.name if option in advised else str(option.dim)
         label = axes.annotate(text, _place(option), textcoords="offset points", xytext=(0, 0), zorder=6)
         label.set(color=_color(option.precision, palette), fontsize=8.5, parse_math=False)
         label.set_path_effects([withStroke(linewidth=2, foreground=palette.paper)])
-        if option == advised:
+        if option in advised:
             label.set(fontweight="bold", fontsize=10)
-        taken.append(_settle(label, np.array(taken), 1.8 if option == advised else 1.0))
+        taken.append(_settle(label, np.array(taken), 1.8 if option in advised else 1.0))
 
 
 def _along(deployment: Deployment, rescored: bool) -> list[tuple[float, float]]:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.data.doctor.training_texts import Languages, Lengths
-from matryoshka.report.figures.metric_figure import frame
+from matryoshka.report.figures.axes import frame
 from matryoshka.report.figures.palette import Palette, blank
 
 ROW, FRAME = 1.75, 1.0  # inches: of each column of texts, of title and axis

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from matryoshka.report.figures.metric_figure import frame
+from matryoshka.report.figures.axes import frame
 from matryoshka.report.figures.palette import Palette, blank
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]

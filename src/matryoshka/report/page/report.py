@@ -67,6 +67,8 @@ class Report:
     saved_step: int | None = None
     selected: str = ""
     sets: Mapping[str, SetResults] = field(default_factory=dict)
+    projected: EvaluationResult | None = None
+    fitted_alone: bool = False
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
@@ -87,10 +89,11 @@ class Report:
             **_measured(record.tuned, record.environment),
             "Duration": in_words(record.seconds),
         }
-        shared = {item.name for item in fields(cls)} & {item.name for item in fields(record)} - {"name"}
+        shared = ({item.name for item in fields(cls)} & {item.name for item in fields(record)}) - {"name"}
+        told = {**{item: getattr(record, item) for item in shared}, "fitted_alone": record.fitted_alone}
         done, name = ("a projection for", PROJECTION) if record.fitted_alone else ("trained on", TUNED)
         title = f"{record.name}: {record.base_model}, {done} {record.pairs.name}"
-        return cls(title=title, name=name, facts=facts, **{item: getattr(record, item) for item in shared})
+        return cls(title=title, name=name, facts=facts, **told)
 
     @classmethod
     def of_evaluation(
@@ -132,7 +135,7 @@ class Report:
             "protocols": ("Two protocols", bool(self.tuned.merged)),
             "sets": ("Further sets", bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
-            "curves": ("Training", len(self.history) > 1),
+            "curves": ("Projection" if self.fitted_alone else "Training", len(self.history) > 1),
             "metrics": ("All metrics", True),
             "deploy": ("What to deploy", self.deployment is not None),
             "failures": ("Where it fails", self.failures is not None),

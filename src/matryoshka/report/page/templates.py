@@ -66,18 +66,32 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
     return head + Markup(TAG.sub(adapted, whole[start.end() :]))
 
 
+def dims_figure(report: Report, note: str, dark: bool = False) -> Figure:
+    """The report's models against dims: nDCG@10 where it was measured, else the first metric; BM25 as a level line."""
+    bm25, metric = lexical(report.baselines), report.metrics[0]
+    return metric_against_dim(report.tuned, report.base, metric, note, bm25, report.projected, report.name, dark)
+
+
 def page_figures(report: Report, keep: float) -> dict[str, Markup]:
     """`<name>_figure_light` and `_dark` of each figure that the report has something for."""
     metric, note = report.metrics[0], "; ".join(report.stand_in)
     name = display_name(metric)
-    shown = partial(metric_against_dim, report.tuned, report.base, metric, note, lexical(report.baselines))
     figures: dict[str, tuple[Callable[..., Figure], str]] = {
-        "dims": (shown, f"{name} against dimensions kept. {finding(report.tuned, metric)}"),
+        "dims": (
+            partial(dims_figure, report, note),
+            f"{name} against dimensions kept. {finding(report.tuned, metric)}",
+        ),
     }
     if "curves" in report.sections:
         metrics = list(dict.fromkeys((metric, report.selected.removeprefix("merged/").partition("/")[0])))
         drawn = partial(training_curves, report.history, metrics, report.saved_step)
-        figures["curves"] = (drawn, f"Loss, learning rate, gradient norm and {name} against updates")
+        said = f"Loss, learning rate, gradient norm and {name} against updates"
+        if report.fitted_alone:
+            drawn, said = (
+                partial(training_curves, report.history, metrics, None, "steps"),
+                "Loss of the fit against steps",
+            )
+        figures["curves"] = (drawn, said)
     if diagnosis := report.diagnosis:
         figures["doctor"] = (partial(doctor_figure, diagnosis), "Tokens and languages of the training texts")
     if deployment := report.deployment:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from matryoshka.durations import in_words
-from matryoshka.report.figures.metric_figure import frame, save_figure
+from matryoshka.report.figures.axes import frame
+from matryoshka.report.figures.metric_figure import save_figure
 from matryoshka.report.figures.palette import WIDTH
 from matryoshka.report.sweep.sweep_figures import sheet
 from matryoshka.report.terminal.lines import say, show_paths

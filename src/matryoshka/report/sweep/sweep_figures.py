@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from matryoshka.report.figures.metric_figure import frame, name_ends
+from matryoshka.report.figures.axes import frame, name_ends
 from matryoshka.report.figures.palette import WIDTH, Palette, blank
 from matryoshka.report.sweep.sweep_table import state
 from matryoshka.report.sweep.sweep_verdict import selected_words

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from matryoshka.evaluation.result import EvaluationResult, display_name
-from matryoshka.report.figures.metric_figure import dims_axis, name_ends, spaced
+from matryoshka.report.figures.axes import dims_axis, name_ends, spaced
 from matryoshka.report.sweep.sweep_figures import heat_map, lines_along, sheet
 from matryoshka.report.sweep.sweep_verdict import reported_metric, selected_words, settings_words
 from matryoshka.sweep.effects import as_level, in_order, main_effects, with_value

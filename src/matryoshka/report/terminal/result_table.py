@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult, SetResults
@@ -28,28 +30,44 @@ def show_result(
 ) -> None:
     """One row a dim, the essential metrics as is; with a base, its values before; the baselines' rows below.
 
-    The first metric has half its 95% interval beside it.
+    A baseline's name is a line of its own above its dims. The first metric has half its 95% interval beside it.
     """
     names = essential(result)
-    table = plain_table(title, padding=(0, 1, 0, 0))  # fits 80 characters
-    table.add_column("dim", justify="right", style="bold", no_wrap=True, min_width=3)
-    for name in names:
-        table.add_column(_label(name), justify="right", no_wrap=True)
-    for dim in result.dims:
-        before = base.metrics[dim] if base else {}
-        cells = [_cell(before.get(name), result.metrics[dim][name]) for name in names]
-        table.add_row(str(dim), _with_interval(cells[0], result, dim, names[0]), *cells[1:])
-    for other in baselines:
-        table.add_section()
-        for dim in other.dims:
-            cells = [_cell(None, other.metrics[dim][name]) for name in names]
-            row = other.model if dim == NO_DIM else f"{other.model} {dim}"
-            table.add_row(row, _with_interval(cells[0], other, dim, names[0]), *cells[1:])
+    own, others = _rows(result, base, names), [_rows(other, None, names) for other in baselines]
+    headers = [Text("dim"), *(Text(_label(name)) for name in names)]
+    columns = zip(headers, *own, *(row for rows in others for row in rows), strict=True)
+    widths = [max(cell.cell_len for cell in column) for column in columns]  # the same in all parts
+    console.print(_part(plain_table(title, padding=(0, 1, 0, 0)), headers, own, widths))  # fits 80 characters
+    for other, rows in zip(baselines, others, strict=True):
+        if NO_DIM not in other.metrics:
+            console.print(Text(f" {other.model}", style="bold"), soft_wrap=True)
+        headless = plain_table(padding=(0, 1, 0, 0), show_header=False, show_edge=False)
+        console.print(Padding(_part(headless, headers, rows, widths), (0, 0, 1, 1), expand=False))
     if result.intervals:
         groups = f"{result.clusters:,} groups of queries that share an answer"
         independent = f"{result.queries:,} queries" if result.clusters == result.queries else groups
-        table.caption = f"±: half of the 95% interval, by bootstrap over {independent}"
-    console.print(table)
+        console.print(Text(f"±: half of the 95% interval, by bootstrap over {independent}", style="dim"))
+
+
+def _rows(result: EvaluationResult, base: EvaluationResult | None, names: Sequence[str]) -> list[list[Text]]:
+    """A row a dim: the dim, or the name of what has none, and each metric."""
+    rows = []
+    for dim in result.dims:
+        before = base.metrics[dim] if base else {}
+        first, *more = [_cell(before.get(name), result.metrics[dim][name]) for name in names]
+        label = Text(result.model if dim == NO_DIM else str(dim))
+        rows.append([label, _with_interval(first, result, dim, names[0]), *more])
+    return rows
+
+
+def _part(table: Table, headers: Sequence[Text], rows: Sequence[Sequence[Text]], widths: Sequence[int]) -> Table:
+    """The table with these columns and rows."""
+    for header, width in zip(headers, widths, strict=True):
+        style = "bold" if header is headers[0] else ""
+        table.add_column(header, justify="right", no_wrap=True, width=width, style=style)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def show_sets(sets: Mapping[str, SetResults]) -> None:

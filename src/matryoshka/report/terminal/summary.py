@@ -82,18 +82,21 @@ def failures_block(failures: Failures) -> RenderableType:
 
 
 def show_deployment(deployment: Deployment, keep: float = 0.98) -> None:
-    """The plain options, a row a dim, the rescored ones in grey below, the advice and what it rests on."""
+    """The plain options, a row a dim, the rescored ones in grey below, what to deploy and what that rests on."""
     for block in blocks(deployment, keep):
         console.print(block)
 
 
 def blocks(deployment: Deployment, keep: float = 0.98) -> list[RenderableType]:
-    """What `show_deployment` prints. keep: the share of the full value that the advised option keeps at least."""
+    """What `show_deployment` prints. keep: the share of the full value that the advised options keep at least."""
     hits = f"rescored: the first {deployment.rescored_hits} hits in the order of {deployment.full.name}, from disk"
+    advice = Table.grid(padding=(0, 2, 0, 0))  # lines that wrap below their own beginning
+    for word, line in zip(("  deploy", ""), deployment.choices(keep), strict=False):
+        advice.add_row(Text(word, style="bold"), Text(line))
     return [
         _table(deployment, f"{deployment.metric_name}, its share of the full one, bytes per vector", False, keep),
         _table(deployment, hits, True, keep),
-        Text.assemble(("  deploy  ", "bold"), deployment.saving(keep)),
+        advice,
         Text(f"  {deployment.basis}", style="dim"),
     ]
 
@@ -105,10 +108,10 @@ def _table(deployment: Deployment, title: str, rescored: bool, keep: float) -> T
     table.add_column("dim", justify="right", no_wrap=True, min_width=4, style=grey or "bold")
     for precision in deployment.precisions:
         table.add_column(precision, justify="right", no_wrap=True, style=grey, header_style=grey or "bold")
-    advised = deployment.advised(keep)
+    advised = deployment.advised(keep, rescored)
     for dim in deployment.dims:
         some = [deployment.option(dim, precision, rescored) for precision in deployment.precisions]
-        table.add_row(str(dim), *(_cell(option, option == advised and not rescored, rescored) for option in some))
+        table.add_row(str(dim), *(_cell(option, option == advised, rescored) for option in some))
     return table
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from matryoshka.evaluation.failures import Failures
-from matryoshka.report.record import DEV, TrainingRecord
+from matryoshka.report.record import DEV, PROJECTED, TrainingRecord
 from matryoshka.report.wandb import names
 from matryoshka.storage.credentials import is_secret_name, masked_values
 
@@ -40,11 +40,12 @@ def tags_of(config: Mapping[str, Any], choices: Sequence[str]) -> list[str]:
 def summary_of(record: TrainingRecord) -> dict[str, Any]:
     """Every number of results.json and of sets/ by its name in W&B, and results.json itself.
 
-    Dev metrics are the saved update's.
+    Dev metrics are the saved update's. `projection/...` is what the projection alone gave.
     """
     saved = {name: value for row in record.history if row["step"] == record.saved_step for name, value in row.items()}
     rows = {name: value for name, value in saved.items() if name.startswith(DEV)} | record.tuned.flat()
     rows |= record.base.flat("base/") | sets_row(record)
+    rows |= record.projected.flat(PROJECTED) if record.projected else {}
     for name, results in record.sets.items():
         rows |= results.base.flat(f"base/{name}/") if results.base else {}
     summary: dict[str, Any] = {names.name_of(name): value for name, value in rows.items()}
