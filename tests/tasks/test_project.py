@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hydra.core.global_hydra import GlobalHydra
 
+from matryoshka.cli import app
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.projection.saved import SavedProjection
@@ -43,6 +46,17 @@ def texts(path: Path, column: str) -> list[str]:
     return [json.loads(line)[column] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def project_vectors(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """task=project with these words alone; gives the exit code."""
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    try:
+        app.train()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
 def write_vectors(folder: Path) -> list[str]:
     """The tiny encoder's embeddings of the pairs as files; the words that name them."""
     encoder = Encoder.load(str(folder / "tiny"))
@@ -51,7 +65,13 @@ def write_vectors(folder: Path) -> list[str]:
         np.save(folder / f"{name}.npy", encoder.encode(every, prompt=prompt, normalize=False))
     write_rows(folder / "pairs.csv", range(40))
     write_rows(folder / "held_out.csv", range(40, 52))
-    files = ["data.queries=q.npy", "data.documents=d.npy", "data.pairs=pairs.csv", "data.evaluation=held_out.csv"]
+    files = [
+        "dims=[32,16]",
+        "data.queries=q.npy",
+        "data.documents=d.npy",
+        "data.pairs=pairs.csv",
+        "data.evaluation=held_out.csv",
+    ]
     return ["data=vectors", *files]
 
 
@@ -110,20 +130,20 @@ def test_a_second_fit_encodes_nothing(workplace: Path, monkeypatch: pytest.Monke
 def test_stored_vectors_give_the_figures_of_their_texts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = write_vectors(workplace)
     assert run(monkeypatch, *PLAIN, *ALONE, "split=same", "hydra.run.dir=of_texts", "data.documents=[train.jsonl]") == 0
-    assert run(monkeypatch, *PLAIN, *ALONE, "split=same", *words) == 0
+    assert project_vectors(monkeypatch, *PLAIN, *ALONE, "split=same", *words) == 0
     for name in ("base", "results"):
         of_texts, of_vectors = (read(workplace / of / f"{name}.json") for of in ("of_texts", "run"))
         for dim in ("32", "16"):
             assert of_vectors["metrics"][dim] == pytest.approx(of_texts["metrics"][dim], abs=1e-6)
     matrices = [SavedProjection.read(workplace / of) for of in ("of_texts", "run")]
-    np.testing.assert_allclose(matrices[0].matrix_DE, matrices[1].matrix_DE, atol=1e-4)
+    np.testing.assert_allclose(matrices[0].matrix_DE, matrices[1].matrix_DE, atol=1e-3)
     assert (matrices[0].encoder, matrices[1].encoder) == ("tiny", "vectors")
     assert not (workplace / "run/model").exists() and (workplace / "run/report.html").is_file()
 
 
 def test_a_matrix_for_queries_leaves_documents_alone(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = write_vectors(workplace)
-    assert run(monkeypatch, *PLAIN, *ALONE, *words, "projection.side=query", "split=same") == 0
+    assert project_vectors(monkeypatch, *PLAIN, *ALONE, *words, "projection.side=query", "split=same") == 0
     saved = SavedProjection.read(workplace / "run")
     assert saved.side == "query"
     query_QD, document_ND = (torch.from_numpy(np.load(workplace / f"{name}.npy")) for name in "qd")
@@ -136,7 +156,8 @@ def test_without_held_out_pairs_some_are_held_out_and_fewer_can_be_fitted_on(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [word for word in write_vectors(workplace) if "evaluation" not in word]
-    assert run(monkeypatch, *PLAIN, *ALONE, *words, "data.pairs_at_most=20", "data.corpus_at_most=10") == 0
+    few = ("data.pairs_at_most=20", "data.corpus_at_most=10")
+    assert project_vectors(monkeypatch, *PLAIN, *ALONE, *words, *few) == 0
     found = read(workplace / "run/results.json")
     assert (found["queries"], found["documents"]) == (4, 10)
     assert SavedProjection.read(workplace / "run").pairs == 18  # and two for dev
@@ -167,8 +188,8 @@ def broken(folder: Path, what: str) -> list[str]:
 @pytest.mark.parametrize(
     ("what", "words", "said"),
     [
-        ("nan", [], "queries: the vector of row 7 is not finite"),
-        ("zero", [], "queries: the vector of row 7 is zero, which has no direction"),
+        ("nan", [], "q.npy: the vector of row 7 is not finite"),
+        ("zero", [], "q.npy: the vector of row 7 is zero, which has no direction"),
         ("widths", [], "d.npy has vectors of 32 numbers and q.npy of 30"),
         ("row", [], "pairs.csv, row 3: query '99' names no row; there are 52, counted from 0"),
         ("text", [], "pairs.csv, row 2: query 'one' names no row"),
@@ -191,7 +212,7 @@ def test_what_is_wrong_with_vectors_is_one_message(
     given = {word.partition("=")[0] for word in words}
     usual = [word for word in (*PLAIN, *ALONE) if word.partition("=")[0] not in given and "steps" not in word]
     vectors = [word for word in broken(workplace, what) if word.partition("=")[0] not in given]
-    assert run(monkeypatch, *usual, *vectors, *words) == 2
+    assert project_vectors(monkeypatch, *usual, *vectors, *words) == 2
     told = capsys.readouterr().err
     assert said in told and "Traceback" not in told
 

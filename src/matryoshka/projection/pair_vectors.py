@@ -64,16 +64,8 @@ class PairVectors:
 
     def require_usable(self) -> None:
         """Raises DataError for the first vector that is not finite, or that is zero and so has no direction."""
-        for name, vectors_ND, row_N in (
-            ("queries", self.anchors_AD, self.anchor_N),
-            ("documents", self.positives_PD, self.positive_N),
-        ):
-            for rows_B in row_N.unique().split(CHUNK):
-                squares_B = vectors_ND[rows_B].double().square().sum(1)
-                if len(wrong := (~torch.isfinite(squares_B) | (squares_B == 0)).nonzero()):
-                    row = int(rows_B[wrong[0, 0]])
-                    what = "is zero, which has no direction" if squares_B[wrong[0, 0]] == 0 else "is not finite"
-                    raise DataError(f"{name}: the vector of row {row} {what}; leave its pairs out, or encode it again")
+        require_directions("queries", self.anchors_AD, self.anchor_N.unique())
+        require_directions("documents", self.positives_PD, self.positive_N.unique())
 
     def _vectors(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
         return _unit(self.anchors_AD[self.anchor_N[rows_B]]), _unit(self.positives_PD[self.positive_N[rows_B]])
@@ -81,3 +73,13 @@ class PairVectors:
 
 def _unit(x_BD: Tensor) -> Tensor:
     return F.normalize(x_BD.float(), dim=1)
+
+
+def require_directions(name: str, vectors_ND: Tensor, rows_M: Tensor) -> None:
+    """Raises DataError for the first of these rows that is not finite, or that is zero. name: of the file or side."""
+    for rows_B in rows_M.split(CHUNK):
+        squares_B = vectors_ND[rows_B].double().square().sum(1)
+        if len(wrong := (~torch.isfinite(squares_B) | (squares_B == 0)).nonzero()):
+            row = int(rows_B[wrong[0, 0]])
+            what = "is zero, which has no direction" if squares_B[wrong[0, 0]] == 0 else "is not finite"
+            raise DataError(f"{name}: the vector of row {row} {what}; leave it out, or encode it again")

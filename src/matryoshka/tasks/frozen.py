@@ -20,7 +20,7 @@ from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.set_vectors import ChosenRows, SetVectors
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.projection.codes import Array
-from matryoshka.projection.pair_vectors import PairVectors
+from matryoshka.projection.pair_vectors import PairVectors, require_directions
 from matryoshka.projection.saved import SavedProjection
 from matryoshka.projection.stored_pairs import VectorFiles, row_numbers
 from matryoshka.projection.vector_files import mapped
@@ -67,12 +67,16 @@ class Frozen:
 
         def stored(data: RetrievalSet) -> SetVectors:
             judgements = Judgements(data, list(data.queries), sorted(data.corpus))
-            queries_QD = queries_AD[row_numbers([data.queries[query] for query in judgements.query_ids])]
+            rows_Q = torch.tensor(row_numbers([data.queries[query] for query in judgements.query_ids]))
+            require_directions(source.queries, queries_AD, rows_Q)
             rows_N = torch.tensor(row_numbers([data.corpus[document] for document in judgements.document_ids]))
+            require_directions(source.documents, documents_PD, rows_N)
             return SetVectors(
-                judgements, queries_QD.float(), ChosenRows(documents_PD, rows_N), torch.arange(len(rows_N))
+                judgements, queries_AD[rows_Q].float(), ChosenRows(documents_PD, rows_N), torch.arange(len(rows_N))
             )
 
+        require_directions(source.queries, queries_AD, anchor_N.unique())
+        require_directions(source.documents, documents_PD, positive_N.unique())
         dev = stored(split.dev) if split.dev else None
         return cls(
             source.name,
