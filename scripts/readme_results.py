@@ -85,11 +85,13 @@ def what_was_run(folder: Path, run: Mapping[str, Any], tuned: EvaluationResult) 
     """One line: encoder, data, counts, updates, precision, machine, duration."""
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     pooling = " + ".join((config["pooling"] or {}).get("modes", ["saved"]))
+    target = str((config.get("projection") or {}).get("_target_", ""))
+    projection = f", {target.rpartition('.')[2].lower()} projection" if target else ""
     environment = run["environment"]
     machine = environment.get("gpu") or f"{environment['processor']}, {environment['threads']} threads"
     minutes, seconds = divmod(round(run["seconds"]), 60)
     return (
-        f"{tuned.model}, {pooling} pooling; {tuned.data}: {run['training_pairs']:,} training pairs, "
+        f"{tuned.model}, {pooling} pooling{projection}; {tuned.data}: {run['training_pairs']:,} training pairs, "
         f"{tuned.queries:,} queries over {tuned.documents:,} documents; "
         f"{run['updates']:,} updates of {config['batch_size'] * config['accumulation']} pairs, "
         f"{config['optimizer']['lr']} at most, {config['trainer']['precision']}; "

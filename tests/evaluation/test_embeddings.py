@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from matryoshka.data.packing import stable_batches
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder, Pooling
+from matryoshka.encoder.dense import Dense
 from matryoshka.evaluation.embeddings import InMemory, OnDisk, Store, embed
 from matryoshka.evaluation.evaluator import Evaluator
-from matryoshka.evaluation.fingerprint import encoder_fingerprint
+from matryoshka.evaluation.fingerprint import encoder_fingerprint, weights_fingerprint
 from tests.evaluation.small import small_set
 from tests.tiny import tiny_encoder
 
@@ -393,3 +394,33 @@ def test_seconds_are_those_of_encoding_when_it_was_done(tmp_path: Path) -> None:
 
     assert first.seconds > 0
     assert again == before > 0
+
+
+@pytest.mark.parametrize("make", [InMemory, OnDisk])
+def test_another_projection_encodes_nothing_and_gives_what_encoding_with_it_gives(
+    make: type[InMemory] | type[OnDisk], counts: list[int], tmp_path: Path
+) -> None:
+    store = OnDisk(tmp_path) if make is OnDisk else InMemory()
+    encoder, matrix_DE = tiny_encoder(), torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+    plain_ND = embedded(encoder, TEXTS, store)
+    encoded = sum(counts)
+    encoder.dense.append(Dense.of(matrix_DE))
+    projected_NE = embedded(encoder, TEXTS, store)
+    assert sum(counts) == encoded
+    torch.testing.assert_close(projected_NE, plain_ND @ matrix_DE, atol=1e-5, rtol=0)
+    torch.testing.assert_close(projected_NE, torch.as_tensor(encoder.encode(TEXTS, normalize=False)), atol=1e-5, rtol=0)
+
+
+def test_embeddings_in_a_mapped_file_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATRYOSHKA_CACHE", str(tmp_path))
+    encoder = tiny_encoder()
+    assert torch.equal(embedded(encoder, TEXTS, mapped=True), embedded(encoder, TEXTS))
+    assert list(tmp_path.iterdir()) == []  # the file has no name
+
+
+def test_weights_tell_encoders_apart_on_any_machine() -> None:
+    first = weights_fingerprint(tiny_encoder())
+    assert weights_fingerprint(tiny_encoder()) == first
+    others = [tiny_encoder(seed=1), tiny_encoder(modes=("mean",)), tiny_encoder()]
+    others[2].dense.append(Dense.of(torch.eye(32)))
+    assert len({first, *map(weights_fingerprint, others)}) == 4

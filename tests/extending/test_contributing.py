@@ -9,12 +9,13 @@ from tests.extending.test_average import AVERAGE
 from tests.extending.test_loss import TEACHER_KL
 from tests.extending.test_negatives import TOO_SIMILAR
 from tests.extending.test_pooling import ATTENTION
+from tests.extending.test_projection import DIFFERENCE
 from tests.extending.test_set import GRADED
 from tests.extending.test_source import SCORED
 from tests.test_docs import named_files
 
 SHOWN = {name: text for name, text in named_files(PROJECT / "CONTRIBUTING.md").items() if name.startswith("my_ideas/")}
-ADDED = (TEACHER_KL, ATTENTION, TOO_SIMILAR, AVERAGE, SCORED, GRADED)
+ADDED = (TEACHER_KL, ATTENTION, DIFFERENCE, TOO_SIMILAR, AVERAGE, SCORED, GRADED)
 
 
 @pytest.mark.parametrize("addition", ADDED, ids=[addition.choice for addition in ADDED])

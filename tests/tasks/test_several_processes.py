@@ -185,3 +185,30 @@ def test_processes_stopped_by_a_signal_go_on_to_the_same_end(workplace: Path) ->
     assert numbers(stopped / "results.json") == numbers(expected / "results.json")
     steps = [json.loads(row)["step"] for row in (stopped / "metrics.jsonl").read_text().splitlines()]
     assert steps == [json.loads(row)["step"] for row in (expected / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_fit_the_matrix_of_one(workplace: Path) -> None:
+    words = (
+        "task=project",
+        "projection=learned",
+        "projection.steps=20",
+        "projections=[]",
+        "export=none",
+        "logger=none",
+    )
+    matrices = []
+    for folder, devices in (("one", ("trainer.accelerator=cpu",)), ("two", (*SEVERAL, "trainer.devices=2"))):
+        done = run(PYTHON, workplace, *words, *devices, f"hydra.run.dir=matrix_of_{folder}")
+        assert done.returncode == 0, done.stderr
+        matrices.append((workplace / f"matrix_of_{folder}" / "projection.npy").read_bytes())
+    assert matrices[0] == matrices[1]
+
+
+def test_a_training_from_a_projection_is_the_same_in_two_processes(workplace: Path) -> None:
+    words = ("projection=learned", "projection.steps=20", "export=none", "logger=none")
+    found = []
+    for folder, devices in (("one", ("trainer.accelerator=cpu",)), ("two", (*SEVERAL, "trainer.devices=2"))):
+        done = run(PYTHON, workplace, *words, *devices, f"hydra.run.dir=from_matrix_{folder}")
+        assert done.returncode == 0, done.stderr
+        found.append(numbers(workplace / f"from_matrix_{folder}" / "results.json"))
+    assert found[0] == pytest.approx(found[1], abs=1e-5)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -33,58 +34,68 @@ LARGEST = 2**28  # numbers of documents that are looked at for what to deploy: a
 
 @dataclass(frozen=True)
 class Frozen:
-    """name: of the model, for tables. label: which queries choose. dev: None where the test queries do.
+    """name: of the model, for tables. label: which queries choose. precision: that texts were encoded in.
 
-    precision: they were encoded in.
+    sets: what makes the embeddings of each set, by name: `test`, `dev` where it chooses, further ones. They are made
+    when they are first asked for, by all processes together: a fit needs the pairs alone.
     """
 
     name: str
     label: str
     pairs: PairVectors
-    dev: SetVectors | None
-    test: SetVectors
-    sets: Mapping[str, SetVectors] = field(default_factory=dict)
+    sets: Mapping[str, Callable[[], SetVectors]]
     precision: str = "fp32"
 
     @classmethod
     def of_texts(cls, data: TrainingData, measuring: Measuring) -> Frozen:
         """Each distinct text encoded once; what an earlier task encoded is found again."""
-        return cls(
-            measuring.encoder.name,
-            data.split.label,
-            training_vectors(data, measuring),
-            encoded(data.dev, measuring) if data.dev else None,
-            encoded(data.test, measuring),
-            {name: encoded(texts, measuring) for name, texts in data.sets.items()},
-            measuring.precision,
-        )
+        sets = {name: partial(encoded, texts, measuring) for name, texts in data.held_out.items()}
+        pairs = training_vectors(data, measuring)
+        return cls(measuring.encoder.name, data.split.label, pairs, sets, measuring.precision)
 
     @classmethod
     def of_files(cls, source: VectorFiles, split: Split) -> Frozen:
-        """Vectors that are stored, mapped from their files."""
+        """Vectors that are stored, mapped from their files. Raises DataError for one that has no direction."""
         queries_AD, documents_PD = (_tensor(mapped(path)) for path in (source.queries, source.documents))
         anchor_N, positive_N = (torch.tensor(row_numbers(split.pairs[side][:])) for side in ("anchor", "positive"))
 
+        def rows_of(texts: Iterable[str], path: str, vectors_ND: Tensor) -> Tensor:
+            rows_M = torch.tensor(row_numbers(list(texts)))
+            require_directions(path, vectors_ND, rows_M)
+            return rows_M
+
         def stored(data: RetrievalSet) -> SetVectors:
             judgements = Judgements(data, list(data.queries), sorted(data.corpus))
-            rows_Q = torch.tensor(row_numbers([data.queries[query] for query in judgements.query_ids]))
-            require_directions(source.queries, queries_AD, rows_Q)
-            rows_N = torch.tensor(row_numbers([data.corpus[document] for document in judgements.document_ids]))
-            require_directions(source.documents, documents_PD, rows_N)
-            return SetVectors(
-                judgements, queries_AD[rows_Q].float(), ChosenRows(documents_PD, rows_N), torch.arange(len(rows_N))
-            )
+            asked, found = data.queries.values(), (data.corpus[name] for name in judgements.document_ids)
+            rows_Q = rows_of(asked, source.queries, queries_AD)
+            documents_ND = ChosenRows(documents_PD, rows_of(found, source.documents, documents_PD))
+            return SetVectors(judgements, queries_AD[rows_Q].float(), documents_ND, torch.arange(len(documents_ND)))
 
         require_directions(source.queries, queries_AD, anchor_N.unique())
         require_directions(source.documents, documents_PD, positive_N.unique())
-        dev = stored(split.dev) if split.dev else None
-        return cls(
-            source.name,
-            split.label,
-            PairVectors(queries_AD, documents_PD, anchor_N, positive_N),
-            dev,
-            stored(split.test),
-        )
+        held_out = {"test": split.test, **({"dev": split.dev} if split.dev else {})}
+        pairs = PairVectors(queries_AD, documents_PD, anchor_N, positive_N)
+        return cls(source.name, split.label, pairs, {name: partial(stored, data) for name, data in held_out.items()})
+
+    @cached_property
+    def made(self) -> Mapping[str, SetVectors]:
+        """The embeddings of every set."""
+        return {name: make() for name, make in self.sets.items()}
+
+    @property
+    def test(self) -> SetVectors:
+        """What is reported."""
+        return self.made["test"]
+
+    @property
+    def dev(self) -> SetVectors | None:
+        """What chooses; None where the test queries do."""
+        return self.made.get("dev")
+
+    @property
+    def further(self) -> Mapping[str, SetVectors]:
+        """Sets that choose nothing."""
+        return {name: vectors for name, vectors in self.made.items() if name not in ("test", "dev")}
 
     def measured(
         self, vectors: SetVectors, recipe: TrainingRecipe, projection: SavedProjection | None = None

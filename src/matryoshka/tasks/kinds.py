@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.evaluation.result import EvaluationResult
@@ -19,41 +20,51 @@ LOGGED = 10  # steps of a fit from one row of the log to the next
 
 
 @dataclass(frozen=True)
-class FittedKind:
-    """A projection, fitted. chosen_by: what it is worth on the choosing queries; value: its mean over dims there.
-
-    history: rows of the log, a step of the fit each, with its loss.
-    """
+class Fit:
+    """A projection that is fitted. history: rows of the log, some steps of the fit with their loss."""
 
     title: str
     saved: SavedProjection
-    chosen_by: EvaluationResult
-    test: EvaluationResult
-    value: float
     history: tuple[dict[str, float], ...]
 
 
-def fit_kinds(recipe: TrainingRecipe, frozen: Frozen) -> list[FittedKind]:
-    """The recipe's projection and those of `projections`, the best on the choosing queries first.
+@dataclass(frozen=True)
+class FittedKind(Fit):
+    """One that is measured too. value: its mean over dims of the selecting metric on the choosing queries."""
 
-    That is the one of the largest mean over dims of the selecting metric; of equal ones the first fitted.
-    """
-    fitted = [_fitted(projection, recipe, frozen) for projection in wanted(recipe)]
-    fitted.sort(key=lambda kind: -kind.value)
-    if len(fitted) > 1:
-        on = "dev queries" if frozen.dev else "test queries: split=dev holds some out"
-        values = ", ".join(f"{kind.title} {kind.value:.3f}" for kind in fitted)
-        lines.say("chosen", f"by mean {recipe.evaluator.metric} over all dims on the {on}: {values}")
-    return fitted
+    test: EvaluationResult
+    value: float
 
 
-def wanted(recipe: TrainingRecipe) -> list[Projection]:
+def fit_kinds(recipe: TrainingRecipe, frozen: Frozen) -> list[Fit]:
     """The recipe's own projection, and with their defaults those of the other kinds that it names."""
     own = [recipe.projection] if recipe.projection else []
-    return [*own, *(KINDS[name]() for name in recipe.projections if name not in {kind.kind for kind in own})]
+    wanted = [*own, *(KINDS[name]() for name in recipe.projections if name not in {kind.kind for kind in own})]
+    return [_fit(projection, recipe, frozen) for projection in wanted]
 
 
-def _fitted(projection: Projection, recipe: TrainingRecipe, frozen: Frozen) -> FittedKind:
+def measured_kinds(recipe: TrainingRecipe, frozen: Frozen, fits: Sequence[Fit]) -> list[FittedKind]:
+    """The fits with what they are worth, the best on the choosing queries first; of equal ones the first fitted."""
+    kinds = []
+    for of in fits:
+        test = frozen.measured(frozen.test, recipe, of.saved)
+        chosen_by = frozen.measured(frozen.dev, recipe, of.saved) if frozen.dev else test
+        value = chosen_by.value(f"{recipe.evaluator.metric}/mean")
+        kinds.append(FittedKind(of.title, of.saved, of.history, test, value))
+    kinds.sort(key=lambda kind: -kind.value)
+    if len(kinds) > 1:
+        on = "dev queries" if frozen.dev else "test queries: split=dev holds some out"
+        values = ", ".join(f"{kind.title} {kind.value:.3f}" for kind in kinds)
+        lines.say("chosen", f"by mean {recipe.evaluator.metric} over all dims on the {on}: {values}")
+    return kinds
+
+
+def without_rankings(kinds: list[FittedKind]) -> list[FittedKind]:
+    """The same without what every query found: what other processes are told."""
+    return [replace(kind, test=replace(kind.test, rankings=None)) for kind in kinds]
+
+
+def _fit(projection: Projection, recipe: TrainingRecipe, frozen: Frozen) -> Fit:
     rows: list[dict[str, float]] = []
 
     def log(step: int, loss: float) -> None:
@@ -61,7 +72,4 @@ def _fitted(projection: Projection, recipe: TrainingRecipe, frozen: Frozen) -> F
             rows.append({"step": step, "train/loss": loss})
 
     saved = fit(projection, recipe, frozen.pairs, frozen.name, log)
-    test = frozen.measured(frozen.test, recipe, saved)
-    chosen_by = frozen.measured(frozen.dev, recipe, saved) if frozen.dev else test
-    value = chosen_by.value(f"{recipe.evaluator.metric}/mean")
-    return FittedKind(title(projection), saved, chosen_by, test, value, tuple(rows))
+    return Fit(title(projection), saved, tuple(rows))

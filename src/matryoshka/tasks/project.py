@@ -13,7 +13,7 @@ import torch
 from matryoshka.config.recipe import TrainingRecipe, rebuilt
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.processes.together import first_then_others, from_first, leave
+from matryoshka.processes.together import first_then_others, from_first, is_first, leave
 from matryoshka.projection.saved import SavedProjection
 from matryoshka.projection.stored_pairs import VectorFiles
 from matryoshka.report import files
@@ -25,7 +25,7 @@ from matryoshka.tasks.baselines import measure_baselines
 from matryoshka.tasks.first_lines import announce_frozen
 from matryoshka.tasks.frozen import Frozen
 from matryoshka.tasks.hub_commits import pinned
-from matryoshka.tasks.kinds import FittedKind, fit_kinds
+from matryoshka.tasks.kinds import FittedKind, fit_kinds, measured_kinds, without_rankings
 from matryoshka.tasks.loading import TrainingData, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.projected_record import projected_record
@@ -50,16 +50,20 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
         pl.seed_everything(recipe.seed, verbose=False)
         recipe = rebuilt(recipe, config)
         recipe, data, frozen, measuring = read(recipe, why)
+        fits = from_first(partial(fit_kinds, recipe, frozen))
+        if is_first():
+            files.write_config(folder, recipe.config)
+            write_environment(folder)
+            if len(fits) == 1:  # nothing has to be measured to choose it
+                fits[0].saved.write(folder)
         base = frozen.measured(frozen.test, recipe)
         baselines = measure_baselines(recipe, data.test.judgements, measuring) if data and measuring else ()
-        kinds = from_first(partial(fit_kinds, recipe, frozen))
+        kinds = from_first(partial(measured_kinds, recipe, frozen, fits), without_rankings)
         if leave():
             model = put_behind(data, kinds[0])
             loggers = make_loggers(recipe, folder)
             stack.enter_context(closed_if_failed(loggers))
             show_kinds(base, [(kind.title, kind.test) for kind in kinds], baselines, recipe.evaluator.metric)
-            files.write_config(folder, recipe.config)
-            write_environment(folder)
             record = projected_record(recipe, data, frozen, kinds, base, baselines, time.perf_counter() - began)
             for logger in loggers:
                 for row in record.history:

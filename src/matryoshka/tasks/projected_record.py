@@ -31,7 +31,7 @@ def projected_record(
     kept, *others = kinds
     assert kept.test.rankings is not None
     metric, sets = recipe.evaluator.metric, {}
-    for name, vectors in frozen.sets.items():
+    for name, vectors in frozen.further.items():
         before, after = (frozen.measured(vectors, recipe, saved) for saved in (None, kept.saved))
         sets[name] = SetResults(replace(before, rankings=None), replace(after, rankings=None))
     return TrainingRecord(
@@ -52,13 +52,21 @@ def projected_record(
         environment=environment(),
         history=tuple({**row, "epoch": 0.0} for row in kept.history),
         seconds=seconds,
-        split=frozen.label,
+        split=which_queries(frozen, len(kinds)),
         dev_base=frozen.measured(frozen.dev, recipe) if frozen.dev else None,
         baselines=(*(replace(kind.test, model=kind.title, rankings=None) for kind in others), *baselines),
         deployment=what_to_deploy(recipe, frozen, kept),
         failures=find_failures(kept.test.rankings, recipe.dims),
         sets=sets,
     )
+
+
+def which_queries(frozen: Frozen, kinds: int) -> str:
+    """A sentence on what chose the projection, and on which queries it is reported."""
+    if kinds == 1:
+        queries = len(frozen.test.queries_QD)
+        return f"only one projection was fitted, so none was chosen; reported on {queries:,} test queries"
+    return frozen.label.replace("checkpoint selected", "projection chosen")
 
 
 def what_to_deploy(recipe: TrainingRecipe, frozen: Frozen, kept: FittedKind) -> Deployment | None:
