@@ -3,8 +3,8 @@
 `--data FOLDER`: train.jsonl and eval.jsonl (anchor, positive, id); else the embedded pairs. Theirs: an epoch of the
 card's recipe, benchmarks/time_to_quality_theirs.py. Ours: `train.py task=project projection=learned`, with nothing
 cached, on all pairs and then on the smallest share of them whose figures are nowhere lower. Each run is a process of
-its own, timed from its start: theirs to the end of training, ours to the file of the matrix. Both models are measured by
-our evaluator, whose time is counted on neither side.
+its own, timed from its start: theirs to the end of training, ours to the file of the matrix. Both models are measured
+by our evaluator, whose time is counted on neither side.
 """
 
 from __future__ import annotations

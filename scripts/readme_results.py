@@ -54,13 +54,16 @@ def block(folder: Path) -> str:
     tuned, base = result(folder / "results.json"), result(folder / "base.json")
     run = read(folder / "run.json")
     metrics = [name for name in ESSENTIAL if name in tuned.metrics[tuned.dims[0]]]
+    others = [EvaluationResult.from_dict(other) for other in read(folder / "baselines.json")]
+    projected = [other for other in others if other.model.startswith("projection") and run["updates"]]
+    way = [base, *projected, tuned]
     rows = [
-        [str(dim), *(f"{base.metrics[dim][name]:.3f} → {tuned.metrics[dim][name]:.3f}" for name in metrics)]
+        [str(dim), *(" → ".join(f"{of.metrics[dim][name]:.3f}" for of in way) for name in metrics)]
         for dim in tuned.dims
     ]
     for row, dim in zip(rows, tuned.dims, strict=True):
         row[1] += half_interval(tuned, dim, metrics[0])
-    for other in map(EvaluationResult.from_dict, read(folder / "baselines.json")):
+    for other in (other for other in others if other not in projected):
         for dim in other.dims:
             cells = [f"{other.metrics[dim][name]:.3f}" for name in metrics]
             cells[0] += half_interval(other, dim, metrics[0])
@@ -68,7 +71,8 @@ def block(folder: Path) -> str:
     alt = f"{display_name(metrics[0])} at every dim, before and after training"
     parts = ["\n".join(f"**Stand-in:** {sentence}.  " for sentence in run["stand_in"]).rstrip()]
     deployment = TypeAdapter(Deployment).validate_python(read(folder / "deployment.json"))
-    sure = "Base → tuned, on the test queries; ± is half of the 95% interval:"
+    steps = "Base → projection alone → tuned" if projected else "Base → tuned"
+    sure = f"{steps}, on the test queries; ± is half of the 95% interval:"
     parts += [sure, table(["dim", *map(display_name, metrics)], rows)]
     choices = "\n".join(f"- {line}" for line in deployment.choices())
     parts += [f"{what_was_run(folder, run, tuned)} To deploy, {deployment.chosen_on}:", choices, f"![{alt}]({FIGURE})"]

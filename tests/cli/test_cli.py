@@ -181,7 +181,7 @@ def test_a_command_that_shows_its_configuration_and_none(shell: Shell, tmp_path:
 
     assert (shown.code, nothing.code) == (0, 2)
     assert "accumulation_across_epochs: carry" in shown.out
-    assert "usage: matryoshka {train,evaluate,dashboard}" in nothing.err
+    assert "usage: matryoshka {train,evaluate,dashboard,project}" in nothing.err
     assert files_in(tmp_path) == []
 
 
@@ -190,7 +190,7 @@ def test_a_word_that_is_no_command_shows_how_it_is_used(word: str, code: int, sh
     outcome = shell(word, command=console.main)
 
     assert outcome.code == code
-    assert (outcome.err if code else outcome.out).startswith("usage: matryoshka {train,evaluate,dashboard}")
+    assert (outcome.err if code else outcome.out).startswith("usage: matryoshka {train,evaluate,dashboard,project}")
     assert "Traceback" not in outcome.said
 
 
@@ -257,7 +257,7 @@ def test_each_mistake_has_its_message(words: tuple[str, ...], message: str, shel
         (("model=./nowhere",), "encoder.model: ./nowhere does not exist"),
         (("model=embedded:e5_small", "optimizer=adamw"), "optimizer: unknown key"),
         (("model=embedded:e5_small", "dim=[64]"), "dim: unknown key; did you mean dims?"),
-        (("model=embedded:e5_small", "+experiment=bmf"), "Could not override 'split'"),
+        (("model=embedded:e5_small", "+experiment=bmf"), "Could not override 'projection'"),
     ],
 )
 def test_each_mistake_in_evaluation_has_its_message(
@@ -435,7 +435,7 @@ def test_a_look_at_the_data_alone(shell: Shell, task: Callable[[Task], None]) ->
     assert asked == ["doctor"]
     outcome = shell("task=docter")
     assert outcome.code == 2
-    assert "task: \"docter\" is not 'train', 'doctor' or 'plan'" in outcome.err
+    assert "task: \"docter\" is not 'train', 'project', 'doctor' or 'plan'" in outcome.err
 
 
 def test_a_comparison_needs_two_runs_and_no_model(shell: Shell) -> None:

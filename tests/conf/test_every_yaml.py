@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +19,7 @@ from matryoshka.config.groups import groups_of
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe, build
 from matryoshka.config.validation import checked
 from matryoshka.errors import ConfigError
+from matryoshka.projection.saved import SavedProjection
 from matryoshka.sweep.space import texts_to_check
 from tests.composing import BGE_M3, CHECKS, Primary, composed, plain, problems
 from tests.tiny import folder_without_weights
@@ -26,7 +28,7 @@ CONF = configuration_folder()
 FILES = sorted(CONF.rglob("*.yaml"))
 CHOICES = [file for file in FILES if file.parent != CONF]
 SWEEPS = [file.stem for file in CHOICES if file.parent.name == "sweep"]
-EVALUATE_GROUPS = sorted(groups_of(EvaluationRecipe))
+MEASURED = [file for file in CHOICES if file.parent.name in groups_of(EvaluationRecipe) and file.stem != "vectors"]
 
 
 def name_of(file: Path) -> str:
@@ -50,7 +52,14 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     model = tmp_path / "model"
     folder_without_weights(model, BGE_M3)
     monkeypatch.setenv("MATRYOSHKA_BMF", str(tmp_path))  # where train.jsonl and evaluation.jsonl are
+    np.save(tmp_path / "vectors.npy", np.ones((3, 768), np.float32))
+    (tmp_path / "rows.csv").write_text("query,document\n0,0\n1,1\n", encoding="utf-8")
+    SavedProjection(np.eye(768, dtype=np.float32), np.ones((1, 768), np.float32)).write(tmp_path)
     return {
+        "data.queries": str(tmp_path / "vectors.npy"),
+        "data.documents": str(tmp_path / "vectors.npy"),
+        "data.pairs": str(tmp_path / "rows.csv"),
+        "projection.run": str(tmp_path),
         "data.train": str(tmp_path / "train.jsonl"),
         "data.evaluation": str(tmp_path / "evaluation.jsonl"),
         "data.folder": str(beir),
@@ -145,10 +154,19 @@ def test_passes_the_check_of_training_as_the_choice_of_its_group(
     if words[0] == "encoder=saved":
         words.append("encoder.model='" + values["model"] + "'")  # else the model that evaluate.py is given
 
+    if words[0] == "data=vectors":
+        words.append("task=project")  # all that can be done with them
+
     assert found(values, *words) == []
 
 
-@pytest.mark.parametrize("file", [file for file in CHOICES if file.parent.name in EVALUATE_GROUPS], ids=name_of)
+def test_vectors_are_only_projected(values: dict[str, str]) -> None:
+    for words, primary in ((["data=vectors"], "train"), (["data=vectors"], "evaluate")):
+        ((key, message),) = found(values, *words, primary=primary)
+        assert (key, "task=project" in message) == ("data", True)
+
+
+@pytest.mark.parametrize("file", MEASURED, ids=name_of)
 def test_passes_the_check_of_evaluation_as_the_choice_of_its_group(
     file: Path, values: dict[str, str], hub: list[str]
 ) -> None:

@@ -306,9 +306,9 @@ def test_a_decoder_is_padded_and_says_so(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.INFO, logger="matryoshka"):
         model = encoder(decoder())
 
-    assert use_packed_attention(decoder()) is None
     assert not model.packed
     assert caplog.messages == ["tiny: sequences are padded, since a decoder can't be packed"]
+    assert use_packed_attention(decoder()) is None
     batch = PackedBatch.from_ids([sequences()])
     torch.testing.assert_close(model(batch), padded_embeddings(decoder()), rtol=0, atol=1e-5)
     assert not torch.allclose(model(batch), encoder(backbone("bert"))(batch), atol=1e-2)  # each token sees those before

@@ -76,8 +76,8 @@ def test_embeddings_that_are_there_are_used(
     (documents_UD,), _ = embed(encoder, [texts.documents], token_budget=4096, store=store)
     expected = answers(encoder, texts, QUESTION, DIMS)
     encoded: list[int] = []
-    forward = encoder.forward
-    monkeypatch.setattr(encoder, "forward", lambda batch: (encoded.append(len(batch.lengths)), forward(batch))[1])
+    pooled = encoder.pooled
+    monkeypatch.setattr(encoder, "pooled", lambda batch: (encoded.append(len(batch.lengths)), pooled(batch))[1])
     assert answers(encoder, texts, QUESTION, DIMS, store=store) == expected
     assert encoded == [1]  # the question alone
     assert torch.equal(documents_UD, embed(encoder, [texts.documents], token_budget=4096)[0][0])

@@ -89,13 +89,13 @@ def test_the_result_says_what_was_measured(encoder: Encoder) -> None:
 
 def test_precision_is_used_and_recorded(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    forward = encoder.forward
+    pooled = encoder.pooled
 
     def watched(batch: PackedBatch) -> Tensor:
         seen.append(torch.is_autocast_enabled("cpu"))
-        return forward(batch)
+        return pooled(batch)
 
-    monkeypatch.setattr(encoder, "forward", watched)
+    monkeypatch.setattr(encoder, "pooled", watched)
     for precision in get_args(encoders.Precision):
         seen.clear()
         assert Evaluator().evaluate(encoder, small_set(), [32], precision=precision).precision == precision
@@ -105,13 +105,13 @@ def test_precision_is_used_and_recorded(encoder: Encoder, monkeypatch: pytest.Mo
 def test_a_distinct_text_is_encoded_once_for_all_dims(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     data = small_set()
     computed: list[int] = []
-    forward = encoder.forward
+    pooled = encoder.pooled
 
     def watched(batch: PackedBatch) -> Tensor:
         computed.append(len(batch.input_ids_T))
-        return forward(batch)
+        return pooled(batch)
 
-    monkeypatch.setattr(encoder, "forward", watched)
+    monkeypatch.setattr(encoder, "pooled", watched)
     result = Evaluator().evaluate(encoder, data, DIMS)
 
     distinct = [PROMPTS["query"] + text for text in set(data.queries.values())]

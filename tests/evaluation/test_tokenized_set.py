@@ -35,8 +35,8 @@ def test_texts_equal_up_to_the_cut_are_encoded_once(monkeypatch: pytest.MonkeyPa
     encoder = tiny_encoder()
     encoder.max_seq_length = 6
     seen: list[int] = []
-    forward = encoder.forward
-    monkeypatch.setattr(encoder, "forward", lambda batch: seen.append(len(batch.lengths)) or forward(batch))
+    pooled = encoder.pooled
+    monkeypatch.setattr(encoder, "pooled", lambda batch: seen.append(len(batch.lengths)) or pooled(batch))
     corpus = {f"d{i}": f"der notar nr {i}" for i in range(40)} | {"b": "die"}
 
     result = Evaluator().evaluate(encoder, small(corpus), [32])

@@ -116,7 +116,7 @@ def test_a_training_without_memory_names_levers_and_numbers(
 def test_an_evaluation_without_memory_names_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     from matryoshka.evaluation.embeddings import embed
 
-    def encode(self: Encoder, *args: Any) -> Any:
+    def encode(self: Encoder, *args: Any, **options: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Encoder, "encode_batches", encode)
@@ -138,7 +138,7 @@ def test_the_disk_is_advised_where_it_would_help(
 ) -> None:
     from matryoshka.evaluation.embeddings import embed
 
-    def encode(self: Encoder, *args: Any) -> Any:
+    def encode(self: Encoder, *args: Any, **options: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(Encoder, "encode_batches", encode)

@@ -152,9 +152,9 @@ def measured(folder: Path) -> tuple[dict[str, Any], bool, list[Tensor], int]:
     encoder, encoded = tiny_encoder(), 0
     whole = encoder.encode_batches
 
-    def counting(batches: Any, precision: Any = "fp32") -> Any:
+    def counting(batches: Any, precision: Any = "fp32", **options: Any) -> Any:
         nonlocal encoded
-        for item in whole(batches, precision):
+        for item in whole(batches, precision, **options):
             encoded += 1
             yield item
 

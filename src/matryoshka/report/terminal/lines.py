@@ -68,14 +68,13 @@ def announce(
     pairs: PairsSummary,
     split: Split,
     plan: TrainingPlan | None,
-    precision_reason: str,
+    why_precision: str,
 ) -> None:
     """The first lines of a run. plan: None where no encoder is trained."""
     config = recipe.config
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     lengths = ", ".join(f"{column} {mean:.0f}" for column, (_, mean, _) in pairs.lengths.items())
-    batch, windows = config["batch_size"], config["accumulation"]
-    optimizer = config["optimizer"]
+    batch, windows, optimizer = config["batch_size"], config["accumulation"], config["optimizer"]
     lines = {
         "encoder": f"{encoder.name}, {parameters:.0f}M parameters, {' + '.join(encoder.pooling.modes)} pooling, "
         f"{encoder.width} wide, {encoder.max_seq_length} tokens at most",
@@ -83,13 +82,13 @@ def announce(
         f"{len(split.test.queries):,} test queries over {len(split.test.corpus):,} documents",
         "split": split.label,
         "dims": ", ".join(map(str, config["dims"])),
-        "updates": "none: the encoder stays as it is"
-        if plan is None
-        else f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
+        "updates": f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
         f"{optimizer['_target_'].rpartition('.')[2]} at {optimizer.get('lr')}, "
-        f"{config['scheduler']['_target_'].rpartition('.')[2]} schedule",
+        f"{config['scheduler']['_target_'].rpartition('.')[2]} schedule"
+        if plan
+        else "none: the encoder stays as it is",
         "device": f"{config['trainer'].get('accelerator', 'auto')} -> {_device(config)}, "
-        f"{config['trainer']['precision']} ({precision_reason})",
+        f"{config['trainer']['precision']} ({why_precision})",
     }
     show_stand_in(recipe.stand_in)
     for label, line in lines.items():
