@@ -125,3 +125,13 @@ def test_the_embedded_encoder_learns_from_the_teacher(searchpath: str) -> None:
     train(searchpath, "data=scored", "data.path=scored.jsonl", "loss=teacher_kl")
     losses = [row["train/loss"] for row in rows("run") if "train/loss" in row]
     assert sum(losses[2:]) < sum(losses[:2])  # of the second epoch, and of the first
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_projection_that_goes_down_a_loss_of_numbers_is_refused(
+    searchpath: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data=scored", "data.path=scored.jsonl", "split=same", "export=none", "loss=teacher_kl"]
+    assert train_tiny(monkeypatch, searchpath, *words, "projection=learned") == 2
+    assert "use projection=rotation, which needs no loss" in " ".join(capsys.readouterr().err.split())
+    assert not Path("run").exists()

@@ -14,6 +14,7 @@ from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, to
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.evaluation.tokenized_set import TokenizedSet
+from matryoshka.projection.learned import Learned, Orthogonal
 from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import drawn_for_calibration
@@ -145,7 +146,12 @@ def tokenized_sets(recipe: Recipe, encoder: Encoder) -> dict[str, TokenizedSet]:
 
 
 def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
-    """Raises UserError where the loss asks for numbers of the candidates that no column has."""
+    """Raises UserError where the loss asks for numbers of the candidates that no column has, or no projection knows."""
+    if isinstance(recipe.projection, Learned | Orthogonal) and make_loss(recipe).needs - {"mask_BN"}:
+        raise UserError(
+            f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers of "
+            "each candidate; use projection=rotation, which needs no loss, or another loss"
+        )
     there = kinds(split.numbers) | {"mask_BN"}
     if missing := sorted(make_loss(recipe).needs - there):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
