@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 FitRate = Annotated[float, Gt(0), Le(1), "1e-3"]
 Steps = Annotated[int, Ge(1), Le(1_000_000), "100"]
 Strength = Annotated[float, Ge(0), Le(1_000_000), "0.1"]
+# Of Adam. Turning within the numbers between two dims changes nothing, so its gradient is rounding alone, 1e-9 or less,
+# which with the usual 1e-8 is blown up to steps of nearly the full rate.
+EPSILON = 1e-7
 BatchRows = Annotated[int, Ge(2), Le(1_000_000), "512"]
 
 
 class Learned:
-    """Any matrix, held to where it starts: nested loss + strength * ||matrix - start||^2, Adam, a falling cosine.
+    """A rotation and, behind it, any matrix that is held to the identity, learned together by the nested loss.
 
-    It starts at the rotation. side=query: a matrix for questions alone, which starts at the identity and leaves the
-    vectors of documents as they are. Both costs and gains at full width are possible, unlike with a rotation.
+    rotation @ cayley(A) @ free, from A = 0 and free = identity, with strength * ||free - identity||^2 beside the loss:
+    what a rotation can do is free of cost, only what changes cosines at full width is held back. side=query: free
+    alone, for questions alone, with the vectors of documents as they are.
     """
 
     kind = "learned"
@@ -34,7 +38,7 @@ class Learned:
     def __init__(
         self,
         strength: Strength = 0.1,
-        steps: Steps = 100,
+        steps: Steps = 80,
         pairs_per_step: BatchRows = 512,
         fit_lr: FitRate = 1e-3,
         side: Side = "both",
@@ -44,19 +48,24 @@ class Learned:
         self.side, self.lr = side, lr
 
     def fit(self, pairs: PairVectors, loss: nn.Module, seed: int, log: Log | None = None) -> Tensor:
-        """start @ free, where free begins as the identity: in these coordinates Adam changes other domains least."""
-        start_DD = rotation(pairs) if self.side == "both" else torch.eye(pairs.width)
-        free_DD, identity_DD = torch.eye(pairs.width).requires_grad_(), torch.eye(pairs.width)
-        batches = _Batches(pairs, self.pairs_per_step, self.steps, seed)
+        """(D, D): in the coordinates of the rotation, where Adam changes other domains least."""
+        both = self.side == "both"
+        start_DD, identity_DD = rotation(pairs) if both else torch.eye(pairs.width), torch.eye(pairs.width)
+        turn_DD, free_DD = torch.zeros(pairs.width, pairs.width, requires_grad=both), identity_DD.clone()
+        free_DD.requires_grad_()
+
+        def matrix() -> Tensor:
+            return start_DD @ cayley(turn_DD) @ free_DD if both else free_DD
 
         def total(anchors_BD: Tensor, positives_BD: Tensor, mask_BB: Tensor) -> Tensor:
-            matrix_DD = start_DD @ free_DD
-            positives_BD = positives_BD @ matrix_DD if self.side == "both" else positives_BD
+            matrix_DD = matrix()
+            positives_BD = positives_BD @ matrix_DD if both else positives_BD
             nested: Tensor = loss(anchors_BD @ matrix_DD, positives_BD, mask_BB).total
             return nested + self.strength * (free_DD - identity_DD).square().sum()
 
-        _descend(free_DD, total, batches, self.fit_lr, self.kind, log)
-        return (start_DD @ free_DD).detach()
+        batches = _Batches(pairs, self.pairs_per_step, self.steps, seed)
+        _descend([turn_DD, free_DD] if both else [free_DD], total, batches, self.fit_lr, self.kind, log)
+        return matrix().detach()
 
 
 class Orthogonal:
@@ -88,7 +97,7 @@ class Orthogonal:
             return nested
 
         batches = _Batches(pairs, self.pairs_per_step, self.steps, seed)
-        _descend(free_DD, total, batches, self.fit_lr, self.kind, log)
+        _descend([free_DD], total, batches, self.fit_lr, self.kind, log)
         return (start_DD.double() @ cayley(free_DD.detach().double())).float()
 
 
@@ -119,10 +128,10 @@ class _Batches:
 
 
 def _descend(
-    free_DD: Tensor, total: Callable[..., Tensor], batches: _Batches, rate: float, kind: str, log: Log | None
+    learned: list[Tensor], total: Callable[..., Tensor], batches: _Batches, rate: float, kind: str, log: Log | None
 ) -> None:
     """Adam at a rate that falls to 0 by a cosine; a bar on a terminal."""
-    optimizer = torch.optim.Adam([free_DD], lr=rate)
+    optimizer = torch.optim.Adam(learned, lr=rate, eps=EPSILON)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
     with progress_bar(f"fitting the {kind} projection", len(batches), "steps") as advance, torch.enable_grad():
         for step, batch in enumerate(batches, start=1):

@@ -18,7 +18,7 @@ CHUNK = 8192  # rows that are in memory at once, beside what is mapped from disk
 class PairVectors:
     """Embeddings of any length, perhaps mapped from a file and in float16: anchors_AD and positives_PD.
 
-    anchor_N, positive_N: the rows of each pair. fingerprint: of the encoder that they are of; empty where it is unknown.
+    anchor_N, positive_N: the rows of each pair. fingerprint: of the encoder that they are of; empty: unknown.
     Raises DataError for fewer than 2 pairs or vectors of two widths.
     """
 

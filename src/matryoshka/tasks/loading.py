@@ -149,8 +149,8 @@ def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
     """Raises UserError where the loss asks for numbers of the candidates that no column has, or no projection knows."""
     if isinstance(recipe.projection, Learned | Orthogonal) and make_loss(recipe).needs - {"mask_BN"}:
         raise UserError(
-            f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers of "
-            "each candidate; use projection=rotation, which needs no loss, or another loss"
+            f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers "
+            "of each candidate; use projection=rotation, which needs no loss, or another loss"
         )
     there = kinds(split.numbers) | {"mask_BN"}
     if missing := sorted(make_loss(recipe).needs - there):

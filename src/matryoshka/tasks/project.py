@@ -14,7 +14,7 @@ from matryoshka.config.recipe import TrainingRecipe, rebuilt
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.processes.together import first_then_others, from_first, is_first, leave
-from matryoshka.projection.saved import SavedProjection
+from matryoshka.projection.saved import FILE, SavedProjection
 from matryoshka.projection.stored_pairs import VectorFiles
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
@@ -103,7 +103,8 @@ def write(
     folder: Path, recipe: TrainingRecipe, record: TrainingRecord, saved: SavedProjection, model: Encoder | None
 ) -> None:
     """The matrix, the encoder with it as a model, every figure, and the table at the end."""
-    saved.write(folder)
+    if not (folder / FILE).is_file():  # the only one that was fitted is there since then
+        saved.write(folder)
     written = files.write_training(folder, record, model, recipe.export)
     written = {"projection": folder / "projection.safetensors", "how to apply it": folder / "projection.md"} | written
     show_training(record, written)
