@@ -1,7 +1,7 @@
 """How many pairs a projection needs: a sweep over data.pairs_at_most as a table and a figure of docs/projection.md.
 
     python train.py -m task=project +experiment=bmf projection=learned +sweep=pairs logger=none export=none
-    python -m scripts.pairs_figure multirun/bmf/pairs
+    python -m scripts.pairs_figure multirun/bmf/pairs-project
 
 Every number is read from the sweep's folder.
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-from matryoshka.report.figures.axes import dims_axis, headings, name_ends
-from matryoshka.report.figures.metric_figure import save_figure
+from matryoshka.report.figures.axes import dims_axis, name_ends
+from matryoshka.report.figures.metric_figure import headings, save_figure
 from matryoshka.report.figures.palette import blank
 from matryoshka.report.markdown import table
 
@@ -51,7 +51,7 @@ def draw(base: Any, runs: list[dict[str, Any]], dims: list[int]) -> None:
     figure, palette = blank(5.2, False)
     lines = [("untrained", base, palette.muted), *zip_names(runs, palette)]
     title = f"A projection from {runs[0]['pairs']:,} to {runs[-1]['pairs']:,} pairs"
-    top = headings(figure, title, "nDCG@10 on test queries that no pair shares a text with", "", (0.925, 0.87), palette)
+    top = headings(figure, title, ["nDCG@10 on the test queries"], "", (0.925, 0.87), palette)
     axes = figure.add_axes((0.085, 0.125, 0.77, top - 0.15))
     shown = {name: [of[str(dim)]["ndcg@10"] for dim in dims] for name, of, _ in lines}
     dims_axis(axes, dims, [value for of in shown.values() for value in of], "nDCG@10", palette)

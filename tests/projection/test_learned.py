@@ -57,16 +57,16 @@ def slow_cayley(free: torch.Tensor) -> torch.Tensor:
 
 def test_the_fit_is_that_of_a_loop_that_is_written_out() -> None:
     """At every dim: turning within the numbers between two dims is free, so the matrices themselves may differ."""
-    pairs, kind = planted(), Learned(strength=0.1, steps=12, pairs_per_step=64, fit_lr=1e-2)
+    pairs, kind = planted(), Learned(strength=0.1, steps=4, pairs_per_step=64, fit_lr=5e-3)
     x_ND, y_ND, _ = pairs.batch(torch.arange(len(pairs)))
     found, expected = (
         dict(nested_similarities(x_ND @ matrix_DD, y_ND @ matrix_DD, DIMS))
         for matrix_DD in (kind.fit(pairs, LOSS, 3), slow_learned(pairs, kind, 3))
     )
     for dim in DIMS:
-        torch.testing.assert_close(found[dim], expected[dim], atol=2e-3, rtol=0)
+        torch.testing.assert_close(found[dim], expected[dim], atol=5e-3, rtol=0)
     start = dict(nested_similarities(x_ND @ rotation(pairs), y_ND @ rotation(pairs), DIMS))
-    assert float((found[4] - start[4]).abs().max()) > 0.1  # far from where it began
+    assert float((found[4] - start[4]).abs().max()) > 0.02  # far from where it began
 
 
 def test_it_lowers_the_loss_and_gives_the_same_bits_again() -> None:

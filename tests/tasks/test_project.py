@@ -129,8 +129,9 @@ def test_a_second_fit_encodes_nothing(workplace: Path, monkeypatch: pytest.Monke
 
 def test_stored_vectors_give_the_figures_of_their_texts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = write_vectors(workplace)
-    assert run(monkeypatch, *PLAIN, *ALONE, "split=same", "hydra.run.dir=of_texts", "data.documents=[train.jsonl]") == 0
-    assert project_vectors(monkeypatch, *PLAIN, *ALONE, "split=same", *words) == 0
+    plain = (*PLAIN[:3], "projection=rotation", *ALONE, "split=same")
+    assert run(monkeypatch, *plain, "hydra.run.dir=of_texts", "data.documents=[train.jsonl]") == 0
+    assert project_vectors(monkeypatch, *plain, *words) == 0
     for name in ("base", "results"):
         of_texts, of_vectors = (read(workplace / of / f"{name}.json") for of in ("of_texts", "run"))
         for dim in ("32", "16"):

@@ -101,6 +101,8 @@ def composed(loader: ConfigLoader, config: DictConfig, batch: Sequence[Sequence[
 def _selected(config: Mapping[str, Any]) -> str:
     """The metric that a job is judged by; without a dim where the dims are the model's own."""
     select, dims = str(config["evaluator"].get("select", "")), config.get("dims")
+    if config.get("task") == "project":
+        return f"{select.removeprefix('merged/').partition('/')[0]}/mean"
     return selecting_metric(select, dims) if dims else select
 
 
@@ -140,8 +142,8 @@ def _sum_up(folder: Path, sweep: Sweep) -> None:
 
 def looks_at(config: DictConfig) -> str:
     """What the jobs only show, without a result: doctor, plan, ask or compare; empty where they train or measure."""
-    if config.get("task", "train") != "train":
-        return str(config.task)
+    if (task := config.get("task", "train")) not in ("train", "project"):
+        return str(task)
     return next((key for key in ("ask", "compare") if config.get(key) is not None), "")
 
 
