@@ -15,12 +15,14 @@ FITTED = "matryoshka.projection.fitted.Fitted"
 
 def has_vectors(config: Mapping[str, Any]) -> bool:
     """Whether the data are vectors without texts, so that no encoder is looked at."""
-    return str((config.get("data") or {}).get("_target_")) == STORED
+    data = config.get("data")
+    return isinstance(data, Mapping) and str(data.get("_target_")) == STORED
 
 
 def projection_problems(config: Mapping[str, Any], broken: set[str]) -> Iterator[Problem]:
     """A task that cannot use the data or the projection. broken: root keys that are known to be wrong."""
-    task, projection = config.get("task"), config.get("projection") or {}
+    task, projection = config.get("task"), config.get("projection")
+    projection = projection if isinstance(projection, Mapping) else {}
     if has_vectors(config) and task != "project":
         yield "data", "vectors without texts can only be projected: python train.py task=project data=vectors ..."
     if has_vectors(config) and config.get("sets"):
