@@ -34,7 +34,8 @@ class RetrievalSet:
         if not kept:
             raise DataError(f"{self.name}: no query has a relevant document; check the ids of the qrels")
         for query in kept:
-            unknown = self.grades[query].keys() - self.corpus.keys()
+            # One by one: a difference of keys would go through the whole corpus for each query.
+            unknown = [document for document in self.grades[query] if document not in self.corpus]
             if unknown:
                 raise DataError(
                     f"{self.name}: query {query!r} names document {min(unknown)!r}, which is not in the corpus"

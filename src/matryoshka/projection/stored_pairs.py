@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from matryoshka.data.sources import Problem
 
-HELD_OUT = 0.1  # of the pairs, where no evaluation file says which to report on
+HELD_OUT, AT_MOST = 0.1, 1000  # share of the pairs and pairs, where no evaluation file says which to report on
 Rows = Annotated[int, Ge(2), "100000; null to search all documents"]
 
 
@@ -33,8 +33,8 @@ class VectorFiles:
 
     queries, documents: .npy, .npz or .parquet, float32 or float16, as wide as each other; they are mapped, never read
     whole. pairs, evaluation: files of rows (CSV, JSON lines, Parquet) whose columns `query` and `document` hold row
-    numbers, from 0. evaluation: what is reported on; None: a tenth of the pairs, held out by whole groups of pairs that
-    share a row. corpus_at_most: documents that are searched, the answers and others by chance; None: all.
+    numbers, from 0. evaluation: what is reported on; None: a tenth of the pairs, 1,000 at most, held out by whole groups
+    that share a row. corpus_at_most: documents that are searched, the answers and others by chance; None: all.
 
     A source like any other: a text of it is the number of a row, as in "document 7".
     """
@@ -111,7 +111,7 @@ class VectorFiles:
         if self.evaluation is not None:
             return pairs, self._read(self.evaluation)
         groups = components([(f"q{query}", f"d{document}") for query, document in pairs])
-        most, held_out = max(1, round(HELD_OUT * len(pairs))), set[int]()
+        most, held_out = min(max(1, round(HELD_OUT * len(pairs))), AT_MOST), set[int]()
         for number in np.random.default_rng(0).permutation(len(groups)).tolist():
             if len(held_out) + len(groups[number]) <= most:
                 held_out.update(groups[number])
@@ -127,10 +127,11 @@ class VectorFiles:
         rows, numbers = read_rows(path), []
         counts = {self.query: shape_of(self.queries)[0], self.document: shape_of(self.documents)[0]}
         for column, count in counts.items():
-            read = [_number(value) for value in rows[column]]
+            cells = rows[column][:]
+            read = [_number(value) for value in cells]
             for line, number in enumerate(read, start=1):
                 if number is None or not 0 <= number < count:
-                    said = rows[column][line - 1]
+                    said = cells[line - 1]
                     raise DataError(
                         f"{path}, row {line}: {column} {said!r} names no row; there are {count:,}, counted from 0"
                     )
