@@ -33,7 +33,7 @@ class VectorFiles:
 
     queries, documents: .npy, .npz or .parquet, float32 or float16, as wide as each other; they are mapped, never read
     whole. pairs, evaluation: files of rows (CSV, JSON lines, Parquet) whose columns `query` and `document` hold row
-    numbers, from 0. evaluation: what is reported on; None: a tenth of the pairs, 1,000 at most, held out by whole groups
+    numbers, from 0. evaluation: what is reported on; None: a tenth of the pairs, 1,000 at most, held out by groups
     that share a row. corpus_at_most: documents that are searched, the answers and others by chance; None: all.
 
     A source like any other: a text of it is the number of a row, as in "document 7".
