@@ -8,8 +8,8 @@ OLDEST_PYTHON ?= $(PYTHON)
 PARITY_PAGE ?= docs/parity.md
 # Compiled files are kept: else each of many processes compiles all of the source anew.
 TESTS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
-# Files outside tests/parity with tests marked slow.
-SLOW = $(shell grep --recursive --files-with-matches --fixed-strings --include='test_*.py' mark.slow tests | grep -v tests/parity/ | sort)
+# Files outside tests/parity with tests marked slow, tests/tasks with the longest before others, so that no process ends alone.
+SLOW = $(shell grep --recursive --files-with-matches --fixed-strings --include='test_*.py' mark.slow tests | grep -v tests/parity/ | sort --reverse)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: bmf test test-gpu parity lint audit bench torture docs clean
@@ -24,7 +24,7 @@ test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
 	$(BIN)/python -m pytest -m gpu
 
 parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table and docs/parity.md; and other slow tests
-	$(TESTS) tests/parity $(SLOW) -m '(slow or release_3_0_1) and not gpu' --parity-page $(PARITY_PAGE)
+	$(TESTS) $(SLOW) tests/parity -m '(slow or release_3_0_1) and not gpu' --parity-page $(PARITY_PAGE)
 
 lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff check .

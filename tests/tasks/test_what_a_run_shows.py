@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet
@@ -95,4 +96,4 @@ def test_baselines_stand_in_the_same_table(
     assert (bm25["model"], list(bm25["metrics"])) == ("BM25", ["0"])
     assert tiny["metrics"] == base["metrics"]  # it is the model that training began with
     assert bm25["queries"] == tiny["queries"] == 12
-    assert told.count("BM25 ") >= 2 and "tiny 32" in told and "tiny 16" in told
+    assert told.count("BM25 ") >= 2 and re.search(r"^ *tiny *$", told, re.MULTILINE)
