@@ -10,40 +10,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from datasets import load_dataset
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
-
-
-def arguments_of(job: dict[str, Any], folder: Path, prompts: dict[str, str]) -> SentenceTransformerTrainingArguments:
-    """Training arguments; nothing is evaluated or saved on the way."""
-    return SentenceTransformerTrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        num_train_epochs=job["epochs"],
-        per_device_train_batch_size=job["batch"],
-        learning_rate=job["lr"],
-        lr_scheduler_type="cosine",
-        warmup_steps=job["warmup"],  # below 1 a share of all updates
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
-        bf16=job["precision"] == "bf16",
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
-        prompts={"anchor": prompts["query"], "positive": prompts["document"]},
-        seed=job["seed"],
-        save_strategy="no",
-        logging_steps=10,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=True,
-        dataloader_pin_memory=False,
-    )
+from their_arguments import recipe_arguments
 
 
 def main(path: Path) -> None:
@@ -57,7 +31,7 @@ def main(path: Path) -> None:
     )
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=arguments_of(job, folder, model.prompts),
+        args=recipe_arguments(job, folder, model.prompts, save_strategy="no"),
         train_dataset=pairs,
         loss=MatryoshkaLoss(model, ranking, job["dims"]),
     )

@@ -16,9 +16,9 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator, SequentialEvaluator
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
+from their_arguments import recipe_arguments
 
 
 def evaluator_of(held_out: dict[str, Any], dims: list[int]) -> SequentialEvaluator:
@@ -41,30 +41,16 @@ def evaluator_of(held_out: dict[str, Any], dims: list[int]) -> SequentialEvaluat
 
 def arguments_of(job: dict[str, Any], folder: Path, prompts: dict[str, str]) -> SentenceTransformerTrainingArguments:
     """Training arguments; the best epoch's weights are kept."""
-    return SentenceTransformerTrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        num_train_epochs=job["epochs"],
-        per_device_train_batch_size=job["batch"],
-        learning_rate=job["lr"],
-        lr_scheduler_type="cosine",
-        warmup_steps=job["warmup"],  # below 1 a share of all updates
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
-        bf16=job["precision"] == "bf16",
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
-        prompts={"anchor": prompts["query"], "positive": prompts["document"]},
-        seed=job["seed"],
+    return recipe_arguments(
+        job,
+        folder,
+        prompts,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
         save_only_model=True,
         load_best_model_at_end=True,
         metric_for_best_model=f"eval_dim_{job['dims'][0]}_cosine_ndcg@10",
-        logging_steps=10,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=True,
-        dataloader_pin_memory=False,
     )
 
 

@@ -49,7 +49,7 @@ def run(folder: Path) -> dict[str, Any]:
 def draw(base: Any, runs: list[dict[str, Any]], dims: list[int]) -> None:
     """A line for each number of pairs, the untrained encoder dashed."""
     figure, palette = blank(5.2, False)
-    lines = [("untrained", base, palette.muted), *zip_names(runs, palette)]
+    lines = [("untrained", base, palette.muted), *lines_of(runs, palette)]
     title = f"A projection from {runs[0]['pairs']:,} to {runs[-1]['pairs']:,} pairs"
     top = headings(figure, title, ["nDCG@10 on the test queries"], "", (0.925, 0.87), palette)
     axes = figure.add_axes((0.085, 0.125, 0.77, top - 0.15))
@@ -62,7 +62,7 @@ def draw(base: Any, runs: list[dict[str, Any]], dims: list[int]) -> None:
     save_figure(figure, FIGURE)
 
 
-def zip_names(runs: list[dict[str, Any]], palette: Any) -> list[tuple[str, Any, str]]:
+def lines_of(runs: list[dict[str, Any]], palette: Any) -> list[tuple[str, Any, str]]:
     """A name, metrics and a colour for each job, on a ramp from few pairs to all."""
     ramp = LinearSegmentedColormap.from_list("ramp", palette.from_wide_to_narrow[::-1])
     shades = [to_hex(ramp(i / max(1, len(runs) - 1))) for i in range(len(runs))]

@@ -82,8 +82,8 @@ def test_a_pass_in_pieces_is_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = planted()
     whole = rotation(pairs)
     monkeypatch.setattr(pair_vectors, "CHUNK", 7)
-    torch.testing.assert_close(rotation(pairs), whole, atol=1e-5, rtol=0)
-    assert torch.equal(rotation(pairs), rotation(pairs))  # the same bits every time
+    torch.testing.assert_close(rotation(planted()), whole, atol=1e-5, rtol=0)
+    assert torch.equal(rotation(planted()), rotation(planted()))  # the same bits every time
 
 
 def test_constant_and_repeated_directions_come_out_finite_and_orthogonal() -> None:

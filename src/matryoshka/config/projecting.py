@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from matryoshka.config.widths import listed
+from matryoshka.config.widths import too_wide
 from matryoshka.errors import UserError
 
 Problem = tuple[str, str]
@@ -46,10 +46,7 @@ def stored_width_problems(dims: Sequence[int], source: Any) -> Iterator[Problem]
         width = source.width
     except UserError:  # said already
         return
-    fitting = sorted({width, *(dim for dim in dims if 1 <= dim <= width)}, reverse=True)
-    for i, dim in enumerate(dims):
-        if dim > width:
-            yield f"dims[{i}]", f"{dim} is wider than the vectors' {width}; use dims={listed(fitting)}"
+    yield from too_wide(dims, width, "the vectors'")
 
 
 def _fitted_problems(run: str, dims: Sequence[int], task: str) -> Iterator[Problem]:

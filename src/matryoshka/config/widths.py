@@ -27,10 +27,15 @@ def width_problems(dims: Sequence[int], encoder: Any, pooling: Mapping[str, Any]
         settings.require_width(hidden, count)
     except UserError as error:
         yield "pooling", f"{error}, or pooling=saved"
+    yield from too_wide(dims, width, "the encoder's")
+
+
+def too_wide(dims: Sequence[int], width: int, whose: str) -> Iterator[tuple[str, str]]:
+    """Dims wider than this width. whose: as in "the encoder's"."""
     fitting = sorted({width, *(dim for dim in dims if 1 <= dim <= width)}, reverse=True)
     for i, dim in enumerate(dims):
         if dim > width:
-            yield f"dims[{i}]", f"{dim} is wider than the encoder's {width}; use dims={listed(fitting)}"
+            yield f"dims[{i}]", f"{dim} is wider than {whose} {width}; use dims={listed(fitting)}"
 
 
 def cut_problems(dim: int | None, dims: Sequence[int]) -> Iterator[tuple[str, str]]:

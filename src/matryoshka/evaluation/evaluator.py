@@ -100,9 +100,7 @@ class Evaluator:
 
             def measured() -> EvaluationResult:
                 start = time.perf_counter()
-                queries_QD = queries_ND[texts.queries_Q]
-                vectors = SetVectors(texts.judgements, queries_QD, documents_UD, texts.documents_N)
-                result = self.measure_vectors(encoder.name, vectors, dims)
+                result = self.measure_vectors(encoder.name, SetVectors.of(texts, queries_ND, documents_UD), dims)
                 took = seconds + time.perf_counter() - start
                 return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
 

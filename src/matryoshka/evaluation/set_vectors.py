@@ -9,6 +9,7 @@ from torch import Tensor
 
 from matryoshka.evaluation.judgements import Judgements
 from matryoshka.evaluation.nearest import Documents
+from matryoshka.evaluation.tokenized_set import TokenizedSet
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class SetVectors:
     queries_QD: Tensor
     documents_UD: Documents
     documents_N: Tensor
+
+    @classmethod
+    def of(cls, texts: TokenizedSet, queries_UD: Tensor, documents_UD: Documents) -> SetVectors:
+        """From the embeddings of a set's distinct texts."""
+        return cls(texts.judgements, queries_UD[texts.queries_Q], documents_UD, texts.documents_N)
 
     def projected(self, matrix_DE: Tensor, *, documents: bool = True) -> SetVectors:
         """The queries behind the matrix, and the documents too unless only queries have one."""
@@ -48,9 +54,8 @@ class ProjectedRows:
 
     def __getitem__(self, place: tuple[slice, slice]) -> Tensor:
         rows, columns = place
-        read_SD = self.rows_ND[rows, :]
-        read_SD = read_SD if isinstance(read_SD, Tensor) else torch.from_numpy(read_SD)
-        return read_SD.float() @ self.matrix_DE[:, columns]
+        behind_SE: Tensor = self.rows_ND[rows, :].float() @ self.matrix_DE[:, columns]
+        return behind_SE
 
 
 class ChosenRows:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from matryoshka.projection.pair_vectors import PairVectors, cross_covariance
 from matryoshka.projection.projection import Log, Rate, Side
-
-if TYPE_CHECKING:
-    from matryoshka.projection.pair_vectors import PairVectors
 
 
 class PCA:
@@ -44,7 +39,7 @@ class Rotation:
 
 def principal_axes(pairs: PairVectors) -> Tensor:
     """Eigenvectors of the covariance of the distinct positives: (D, D), fp32, the largest eigenvalue first."""
-    return _eigenvectors(_cross_covariance((x_BD, x_BD) for x_BD in pairs.passages()))
+    return _eigenvectors(cross_covariance((x_BD, x_BD) for x_BD in pairs.passages()))
 
 
 def rotation(pairs: PairVectors) -> Tensor:
@@ -52,18 +47,8 @@ def rotation(pairs: PairVectors) -> Tensor:
 
     Each side is centred for this alone: centring the embeddings themselves would cost quality at full width.
     """
-    cross_DD = _cross_covariance(pairs.batches())
+    cross_DD = pairs.cross_covariance_DD
     return _eigenvectors((cross_DD + cross_DD.T) / 2)
-
-
-def _cross_covariance(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """mean of (x - mean x)^T (y - mean y): (D, D) in fp64, in one pass."""
-    total, products_DD, sum_x_D, sum_y_D = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
-    for x_BD, y_BD in batches:
-        x_BD, y_BD = x_BD.double(), y_BD.double()
-        products_DD, total = products_DD + x_BD.T @ y_BD, total + len(x_BD)
-        sum_x_D, sum_y_D = sum_x_D + x_BD.sum(0), sum_y_D + y_BD.sum(0)
-    return products_DD / total - torch.outer(sum_x_D, sum_y_D) / total**2
 
 
 def _eigenvectors(symmetric_DD: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,11 @@ class PairVectors:
         for rows_B in torch.arange(len(self)).split(CHUNK):
             yield self._vectors(rows_B)
 
+    @cached_property
+    def cross_covariance_DD(self) -> Tensor:
+        """Of anchors and positives, in fp64: found in one pass, for all kinds that begin with it."""
+        return cross_covariance(self.batches())
+
     def passages(self) -> Iterator[Tensor]:
         """The distinct positives of the pairs, some thousands at a time, of length 1."""
         for rows_B in self.positive_N.unique().split(CHUNK):
@@ -69,6 +75,16 @@ class PairVectors:
 
     def _vectors(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
         return _unit(self.anchors_AD[self.anchor_N[rows_B]]), _unit(self.positives_PD[self.positive_N[rows_B]])
+
+
+def cross_covariance(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """mean of (x - mean x)^T (y - mean y): (D, D) in fp64, in one pass."""
+    total, products_DD, sum_x_D, sum_y_D = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
+    for x_BD, y_BD in batches:
+        x_BD, y_BD = x_BD.double(), y_BD.double()
+        products_DD, total = products_DD + x_BD.T @ y_BD, total + len(x_BD)
+        sum_x_D, sum_y_D = sum_x_D + x_BD.sum(0), sum_y_D + y_BD.sum(0)
+    return products_DD / total - torch.outer(sum_x_D, sum_y_D) / total**2
 
 
 def _unit(x_BD: Tensor) -> Tensor:

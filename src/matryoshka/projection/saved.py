@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -17,13 +17,13 @@ from matryoshka.encoder.tensor_file import require_tensors
 from matryoshka.errors import UserError
 from matryoshka.projection.codes import Code, Encoding, Floats, unit
 from matryoshka.projection.page import page
+from matryoshka.projection.projection import Side
 from matryoshka.storage.atomic import write_atomically
 
 FILE = "projection.safetensors"
 FORMAT = "1"
 LARGEST_CALIBRATION = 256  # rows
 TENSORS = {"matrix", "calibration"}
-Side = Literal["both", "query"]
 
 
 @dataclass(frozen=True, eq=False)

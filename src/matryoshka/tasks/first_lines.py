@@ -45,17 +45,17 @@ def announce(
     return diagnosis
 
 
-def announce_frozen(
-    recipe: TrainingRecipe, split: Split, data: TrainingData | None = None, precision_reason: str = ""
-) -> None:
-    """The first lines of a task that trains no encoder. data: None of vectors without texts."""
-    if data is None:
-        lines.show_stand_in(recipe.stand_in)
-        pairs, documents = len(split.pairs), len(split.test.corpus)
-        said = f"{recipe.data.name}: {pairs:,} pairs of stored vectors; {len(split.test.queries):,} test queries"
-        lines.say("data", f"{said} over {documents:,} documents")
-        lines.say("split", split.label)
-        return
+def announce_vectors(recipe: TrainingRecipe, split: Split) -> None:
+    """The first lines of a task on vectors without texts."""
+    lines.show_stand_in(recipe.stand_in)
+    pairs, documents = len(split.pairs), len(split.test.corpus)
+    said = f"{recipe.data.name}: {pairs:,} pairs of stored vectors; {len(split.test.queries):,} test queries"
+    lines.say("data", f"{said} over {documents:,} documents")
+    lines.say("split", split.label)
+
+
+def announce_frozen(recipe: TrainingRecipe, data: TrainingData, precision_reason: str) -> None:
+    """The first lines of a task on texts that trains no encoder."""
     lines.announce(recipe, data.encoder, data.pairs, data.split, None, precision_reason)
     show_diagnosis(data.examine(recipe.doctor), brief=True)
 

@@ -15,7 +15,7 @@ from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.split import Split
 from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.deployment.measuring import measure_deployment
-from matryoshka.evaluation.embeddings import OnDisk, embed
+from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.evaluation.judgements import Judgements
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.set_vectors import ChosenRows, SetVectors
@@ -113,15 +113,9 @@ def behind(vectors: SetVectors, projection: SavedProjection) -> SetVectors:
 
 def encoded(texts: TokenizedSet, measuring: Measuring) -> SetVectors:
     """A set's texts, encoded or found again."""
-    (documents_UD, queries_UD), _ = embed(
-        measuring.encoder,
-        [texts.documents, texts.queries],
-        token_budget=measuring.evaluator.token_budget,
-        precision=measuring.precision,
-        store=OnDisk(),
-        mapped=measuring.too_large(len(texts.documents)),
-    )
-    return SetVectors(texts.judgements, queries_UD[texts.queries_Q], documents_UD, texts.documents_N)
+    to_file = measuring.too_large(len(texts.documents))
+    documents_UD, queries_UD = measuring.embedded([texts.documents, texts.queries], OnDisk(), mapped=to_file)
+    return SetVectors.of(texts, queries_UD, documents_UD)
 
 
 def deployment(vectors: SetVectors, calibration_MD: Tensor, dims: list[int], metric: str) -> Deployment | None:

@@ -69,7 +69,7 @@ def _fit(projection: Projection, recipe: TrainingRecipe, frozen: Frozen) -> Fit:
 
     def log(step: int, loss: float) -> None:
         if step % LOGGED == 0:
-            rows.append({"step": step, "train/loss": loss})
+            rows.append({"step": step, "train/loss": loss, "epoch": 0.0})
 
     saved = fit(projection, recipe, frozen.pairs, frozen.name, log)
     return Fit(title(projection), saved, tuple(rows))

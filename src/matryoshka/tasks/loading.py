@@ -147,13 +147,13 @@ def tokenized_sets(recipe: Recipe, encoder: Encoder) -> dict[str, TokenizedSet]:
 
 def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
     """Raises UserError where the loss asks for numbers of the candidates that no column has, or no projection knows."""
-    if isinstance(recipe.projection, Learned | Orthogonal) and make_loss(recipe).needs - {"mask_BN"}:
+    needs = make_loss(recipe).needs - {"mask_BN"}
+    if needs and isinstance(recipe.projection, Learned | Orthogonal):
         raise UserError(
             f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers "
             "of each candidate; use projection=rotation, which needs no loss, or another loss"
         )
-    there = kinds(split.numbers) | {"mask_BN"}
-    if missing := sorted(make_loss(recipe).needs - there):
+    if missing := sorted(needs - kinds(split.numbers)):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
         raise UserError(
             f"loss: {type(recipe.loss).__name__} takes {', '.join(missing)}, numbers of each candidate, and the data "

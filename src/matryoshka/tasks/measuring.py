@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from matryoshka.config.recipe import Recipe
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.encoder.progress import Advance
 from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.deployment.measuring import drawn, measure_deployment
 from matryoshka.evaluation.embeddings import InMemory, Store, embed
@@ -85,9 +88,8 @@ class Measuring:
         """Whether the documents' embeddings go to a file, as configured, if one process works alone."""
         if (size := self._bytes(texts)) not in self.on_disk:
             asked = self.evaluator.on_disk
-            self.on_disk[size] = (
-                self.too_large(len(texts.documents)) if asked == "auto" else asked
-            ) and processes() == 1
+            asked = self.too_large(len(texts.documents)) if asked == "auto" else asked
+            self.on_disk[size] = asked and processes() == 1
         return self.on_disk[size]
 
     def too_large(self, texts: int) -> bool:
@@ -98,6 +100,13 @@ class Measuring:
     def _bytes(self, texts: TokenizedSet) -> int:
         return 4 * len(texts.documents) * self.encoder.width
 
+    def embedded(
+        self, parts: Sequence[TokenIds], store: Store, advance: Advance | None = None, *, mapped: bool = False
+    ) -> list[Tensor]:
+        """Embeddings of these texts, by the budget and the precision that all are measured with; see `embed`."""
+        options: Any = {"token_budget": self.evaluator.token_budget, "precision": self.precision, "advance": advance}
+        return embed(self.encoder, parts, store=store, mapped=mapped, **options)[0]
+
     def deployment(self, texts: TokenizedSet, passages: TokenIds) -> Deployment | None:
         """What cutting and rounding the vectors costs in the selecting metric, copies merged.
 
@@ -107,14 +116,8 @@ class Measuring:
         if self._on_disk(texts):
             lines.say("deploy", "left out: it needs the documents' embeddings in memory, evaluator.on_disk=false")
             return None
-        (documents_UD, queries_UD, calibration_MD), _ = embed(
-            self.encoder,
-            [texts.documents, texts.queries, passages],
-            token_budget=self.evaluator.token_budget,
-            precision=self.precision,
-            store=self.store,
-        )
-        vectors = SetVectors(texts.judgements, queries_UD[texts.queries_Q], documents_UD, texts.documents_N)
+        documents_UD, queries_UD, calibration_MD = self.embedded([texts.documents, texts.queries, passages], self.store)
+        vectors = SetVectors.of(texts, queries_UD, documents_UD)
         metric = self.evaluator.metric
         return from_first(lambda: measure_deployment(*vectors.merged(), calibration_MD, self.dims, metric))
 

@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 
 from matryoshka.config.recipe import TrainingRecipe, rebuilt
-from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.processes.together import first_then_others, from_first, is_first, leave
 from matryoshka.projection.saved import FILE, SavedProjection
@@ -22,13 +20,14 @@ from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal.kinds import show_kinds
 from matryoshka.report.terminal.summary import show_training
 from matryoshka.tasks.baselines import measure_baselines
-from matryoshka.tasks.first_lines import announce_frozen
+from matryoshka.tasks.first_lines import announce_frozen, announce_vectors
 from matryoshka.tasks.frozen import Frozen
 from matryoshka.tasks.hub_commits import pinned
-from matryoshka.tasks.kinds import FittedKind, fit_kinds, measured_kinds, without_rankings
+from matryoshka.tasks.kinds import fit_kinds, measured_kinds, without_rankings
 from matryoshka.tasks.loading import TrainingData, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.projected_record import projected_record
+from matryoshka.tasks.projecting import put_behind
 from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.run import with_precision
 from matryoshka.tasks.trainer import closed_if_failed, make_loggers
@@ -60,7 +59,7 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
         baselines = measure_baselines(recipe, data.test.judgements, measuring) if data and measuring else ()
         kinds = from_first(partial(measured_kinds, recipe, frozen, fits), without_rankings)
         if leave():
-            model = put_behind(data, kinds[0])
+            model = model_of(data, kinds[0].saved)
             loggers = make_loggers(recipe, folder)
             stack.enter_context(closed_if_failed(loggers))
             show_kinds(base, [(kind.title, kind.test) for kind in kinds], baselines, recipe.evaluator.metric)
@@ -81,21 +80,21 @@ def read(
     """All embeddings, and the texts and their encoder if there are any; the recipe with the commits that were read."""
     if isinstance(recipe.data, VectorFiles):
         split = recipe.split.split(recipe.data)
-        from_first(partial(announce_frozen, recipe, split))
+        from_first(partial(announce_vectors, recipe, split))
         return recipe, None, Frozen.of_files(recipe.data, split), None
     data = first_then_others(lambda: load(recipe))
     recipe = rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit)))
-    from_first(partial(announce_frozen, recipe, data.split, data, why_precision))
+    from_first(partial(announce_frozen, recipe, data, why_precision))
     encoder = data.encoder.to(device := device_of(recipe.accelerator))
     measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device)
     return recipe, data, Frozen.of_texts(data, measuring), measuring
 
 
-def put_behind(data: TrainingData | None, kept: FittedKind) -> Encoder | None:
+def model_of(data: TrainingData | None, saved: SavedProjection) -> Encoder | None:
     """The encoder with the projection behind it; None of vectors, and of one for queries alone: no model has two."""
-    if data is None or kept.saved.side != "both":
+    if data is None or saved.side != "both":
         return None
-    data.encoder.dense.append(Dense.of(torch.from_numpy(kept.saved.matrix_DE)))
+    put_behind(data.encoder, saved)
     return data.encoder.cpu()
 
 

@@ -50,7 +50,7 @@ def projected_record(
         saved_step=int(kept.history[-1]["step"]) if kept.history else 0,
         config=recipe.config,
         environment=environment(),
-        history=tuple({**row, "epoch": 0.0} for row in kept.history),
+        history=kept.history,
         seconds=seconds,
         split=which_queries(frozen, len(kinds)),
         dev_base=frozen.measured(frozen.dev, recipe) if frozen.dev else None,

@@ -15,8 +15,9 @@ from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.tokens import TokenIds
 from matryoshka.durations import in_words
 from matryoshka.encoder.dense import Dense
+from matryoshka.encoder.encoder import Encoder
 from matryoshka.encoder.progress import progress_bar
-from matryoshka.evaluation.embeddings import OnDisk, embed
+from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.evaluation.fingerprint import weights_fingerprint
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.processes.together import from_first, is_first
@@ -46,10 +47,15 @@ def put_projection(
         saved = from_first(fitted)
         if is_first():
             saved.write(folder)
-    encoder.dense.append(Dense.of(torch.from_numpy(saved.matrix_DE)).to(encoder.device))
+    put_behind(encoder, saved)
     encoder.dense[-1].requires_grad_(recipe.projection.lr is not None)
     alone = measuring.measure(data.test, OnDisk())
     return replace(alone, model=title(recipe.projection), rankings=None)
+
+
+def put_behind(encoder: Encoder, saved: SavedProjection) -> None:
+    """Let the encoder end in the matrix."""
+    encoder.dense.append(Dense.of(torch.from_numpy(saved.matrix_DE)).to(encoder.device))
 
 
 def training_vectors(data: TrainingData, measuring: Measuring) -> PairVectors:
@@ -60,17 +66,12 @@ def training_vectors(data: TrainingData, measuring: Measuring) -> PairVectors:
     )
     tokens = len(anchors.flat) + len(positives.flat)
     with progress_bar(f"encoding {len(pairs):,} training pairs", tokens, show=is_first()) as advance:
-        (anchors_AD, positives_PD), _ = embed(
-            encoder,
-            [anchors, positives],
-            token_budget=measuring.evaluator.token_budget,
-            precision=measuring.precision,
-            advance=advance,
-            store=OnDisk(),
-            mapped=measuring.too_large(len(anchors) + len(positives)),
-        )
+        mapped = measuring.too_large(len(anchors) + len(positives))
+        anchors_AD, positives_PD = measuring.embedded([anchors, positives], OnDisk(), advance, mapped=mapped)
     rows = torch.from_numpy(anchor_N), torch.from_numpy(positive_N)
-    return PairVectors(anchors_AD, positives_PD, *rows, weights_fingerprint(encoder))
+    vectors = PairVectors(anchors_AD, positives_PD, *rows, weights_fingerprint(encoder))
+    vectors.require_usable()
+    return vectors
 
 
 def fit(
@@ -81,7 +82,6 @@ def fit(
     encoder: the name of the one that the vectors are of.
     """
     start = time.perf_counter()
-    pairs.require_usable()
     loss = copy.deepcopy(make_loss(recipe)).eval()  # all dims at every step, and no state of the training's changes
     matrix_DE = projection.fit(pairs, loss, recipe.seed, log)
     took = in_words(time.perf_counter() - start)
