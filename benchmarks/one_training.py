@@ -39,8 +39,8 @@ from matryoshka.embedded.german_help import FOLDER
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.memory.estimate import MemorySettings, measure_memory
+from matryoshka.training.accumulation import add_gradients
 from matryoshka.training.clipping import clip_gradients
-from matryoshka.training.gradient_cache import cached_backward
 
 AdamW = partial(torch.optim.AdamW, lr=2e-5, weight_decay=0.0, fused=True)
 Pairs = list[tuple[str, str]]
@@ -122,22 +122,16 @@ def our_training(setting: Setting, result: dict[str, Any]) -> Callable[[], list[
         at_once = setting.pairs_at_once or setting.batch
         cached = at_once < setting.batch
 
-        def loss_of(embeddings_SD: Tensor) -> NestedLoss:
+        def loss_of(_: int, embeddings_SD: Tensor) -> NestedLoss:
             nested: NestedLoss = loss(*embeddings_SD.split(setting.batch), one_dim_at_a_time=cached)
             return nested
 
         with torch.autocast("cpu", torch.bfloat16, enabled=setting.bf16):
-            if cached:
-                total = cached_backward(encoder, batch, at_once, loss_of).total
-            else:
-                embeddings_SD = encoder(batch)
-        if not cached:
-            total = loss_of(embeddings_SD).total
-            total.backward()
+            (nested,) = add_gradients(encoder, [batch], loss_of, pairs_at_once=at_once)
         clip_gradients(encoder.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        return total.detach()
+        return nested.total
 
     return lambda: train([partial(step, batch) for batch in batches], encoder, setting, result)
 

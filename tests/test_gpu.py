@@ -24,9 +24,9 @@ from matryoshka.encoder import Encoder, packed_attention
 from matryoshka.encoder.varlen_attention import varlen_kernel
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.training import nonfinite, schedulers
+from matryoshka.training.accumulation import add_gradients
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.clipping import clip_gradients
-from matryoshka.training.gradient_cache import cached_backward
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.precision import choose_precision
@@ -160,7 +160,7 @@ def test_a_batch_in_parts_with_dropout_equals_its_parts_kept(device: str) -> Non
     order = torch.tensor([row for _, rows in parts for row in rows]).argsort()
     loss_of(encoded[order.to(device)]).total.backward()
     torch.manual_seed(5)
-    cached_backward(cached, batch, 2, loss_of)
+    add_gradients(cached, [batch], lambda _, x_SD: loss_of(x_SD), pairs_at_once=2)
     for name, gradient in grads(kept).items():
         torch.testing.assert_close(grads(cached)[name], gradient, atol=1e-4, rtol=1e-3)
 

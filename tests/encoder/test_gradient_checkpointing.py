@@ -10,7 +10,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
-from matryoshka.training.gradient_cache import cached_backward
+from matryoshka.training.accumulation import add_gradients
 from tests.tiny import tiny_encoder, with_checkpointing
 
 LOSS = MatryoshkaLoss(RankingLoss(), [32, 8])
@@ -35,7 +35,7 @@ def trained(
         torch.manual_seed(3)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             if pairs_at_once:
-                total = cached_backward(encoder, batch, pairs_at_once, loss_of).total
+                total = add_gradients(encoder, [batch], lambda _, x: loss_of(x), pairs_at_once=pairs_at_once)[0].total
             else:
                 total = loss_of(encoder(batch)).total
                 total.backward()

@@ -2,175 +2,176 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import packed_attention
-from matryoshka.encoder.varlen_attention import flash_attn_varlen_attention, torch_varlen_attention, varlen_kernel
+from matryoshka.encoder.varlen_attention import efficient_attention, flash_attention, kernel_name, varlen_kernel
 from tests.encoder.test_packed_attention import backbone, encoder, gradients, sequences
 from tests.tiny import tiny_encoder
 
 GPU = torch.device("cuda", 0)
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
-KERNELS = {"torch": torch_varlen_attention, "flash": flash_attn_varlen_attention, "buckets": None}
+KERNELS = {"flash": flash_attention, "efficient": efficient_attention, "buckets": None}
+SIGNATURES = {
+    "_flash_attention_forward": "query, key, value, cum_seq_q, cum_seq_k, max_q, max_k, dropout_p, is_causal, "
+    "return_debug_mask, scale, window_size_left",
+    "_efficient_attention_forward": "query, key, value, bias, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, "
+    "dropout_p, custom_mask_type, compute_log_sumexp, scale",
+}
 
 
-def varlen_by_loop(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, *where: Any, scale: float) -> Tensor:
-    """What both libraries' functions compute, one sequence at a time, with what they demand of their arguments."""
+def varlen_by_loop(
+    q_THD: Tensor,
+    k_THD: Tensor,
+    v_THD: Tensor,
+    cu_seqlens_Z: Tensor,
+    longest: int,
+    scaling: float | None,
+    dropout: float,
+) -> Tensor:
+    """What a kernel computes, one sequence at a time, with what it demands of its arguments."""
     assert {x.dtype for x in (q_THD, k_THD, v_THD)} <= {BF16, FP16}
-    cu_seqlens_Z, cu_seqlens_k_Z, longest, longest_k = where
-    assert cu_seqlens_Z.dtype == cu_seqlens_k_Z.dtype == torch.int32
-    assert type(longest) is type(longest_k) is int
-    assert longest == longest_k == max(cu_seqlens_Z.diff().tolist())
+    assert cu_seqlens_Z.dtype == torch.int32 and type(longest) is int and dropout == 0
+    lengths, scale = cu_seqlens_Z.diff().tolist(), scaling or q_THD.shape[2] ** -0.5
+    assert longest == max(lengths)
     attended = []
-    lengths = cu_seqlens_Z.diff().tolist()
     for q_LHD, k_LHD, v_LHD in zip(*(x.split(lengths) for x in (q_THD, k_THD, v_THD)), strict=True):
         scores_HLL = torch.einsum("ihd,jhd->hij", q_LHD.float(), k_LHD.float()) * scale
         attended.append(torch.einsum("hij,jhd->ihd", scores_HLL.softmax(-1), v_LHD.float()))
     return torch.cat(attended).to(q_THD.dtype)
 
 
-def flash_attn_by_loop(*inputs: Any, dropout_p: float, softmax_scale: float, deterministic: bool) -> Tensor:
-    assert (dropout_p, deterministic) == (0.0, False)
-    return varlen_by_loop(*inputs, scale=softmax_scale)
-
-
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """An A100 with a torch built for it and without flash-attn, unless a test says otherwise."""
+    """An A100 with a torch built for it, unless a test says otherwise."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
-    monkeypatch.setitem(sys.modules, "flash_attn", None)
     varlen_kernel.cache_clear()
     yield monkeypatch
     varlen_kernel.cache_clear()
 
 
-def install_flash_attn(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("flash_attn")
-    module.__spec__ = ModuleSpec("flash_attn", None)
-    module.flash_attn_varlen_func = flash_attn_by_loop  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "flash_attn", module)
+@pytest.mark.parametrize("operation", SIGNATURES)
+def test_torchs_operations_take_what_they_are_given(operation: str) -> None:
+    """They are not public: another torch that changes them fails here, not on a GPU."""
+    arguments = getattr(torch.ops.aten, operation).default._schema.arguments
+    expected = SIGNATURES[operation].split(", ")
+    assert [argument.name for argument in arguments[: len(expected)]] == expected
 
 
-def test_a_flash_attn_without_the_function_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version 4 installs the same name for something else."""
-    monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
+class Calls(TorchDispatchMode):
+    """Every operation by name, with its arguments."""
 
-    assert varlen_kernel(torch.device("cuda"), torch.bfloat16, 64, dropout=True) is None
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[str, tuple[Any, ...]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.made[func.overloadpacket.__name__] = args
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("flash", BF16), ("efficient", FP32)])
+def test_each_kernel_is_one_call_with_its_dropout(name: str, dtype: torch.dtype) -> None:
+    """On the device that has no numbers both operations say what shapes they give, flash's gradient too."""
+    qkv_T3HD = torch.zeros(10, 3, 4, 8, dtype=dtype, device="meta", requires_grad=True)
+    where = torch.zeros(3, dtype=torch.int32, device="meta")
+    kernel = KERNELS[name]
+    assert kernel is not None
+    with Calls() as calls:
+        attended_THD = kernel(*qkv_T3HD.unbind(1), where, 6, 0.5, 0.1)
+        if name == "flash":
+            attended_THD.sum().backward()
+    assert attended_THD.shape == (10, 4, 8)
+    made = calls.made[f"_{name}_attention_forward"]
+    numbers = [x for x in made if not isinstance(x, Tensor)]
+    assert 0.1 in numbers and numbers.count(6) == 2 and sum(x is where for x in made) == 2
+    if name == "flash":
+        assert 0.1 in [x for x in calls.made["_flash_attention_backward"] if not isinstance(x, Tensor)]
+        assert qkv_T3HD.grad is not None and qkv_T3HD.grad.shape == qkv_T3HD.shape
+
+
+@pytest.mark.parametrize(("needed", "keeps"), [(True, True), (False, False)])
+def test_the_efficient_kernel_keeps_what_a_gradient_needs(
+    monkeypatch: pytest.MonkeyPatch, needed: bool, keeps: bool
+) -> None:
+    seen: list[bool] = []
+
+    def operation(*args: Any, **options: Any) -> tuple[Tensor, None]:
+        seen.append(args[10])
+        return args[0], None
+
+    monkeypatch.setattr(torch.ops.aten, "_efficient_attention_forward", operation)
+    q_THD = torch.zeros(3, 2, 8, requires_grad=needed)
+    efficient_attention(q_THD, q_THD, q_THD, torch.tensor([0, 3], dtype=torch.int32), 3, None, 0.0)
+    assert seen == [keeps]
 
 
 @pytest.mark.parametrize(
-    ("dtype", "capability", "dropout", "flash_attn", "expected"),
+    ("dtype", "capability", "head_size", "expected"),
     [
-        (BF16, (8, 0), False, False, "torch"),
-        (FP16, (8, 6), False, False, "torch"),
-        (BF16, (9, 0), False, True, "torch"),
-        (BF16, (12, 0), True, True, "flash"),
-        (BF16, (9, 0), True, False, "buckets"),
-        (FP32, (9, 0), False, True, "buckets"),
-        (FP16, (7, 5), False, True, "buckets"),
+        (BF16, (8, 0), 64, "flash"),
+        (FP16, (12, 0), 192, "flash"),
+        (FP32, (9, 0), 64, "efficient"),
+        (FP16, (7, 5), 64, "efficient"),
+        (BF16, (9, 0), 256, "efficient"),
+        (BF16, (9, 0), 12, "buckets"),
+        (FP32, (9, 0), 12, "buckets"),
     ],
 )
 def test_the_choice_follows_what_the_gpu_and_the_call_allow(
-    gpu: pytest.MonkeyPatch, dtype: Any, capability: tuple[int, int], dropout: bool, flash_attn: bool, expected: str
+    gpu: pytest.MonkeyPatch, dtype: Any, capability: tuple[int, int], head_size: int, expected: str
 ) -> None:
     gpu.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    if flash_attn:
-        install_flash_attn(gpu)
 
-    assert varlen_kernel(GPU, dtype, 32, dropout) is KERNELS[expected]
-
-
-@pytest.mark.parametrize("head_size", [12, 200, 256])
-def test_heads_that_the_kernels_do_not_take_go_through_buckets(head_size: int) -> None:
-    assert varlen_kernel(GPU, BF16, head_size, False) is None
+    assert varlen_kernel(GPU, dtype, head_size) is KERNELS[expected]
+    assert kernel_name(GPU, dtype, head_size) == f"{expected}_attention".replace("buckets_attention", "buckets")
 
 
-def test_a_torch_without_the_kernel_goes_on_to_flash_attn(gpu: pytest.MonkeyPatch) -> None:
-    install_flash_attn(gpu)
-    gpu.setitem(sys.modules, "torch.nn.attention.varlen", None)
-
-    assert varlen_kernel(GPU, BF16, 32, False) is flash_attn_varlen_attention
-
-
-def test_a_torch_whose_kernel_has_no_scale_is_passed_over(gpu: pytest.MonkeyPatch) -> None:
-    varlen = importlib.import_module("torch.nn.attention.varlen")
-    gpu.setattr(varlen, "varlen_attn", lambda query, key, value, cu_seq_q, cu_seq_k, max_q, max_k: query)
-
-    assert varlen_kernel(GPU, BF16, 32, False) is None
+def test_a_torch_built_without_flash_attention_takes_the_other(gpu: pytest.MonkeyPatch) -> None:
+    gpu.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: False)
+    assert varlen_kernel(GPU, BF16, 64) is efficient_attention
 
 
 @pytest.mark.parametrize(
-    ("dtype", "dropout", "flash_attn", "message"),
+    ("dtype", "message"),
     [
-        (BF16, False, False, "attention on cuda:0 (bfloat16, heads of 32, no dropout): torch's varlen_attn"),
-        (
-            BF16,
-            True,
-            False,
-            "attention on cuda:0 (bfloat16, heads of 32, dropout): SDPA over length buckets, since "
-            "torch's varlen_attn has no dropout; flash-attn is not installed",
-        ),
-        (
-            BF16,
-            True,
-            True,
-            "attention on cuda:0 (bfloat16, heads of 32, dropout): flash-attn's flash_attn_varlen_func, since "
-            "torch's varlen_attn has no dropout",
-        ),
+        (BF16, "attention on cuda:0 (bfloat16, heads of 32): flash attention"),
         (
             FP32,
-            False,
-            True,
-            "attention on cuda:0 (float32, heads of 32, no dropout): SDPA over length buckets, since "
-            "variable-length kernels are for fp16 and bf16",
+            "attention on cuda:0 (float32, heads of 32): memory-efficient attention, since flash attention is for fp16 "
+            "and bf16",
         ),
     ],
 )
-def test_the_choice_and_its_reason_are_said_once(
-    gpu: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    dtype: Any,
-    dropout: bool,
-    flash_attn: bool,
-    message: str,
-) -> None:
-    if flash_attn:
-        install_flash_attn(gpu)
+def test_the_choice_and_its_reason_are_said_once(caplog: pytest.LogCaptureFixture, dtype: Any, message: str) -> None:
     with caplog.at_level(logging.INFO, logger="matryoshka"):
         for _ in range(3):
-            varlen_kernel(GPU, dtype, 32, dropout)
+            varlen_kernel(GPU, dtype, 32)
 
     assert caplog.messages == [message]
 
 
 def test_a_cpu_has_no_such_kernel_and_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="matryoshka"):
-        assert varlen_kernel(torch.device("cpu"), BF16, 32, False) is None
+        assert varlen_kernel(torch.device("cpu"), BF16, 32) is None
 
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("library", ["torch", "flash"])
-def test_a_model_through_the_kernel_equals_the_model_through_buckets(gpu: pytest.MonkeyPatch, library: str) -> None:
+def test_a_model_through_a_kernel_equals_the_model_through_buckets(gpu: pytest.MonkeyPatch) -> None:
     """The kernels themselves need a GPU; here a loop stands in for them, under autocast as in training."""
-    install_flash_attn(gpu)
-    varlen = importlib.import_module("torch.nn.attention.varlen")
-    gpu.setattr(varlen, "varlen_attn", varlen_by_loop)
     batch = PackedBatch.from_ids([sequences()])
     found = []
-    for kernel in (None, KERNELS[library]):
+    for kernel in (None, varlen_by_loop):
         gpu.setattr(packed_attention, "varlen_kernel", lambda *call, kernel=kernel: kernel)
         model = encoder(backbone("xlm-roberta"))
         with torch.autocast("cpu", torch.bfloat16):
@@ -185,11 +186,20 @@ def test_a_model_through_the_kernel_equals_the_model_through_buckets(gpu: pytest
             assert error < 0.05, f"{name}: {error}"
 
 
-def test_buckets_are_only_made_where_they_are_used(gpu: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_training_and_evaluation_reach_the_kernel_and_make_no_buckets(gpu: pytest.MonkeyPatch, training: bool) -> None:
     def unwanted(*_: Any) -> None:
         raise AssertionError("buckets were made")
 
-    gpu.setattr(packed_attention.Buckets, "of", unwanted)
-    gpu.setattr(packed_attention, "varlen_kernel", lambda *call: lambda q_THD, *_: q_THD)
+    rates: list[float] = []
 
-    assert tiny_encoder().encode(["der", "die das"]).shape == (2, 32)
+    def kernel(q_THD: Tensor, *others: Any) -> Tensor:
+        rates.append(others[-1])
+        return q_THD
+
+    gpu.setattr(packed_attention.Buckets, "of", unwanted)
+    gpu.setattr(packed_attention, "varlen_kernel", lambda *call: kernel)
+    model = tiny_encoder(dropout=0.1).train(training)
+
+    assert model(PackedBatch.from_ids([sequences()])).shape == (len(sequences()), 32)
+    assert rates == [0.1 if training else 0.0] * 2

@@ -12,9 +12,8 @@ from matryoshka.data.packing import PackedBatch, number_matrices
 from matryoshka.losses import MatryoshkaLoss
 from matryoshka.losses.matryoshka import NestedLoss
 from matryoshka.memory.measured import loss_bytes
-from matryoshka.processes.together import add_up_gradients
-from matryoshka.training.gradient_cache import cached_backward
-from matryoshka.training.shared_encoding import encode_together
+from matryoshka.processes.together import add_up_gradients, processes
+from matryoshka.training.accumulation import add_gradients
 from tests.several_processes import in_processes
 from tests.tiny import tiny_encoder
 
@@ -43,16 +42,12 @@ def batch() -> PackedBatch:
 def loss_and_gradients(at_once: int | None) -> tuple[float, dict[str, Tensor]]:
     encoder, packed = tiny_encoder().train(), batch()
 
-    def loss_of(embeddings_SD: Tensor) -> NestedLoss:
+    def loss_of(_: int, embeddings_SD: Tensor) -> NestedLoss:
         both = embeddings_SD.tensor_split([5])
         nested: NestedLoss = LOSS(*both, packed.mask_BN, packed.numbers, one_dim_at_a_time=at_once is not None)
         return nested
 
-    if at_once:
-        nested = cached_backward(encoder, packed, at_once, loss_of)
-    else:
-        nested = loss_of(encode_together(encoder, packed))
-        nested.total.backward()  # type: ignore[no-untyped-call]
+    (nested,) = add_gradients(encoder, [packed], loss_of, pairs_at_once=at_once, shared=processes() > 1)
     add_up_gradients(encoder.parameters())
     return float(nested.total.detach()), {n: p.grad for n, p in encoder.named_parameters() if p.grad is not None}
 

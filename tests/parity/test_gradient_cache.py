@@ -15,7 +15,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.losses.ranking import Direction
-from matryoshka.training.gradient_cache import cached_backward
+from matryoshka.training.accumulation import add_gradients
 from tests.parity.conftest import Parity, release
 from tests.parity.german_texts import german_pairs
 from tests.parity.two_encoders import backbone_of, saved_and_loaded
@@ -42,7 +42,7 @@ def ours(encoder: Encoder, direction: Direction, pairs_at_once: int | None) -> t
         total = loss_of(encoder(batch)).total
         total.backward()
     else:
-        total = cached_backward(encoder, batch, pairs_at_once, loss_of).total
+        total = add_gradients(encoder, [batch], lambda _, x: loss_of(x), pairs_at_once=pairs_at_once)[0].total
     return total, {name: p.grad for name, p in encoder.backbone.named_parameters() if p.grad is not None}
 
 

@@ -36,18 +36,18 @@ from matryoshka.processes.together import (
     from_first,
     leave,
     own_rows,
+    processes,
     rank,
 )
 from matryoshka.training import schedulers
+from matryoshka.training.accumulation import add_gradients
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.datamodule import PairsModule
-from matryoshka.training.gradient_cache import cached_backward
 from matryoshka.training.log_rows import MicroBatch
 from matryoshka.training.module import EmbeddingModule
-from matryoshka.training.nonfinite import NonFiniteGuard, NotFiniteError
+from matryoshka.training.nonfinite import NonFiniteGuard, NotFiniteError, Step
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.several_processes import trainer_options
-from matryoshka.training.shared_encoding import encode_together
 from tests.several_processes import in_processes
 from tests.tiny import tiny_encoder
 from tests.training.callbacks.small import LIGHTNINGS_ADVICE, fit
@@ -72,15 +72,11 @@ def losses_and_gradients() -> list[tuple[list[float], dict[str, Tensor]]]:
         encoder, losses = tiny_encoder(modes=("cls", "mean")).train(), []
         for batch in (micro_batch(rows, columns), micro_batch(5, 2)):
 
-            def loss_of(embeddings_SD: Tensor, batch: PackedBatch = batch) -> NestedLoss:
+            def loss_of(_: int, embeddings_SD: Tensor, batch: PackedBatch = batch) -> NestedLoss:
                 nested: NestedLoss = LOSS(*embeddings_SD.tensor_split([batch.columns[0]]), batch.mask_BN)
                 return nested
 
-            if at_once:
-                nested = cached_backward(encoder, batch, at_once, loss_of, divisor=2)
-            else:
-                nested = loss_of(encode_together(encoder, batch))
-                (nested.total / 2).backward()  # type: ignore[no-untyped-call]
+            (nested,) = add_gradients(encoder, [batch], loss_of, 2, at_once, shared=processes() > 1)
             losses.append(float(nested.total.detach()))
         add_up_gradients(encoder.parameters())
         found.append((losses, {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}))
@@ -100,8 +96,8 @@ def test_several_processes_have_the_loss_and_the_gradient_of_one(tmp_path: Path,
     assert all(expected["backbone.encoder.layer.0.output.dense.weight"].norm() > 1e-3 for _, expected in alone)
 
 
-def trained(folder: Path, options: bool) -> tuple[dict[str, Tensor], list[dict[str, float]], bool]:
-    """Weights and logged rows of 6 updates, of two micro-batches of 5 pairs each, some of equal passages."""
+def trained(folder: Path, options: bool, accumulation: int) -> tuple[dict[str, Tensor], list[dict[str, float]], bool]:
+    """Weights and logged rows of updates of so many micro-batches of 5 pairs each, some of equal passages."""
     pairs = Dataset.from_dict(
         {
             "anchor": [[0, 4 + i, 5, 2] for i in range(23)],
@@ -109,7 +105,7 @@ def trained(folder: Path, options: bool) -> tuple[dict[str, Tensor], list[dict[s
         }
     )
     data = PairsModule(pairs, partial(NoDuplicatesSampler, batch_size=5, clashes="mask"))
-    plan = TrainingPlan(data.micro_batches(3), 2, "carry")
+    plan = TrainingPlan(data.micro_batches(3), accumulation, "carry")
     loss = MatryoshkaLoss(RankingLoss(direction="both"), [32, 8], dims_per_step=1)
     make_optimizer = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
     module = EmbeddingModule(tiny_encoder(), loss, plan, make_optimizer, schedulers.linear, 0.5, log_every=1)
@@ -123,17 +119,19 @@ def trained(folder: Path, options: bool) -> tuple[dict[str, Tensor], list[dict[s
     return state, log.rows, trainer.is_global_zero
 
 
-def test_two_processes_train_the_weights_of_one(tmp_path: Path) -> None:
-    weights, rows, _ = trained(tmp_path / "alone", options=False)
+@pytest.mark.parametrize(("accumulation", "updates"), [(2, 6), (1, 15), (3, 3)])
+def test_two_processes_train_the_weights_of_one(tmp_path: Path, accumulation: int, updates: int) -> None:
+    """Of one micro-batch an update each has its share; of several each has its own, and nothing is gathered."""
+    weights, rows, _ = trained(tmp_path / "alone", False, accumulation)
     (first, its_rows, is_first), (second, no_rows, is_first_too) = in_processes(
-        trained, 2, tmp_path / "run", tmp_path / "together", True
+        trained, 2, tmp_path / "run", tmp_path / "together", True, accumulation
     )
     assert (is_first, is_first_too) == (True, False)
     assert no_rows == []
     for name, value in weights.items():
         torch.testing.assert_close(first[name], value, atol=1e-5, rtol=0)
         assert torch.equal(first[name], second[name])
-    assert (tmp_path / "together" / "metrics.jsonl").read_text().count("\n") == len(rows) == 6
+    assert (tmp_path / "together" / "metrics.jsonl").read_text().count("\n") == len(rows) == updates
     for row, expected in zip(its_rows, rows, strict=True):
         assert row.keys() == expected.keys()
         for name in row.keys() - {"train/pairs_per_second", "train/tokens_per_second", "train/memory_gigabytes"}:
@@ -341,10 +339,11 @@ def test_ctrl_c_stops_a_process_once_though_it_comes_twice() -> None:
 def decisions() -> list[str]:
     """Whether an update is made under each policy, where the second process alone has found a loss of NaN."""
     loss = torch.tensor(math.nan if rank() == 1 else 1.0)
-    micro, made = MicroBatch(loss, {}, 1, 4, 20, (0, 1)), list[str]()
+    micro, made = MicroBatch((), loss[None], 1, 4, 20, (0, 1)), list[str]()
+    step = Step.of(1, 1, [micro], {"weight": torch.ones(2)})
     for policy in NonFiniteGuard("skip", 10), NonFiniteGuard("stop"):
         try:
-            made.append(str(policy.allows(1, 1, [micro], torch.tensor(1.0), torch.nn.Linear(2, 2))))
+            made.append(str(policy.allows(step, torch.nn.Linear(2, 2))))
         except NotFiniteError:
             made.append("stopped")
     return made

@@ -13,8 +13,8 @@ from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
 from matryoshka.encoder.dense import Dense
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
+from matryoshka.training.accumulation import add_gradients
 from matryoshka.training.checkpoints.folder import write_checkpoint
-from matryoshka.training.gradient_cache import cached_backward
 from tests.tiny import tiny_encoder
 
 TEXTS = ["der die das", "und der", "haus", "das da", "x"]
@@ -57,7 +57,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(pairs: int) -> None:
     batch = batch_of(whole)
     LOSS(*whole(batch).tensor_split([len(TEXTS)])).total.backward()
 
-    cached_backward(cached, batch, pairs, lambda x_SD: LOSS(*x_SD.tensor_split([len(TEXTS)])))
+    add_gradients(cached, [batch], lambda _, x_SD: LOSS(*x_SD.tensor_split([len(TEXTS)])), pairs_at_once=pairs)
     for (name, parameter), other in zip(whole.named_parameters(), cached.parameters(), strict=True):
         torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
-from matryoshka.training.gradient_cache import cached_backward
+from matryoshka.training.accumulation import add_gradients
 from tests.tiny import tiny_encoder
 
 TEXTS = [
@@ -52,7 +52,7 @@ def test_equals_one_backward_of_the_whole_batch(pairs: int, columns: int, masked
 
     nested = loss_of(batch, whole(batch))
     (nested.total / 4).backward()
-    other = cached_backward(cached, batch, pairs, lambda x: loss_of(batch, x), divisor=4)
+    other = add_gradients(cached, [batch], lambda _, x: loss_of(batch, x), 4, pairs)[0]
     torch.testing.assert_close(other.total, nested.total.detach(), rtol=0, atol=1e-5)
     assert not other.total.requires_grad
     expected, found = gradients(whole), gradients(cached)
@@ -73,7 +73,7 @@ def test_dropout_is_that_of_the_first_pass() -> None:
     loss_of(batch, encoded[order]).total.backward()
     state = torch.get_rng_state()
     torch.manual_seed(5)
-    cached_backward(cached, batch, 3, lambda x: loss_of(batch, x))
+    add_gradients(cached, [batch], lambda _, x: loss_of(batch, x), pairs_at_once=3)
     assert torch.equal(torch.get_rng_state(), state)  # what follows draws as if nothing had been drawn twice
     for name, gradient in gradients(kept).items():
         torch.testing.assert_close(gradients(cached)[name], gradient, rtol=1e-4, atol=2e-6)
@@ -83,9 +83,9 @@ def test_gradients_add_up_over_batches() -> None:
     encoder = tiny_encoder().train()
     batch = batch_for(encoder, 2)
 
-    cached_backward(encoder, batch, 2, lambda x: loss_of(batch, x))
+    add_gradients(encoder, [batch], lambda _, x: loss_of(batch, x), pairs_at_once=2)
     once = {name: gradient.clone() for name, gradient in gradients(encoder).items()}
-    cached_backward(encoder, batch, 2, lambda x: loss_of(batch, x))
+    add_gradients(encoder, [batch], lambda _, x: loss_of(batch, x), pairs_at_once=2)
     for name, gradient in gradients(encoder).items():
         torch.testing.assert_close(gradient, 2 * once[name], rtol=1e-4, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Between two logged rows one flag an update is read from the device, and no copy to it is waited for.
+"""Between two logged rows no step waits: one flag an update is read, an update later, and no copy is waited for.
 
 The device here is torch's `meta`, which has no numbers: whatever reads one fails there, on any machine.
 """
@@ -47,24 +47,46 @@ def autocast_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         torch, "autocast", lambda device, *a, **k: autocast("cpu" if device == "meta" else device, *a, **k)
     )
+    for name in ("is_autocast_enabled", "get_autocast_dtype"):
+        ask = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda device, ask=ask: ask("cpu" if device == "meta" else device))
 
 
-def module_on_meta(monkeypatch: pytest.MonkeyPatch, pairs_at_once: int | None, log_every: int) -> EmbeddingModule:
+class LikeFused(torch.optim.SGD):
+    """Scales and skips by itself, as torch's fused optimizers say that they do; these are not for this device."""
+
+    _step_supports_amp_scaling = True
+    grad_scale: Tensor
+    found_inf: Tensor
+
+    def step(self, closure: Any = None) -> None:
+        assert self.grad_scale.is_meta and self.found_inf.is_meta
+        del self.grad_scale, self.found_inf  # which this class itself does not know
+        super().step(closure)
+
+
+def module_on_meta(
+    monkeypatch: pytest.MonkeyPatch,
+    pairs_at_once: int | None,
+    log_every: int,
+    optimizer_class: type[torch.optim.SGD] = LikeFused,
+    tokens_at_once: int = 0,
+) -> EmbeddingModule:
     encoder = tiny_encoder(modes=("cls", "mean", "max", "last"), dropout=0.1)
     encoder.compact_vocabulary(range(60))
     module = EmbeddingModule(
         encoder.to(META),
         MatryoshkaLoss(RankingLoss(direction="both"), [128, 32]),
         TrainingPlan([4], 2),
-        partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        partial(optimizer_class, lr=0.1, momentum=0.9),
         schedulers.constant,
         log_every=log_every,
         pairs_at_once=pairs_at_once,
+        tokens_at_once=tokens_at_once,
     )
     (optimizer,), (scheduler,) = module.configure_optimizers()
     monkeypatch.setattr(module, "optimizers", lambda: optimizer)  # else a Trainer has them
     monkeypatch.setattr(module, "lr_schedulers", lambda: scheduler)
-    monkeypatch.setattr(module, "manual_backward", lambda loss: loss.backward())
     return module
 
 
@@ -74,13 +96,25 @@ def batch_on_meta() -> PackedBatch:
 
 
 @pytest.mark.parametrize(
-    ("pairs_at_once", "processes"),
-    [(None, 1), (2, 2), *(pytest.param(*other, marks=pytest.mark.slow) for other in ((None, 2), (2, 1)))],
+    ("pairs_at_once", "processes", "tokens_at_once"),
+    [
+        (None, 1, 0),
+        (None, 1, 9_999),
+        (2, 2, 0),
+        *(pytest.param(*o, 0, marks=pytest.mark.slow) for o in ((None, 2), (2, 1))),
+    ],
 )
+@pytest.mark.parametrize(("optimizer", "read_by_then"), [(LikeFused, [0, 1]), (torch.optim.SGD, [1, 2])])
 def test_one_flag_an_update_is_read_between_rows(
-    monkeypatch: pytest.MonkeyPatch, pairs_at_once: int | None, processes: int
+    monkeypatch: pytest.MonkeyPatch,
+    pairs_at_once: int | None,
+    processes: int,
+    tokens_at_once: int,
+    optimizer: type[torch.optim.SGD],
+    read_by_then: list[int],
 ) -> None:
-    module = module_on_meta(monkeypatch, pairs_at_once, log_every=10)
+    """A fused optimizer skips by itself, so the flag is read when the next update is due; others are asked for it."""
+    module = module_on_meta(monkeypatch, pairs_at_once, 10, optimizer, tokens_at_once)
     if processes > 1:
         answers = {"is_initialized": True, "get_world_size": processes, "get_rank": 1, "all_reduce": None}
         for name, answer in answers.items():
@@ -90,9 +124,12 @@ def test_one_flag_an_update_is_read_between_rows(
     monkeypatch.setattr(nonfinite, "read", lambda flag: reads.append(flag))  # None: nothing is wrong
 
     with NoWaiting():
-        for i in range(4):
-            module.training_step(batch_on_meta(), i)
-    assert module.updates == 2
+        for update in range(2):
+            for i in range(2):
+                module.training_step(batch_on_meta(), 2 * update + i)
+            assert module.updates == update + 1
+            assert len(reads) == read_by_then[update]
+    assert module.settle()
     assert [flag.is_meta and flag.numel() for flag in reads] == [1, 1]  # whether an update is finite
 
 

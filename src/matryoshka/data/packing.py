@@ -89,6 +89,13 @@ class PackedBatch:
             cu_seqlens_Z = sent(_cu_seqlens_Z(lengths), part.device)
             yield PackedBatch(part, cu_seqlens_Z, lengths, (end - start,) * len(self.columns)), places
 
+    @classmethod
+    def joined(cls, batches: Sequence[PackedBatch]) -> PackedBatch:
+        """The sequences of several batches, one batch after another, as if they were of one column; to encode only."""
+        lengths = tuple(length for batch in batches for length in batch.lengths)
+        ids_T = torch.cat([batch.input_ids_T for batch in batches])
+        return cls(ids_T, sent(_cu_seqlens_Z(lengths), ids_T.device), lengths, (len(lengths),))
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""
         return self._changed(lambda x: x.to(device, non_blocking=non_blocking))

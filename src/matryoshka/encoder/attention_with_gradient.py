@@ -18,25 +18,23 @@ if TYPE_CHECKING:
     from matryoshka.encoder.packed_attention import Buckets
 
 
-def attention_with_gradient(
-    q: Tensor, k: Tensor, v: Tensor, buckets: Buckets, scaling: float, dropout: float
-) -> Tensor:
-    """Each sequence's attention over its own tokens; q, k, v are (heads, T, D), the result (T, heads, D)."""
-    attended: Tensor = _Attention.apply(q, k, v, buckets, scaling, dropout)  # type: ignore[no-untyped-call]
-    return attended
+def attention_with_gradient(qkv_T3HD: Tensor, buckets: Buckets, scaling: float, dropout: float) -> Tensor:
+    """Each sequence's attention over its own tokens, (T, heads, D), from every token's query, key and value."""
+    attended_THD: Tensor = _Attention.apply(qkv_T3HD, buckets, scaling, dropout)  # type: ignore[no-untyped-call]
+    return attended_THD
 
 
 class _Attention(torch.autograd.Function):
     """The weights are saved with a sign: those that dropout takes out are negative, and all are half as large."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, buckets: Buckets, scaling: float, dropout: float) -> Tensor:
-        places = _Places(buckets, len(q))
-        q_MD, k_MD, v_MD = (places.of(x.transpose(0, 1)) for x in (q, k, v))
+    def forward(ctx: Any, qkv_T3HD: Tensor, buckets: Buckets, scaling: float, dropout: float) -> Tensor:
+        places = buckets.places(qkv_T3HD.shape[2])
+        q_MD, k_MD, v_MD = places.of_three(qkv_T3HD)
         out_MD = torch.empty_like(q_MD)
         ctx.scale, saved = 1.0, []
         parts = places.split(q_MD, k_MD, v_MD, out_MD)
-        for bias_N1L, (q_NLD, k_NLD, v_NLD, out_NLD) in zip(places.biases(q.dtype), parts, strict=True):
+        for bias_N1L, (q_NLD, k_NLD, v_NLD, out_NLD) in zip(places.biases(q_MD.dtype), parts, strict=True):
             scores_NLL = torch.baddbmm(bias_N1L, q_NLD, k_NLD.mT, beta=0 if bias_N1L.dim() == 1 else 1, alpha=scaling)
             weights_NLL = scores_NLL.softmax(-1)
             if dropout:
@@ -57,8 +55,8 @@ class _Attention(torch.autograd.Function):
         g_MD = ctx.places.of(gradient).mul_(ctx.places.valid_M1)  # what stands in a place of padding is another token's
         inner_M1 = (g_MD * out_MD).sum(1, keepdim=True)
         g_MD.mul_(ctx.scale)
-        gradients = [torch.empty_like(q_MD) for _ in range(3)]
-        parts = ctx.places.split(q_MD, k_MD, v_MD, g_MD, inner_M1, *gradients)
+        gradient_PD = q_MD.new_empty(3 * len(q_MD), q_MD.shape[1])
+        parts = ctx.places.split(q_MD, k_MD, v_MD, g_MD, inner_M1, *gradient_PD.chunk(3))
         for weights_NLL, (q_NLD, k_NLD, v_NLD, g_NLD, inner_NL1, *(of_q, of_k, of_v)) in zip(
             weights, parts, strict=True
         ):
@@ -71,10 +69,10 @@ class _Attention(torch.autograd.Function):
                 scores_NLL.sub_(inner_NL1).mul_(weights_NLL)
             torch.baddbmm(of_q, scores_NLL, k_NLD, beta=0, alpha=ctx.scaling, out=of_q)
             torch.baddbmm(of_k, scores_NLL.mT, q_NLD, beta=0, alpha=ctx.scaling, out=of_k)
-        return *(ctx.places.in_row(x).transpose(0, 1) for x in gradients), None, None, None
+        return ctx.places.three_in_row(gradient_PD), None, None, None
 
 
-class _Places:
+class Places:
     """Where the places of all buckets, a head each, stand in a row of (T, heads, D), and back."""
 
     def __init__(self, buckets: Buckets, heads: int) -> None:
@@ -83,11 +81,27 @@ class _Places:
         head_H = torch.arange(heads)
         sizes = torch.tensor([len(part.places_P) for part in buckets.parts])
         self.sizes = (sizes * heads).tolist()
-        self.index_M = torch.cat([(part.places_P * heads + head_H[:, None]).flatten() for part in buckets.parts])
+        self.index_M = self._index(heads, head_H)
+        self.index_3M = torch.cat([self._index(3 * heads, which * heads + head_H) for which in range(3)])
         start_P = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
         size_T, start_T = sizes.repeat_interleave(sizes)[buckets.back_T], start_P[buckets.back_T]
         first_T = start_T * heads + buckets.back_T - start_T
-        self.back_R = (first_T[:, None] + head_H * size_T[:, None]).flatten()
+        back_T1H = (first_T[:, None] + head_H * size_T[:, None])[:, None]
+        self.back_R = back_T1H.flatten()
+        self.back_3R = (back_T1H + torch.arange(3)[:, None] * len(self.index_M)).flatten()
+
+    def _index(self, rows: int, row_H: Tensor) -> Tensor:
+        """Of every place the row of its token, each token having so many."""
+        return torch.cat([(part.places_P * rows + row_H[:, None]).flatten() for part in self.buckets.parts])
+
+    def of_three(self, row_T3HD: Tensor) -> tuple[Tensor, ...]:
+        """The three numbers of every token and head in their places, each (M, D)."""
+        row_RD = row_T3HD.reshape(-1, row_T3HD.shape[3])
+        return row_RD.index_select(0, self.index_3M).chunk(3)
+
+    def three_in_row(self, x_PD: Tensor) -> Tensor:
+        """Three times the places, one after another, back as a row: (T, 3, heads, D)."""
+        return x_PD.index_select(0, self.back_3R).view(-1, 3, self.heads, x_PD.shape[1])
 
     def of(self, row_THD: Tensor) -> Tensor:
         """A row's numbers in their places: (M, D)."""

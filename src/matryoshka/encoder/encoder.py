@@ -16,6 +16,7 @@ from matryoshka.encoder.compact_vocabulary import CompactVocabulary
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.dropout import use_fast_dropout
 from matryoshka.encoder.packed_attention import Sequences, positions, use_packed_attention
+from matryoshka.encoder.packed_layer import PackedLayers
 from matryoshka.encoder.pooling import Pooling
 from matryoshka.encoder.progress import Advance, progress_bar
 from matryoshka.encoder.readback import Key, Rows, on_host
@@ -57,6 +58,7 @@ class Encoder(nn.Module):
         self.revision = revision
         self.first_position = use_packed_attention(backbone, name)
         use_fast_dropout(backbone)
+        self.packed_layers = PackedLayers(backbone)
         self.vocabulary: CompactVocabulary | None = None
 
     @classmethod
@@ -159,8 +161,10 @@ class Encoder(nn.Module):
                     embeddings_SD = self.pooled(batch) if pooled else self(batch)
                 yield key, embeddings_SD
 
+        bf16 = torch.bfloat16 if precision == "bf16" else torch.float32
         try:
-            yield from on_host(encoded())
+            with self.packed_layers.cast_once(self.device, bf16):
+                yield from on_host(encoded())
         finally:
             self.train(training)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from matryoshka.data.packing import PackedBatch, sent
-from matryoshka.encoder.attention_with_gradient import attention_with_gradient
+from matryoshka.encoder.attention_with_gradient import Places, attention_with_gradient
 from matryoshka.encoder.varlen_attention import varlen_kernel
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Buckets:
 
     parts: list[Bucket]
     back_T: Tensor
+    _places: dict[int, Places] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device, growth: float = 1.25) -> Buckets:
@@ -81,6 +82,12 @@ class Buckets:
         ]
         return cls(parts, sent(back_T, device))
 
+    def places(self, heads: int) -> Places:
+        """Where the places of every head stand, made once for all layers."""
+        if heads not in self._places:
+            self._places[heads] = Places(self, heads)
+        return self._places[heads]
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -103,6 +110,21 @@ class Sequences:
         return Buckets.of(self.lengths, self.cu_seqlens_Z.device)
 
 
+def attend(qkv_T3HD: Tensor, sequences: Sequences, scaling: float | None = None, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention of each sequence over its own tokens, (T, heads, D).
+
+    qkv_T3HD: of every token its query, key and value, the sequences end to end.
+    """
+    device = qkv_T3HD.device
+    if kernel := varlen_kernel(device, qkv_T3HD.dtype, qkv_T3HD.shape[3]):
+        q_THD, k_THD, v_THD = qkv_T3HD.unbind(1)
+        return kernel(q_THD, k_THD, v_THD, sequences.cu_seqlens_Z, sequences.longest, scaling, dropout)
+    if device.type == "cpu" and (qkv_T3HD.requires_grad or dropout):
+        return attention_with_gradient(qkv_T3HD, sequences.buckets, scaling or qkv_T3HD.shape[3] ** -0.5, dropout)
+    q_HTD, k_HTD, v_HTD = qkv_T3HD.permute(1, 2, 0, 3).contiguous()  # else each bucket's selection would copy all
+    return _in_buckets(q_HTD, k_HTD, v_HTD, sequences.buckets, scaling, dropout)
+
+
 def packed_attention(
     module: nn.Module,
     query: Tensor,
@@ -115,34 +137,27 @@ def packed_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention of each sequence over its own tokens.
+    """`attend` behind transformers' attention interface, for layers that are not packed_layer's.
 
     query, key, value: (1, heads, T, head size), the sequences end to end.
-    Returns (1, T, heads, head size) and no weights, as transformers' attention interface asks.
+    Returns (1, T, heads, head size) and no weights, as that interface asks.
     """
-    if kernel := varlen_kernel(query.device, query.dtype, query.shape[3], dropout > 0):
-        q_THD, k_THD, v_THD = (x[0].transpose(0, 1) for x in (query, key, value))
-        row_THD = kernel(q_THD, k_THD, v_THD, sequences.cu_seqlens_Z, sequences.longest, scaling, dropout)
-        return row_THD[None], None
-    buckets = sequences.buckets
-    if query.device.type == "cpu" and (query.requires_grad or dropout):
-        scaling = scaling or query.shape[-1] ** -0.5
-        q, k, v = (x.squeeze(0) for x in (query, key, value))  # a selection's gradient would be a copy
-        return attention_with_gradient(q, k, v, buckets, scaling, dropout)[None], None
-    q, k, v = (x[0].contiguous() for x in (query, key, value))  # else each bucket's selection would copy all of it
-    row = _attention(q, k, v, buckets, scaling, dropout)
-    return row.transpose(0, 1)[None].contiguous(), None
+    qkv_T3HD = torch.stack([x[0].transpose(0, 1) for x in (query, key, value)], 1)
+    return attend(qkv_T3HD, sequences, scaling, dropout)[None], None
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, buckets: Buckets, scaling: float | None, dropout: float) -> Tensor:
+def _in_buckets(
+    q_HTD: Tensor, k_HTD: Tensor, v_HTD: Tensor, buckets: Buckets, scaling: float | None, dropout: float
+) -> Tensor:
     attended = []
     for bucket in buckets.parts:
         mask = None if bucket.valid_SL is None else bucket.valid_SL[None, :, None]
         part = F.scaled_dot_product_attention(
-            bucket.of(q), bucket.of(k), bucket.of(v), attn_mask=mask, dropout_p=dropout, scale=scaling
+            bucket.of(q_HTD), bucket.of(k_HTD), bucket.of(v_HTD), attn_mask=mask, dropout_p=dropout, scale=scaling
         )
-        attended.append(part.reshape(len(q), -1, q.shape[2]))
-    return torch.cat(attended, dim=1).index_select(1, buckets.back_T)  # (heads, T, head size)
+        attended.append(part.reshape(len(q_HTD), -1, q_HTD.shape[2]))
+    row_HTD = torch.cat(attended, dim=1).index_select(1, buckets.back_T)
+    return row_HTD.transpose(0, 1).contiguous()
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -1,12 +1,11 @@
-"""Attention kernels of a GPU that take packed sequences as they lie, and which of them a call can use."""
+"""Attention of packed sequences by one kernel of a GPU, dropout included, and which kernel a call takes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
-from inspect import signature
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,70 +17,49 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float | None, float], Te
 
 
 @cache
-def varlen_kernel(device: torch.device, dtype: torch.dtype, head_size: int, dropout: bool) -> Kernel | None:
+def varlen_kernel(device: torch.device, dtype: torch.dtype, head_size: int) -> Kernel | None:
     """The kernel for such calls on a GPU; None on other devices, and where only SDPA over length buckets will do.
 
-    torch's own comes first, flash-attn's where that one does not do. Which it is and why is decided, and logged, once
-    for each kind of call: training and evaluation may differ, since torch's kernel has no dropout.
+    Both have dropout and a gradient, so training and evaluation take the same one. It is decided, and logged with its
+    reason, once for each kind of call.
     """
     if device.type != "cuda":
         return None
-    kernel: Kernel | None = None
-    name, obstacles = "SDPA over length buckets", []
-    if general := _obstacle(device, dtype, head_size):
-        obstacles = [general]
-    elif (torchs := _obstacle_to_torch(dropout)) is None:
-        kernel, name = torch_varlen_attention, "torch's varlen_attn"
-    elif (flash_attns := _obstacle_to_flash_attn()) is None:
-        kernel, name, obstacles = flash_attn_varlen_attention, "flash-attn's flash_attn_varlen_func", [torchs]
-    else:
-        obstacles = [torchs, flash_attns]
-    calls = f"{str(dtype).removeprefix('torch.')}, heads of {head_size}, {'' if dropout else 'no '}dropout"
-    reasons = f", since {'; '.join(obstacles)}" if obstacles else ""
-    log.info("attention on %s (%s): %s%s", device, calls, name, reasons)
+    kernel, name, reason = _choice(device, dtype, head_size)
+    calls = f"{str(dtype).removeprefix('torch.')}, heads of {head_size}"
+    log.info("attention on %s (%s): %s%s", device, calls, name, f", since {reason}" if reason else "")
     return kernel
 
 
-def _obstacle(device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
-    """Why no variable-length kernel can be used; None if nothing speaks against it."""
-    if dtype not in (torch.float16, torch.bfloat16):
-        return "variable-length kernels are for fp16 and bf16"
+def kernel_name(device: torch.device, dtype: torch.dtype, head_size: int) -> str:
+    """What computes the attention of such calls, for whoever has to tell results of different kernels apart."""
+    kernel = varlen_kernel(device, dtype, head_size)
+    return kernel.__name__ if kernel else "buckets"
+
+
+def _choice(device: torch.device, dtype: torch.dtype, head_size: int) -> tuple[Kernel | None, str, str]:
+    """(kernel, its name, why not the one before it)."""
+    buckets = "SDPA over length buckets"
     if torch.version.hip is not None:
-        return "not tried on ROCm"
+        return None, buckets, "not tried on ROCm"
+    if (obstacle := _obstacle_to_flash(device, dtype, head_size)) is None:
+        return flash_attention, "flash attention", ""
+    if head_size % 8 == 0:
+        return efficient_attention, "memory-efficient attention", obstacle
+    return None, buckets, f"{obstacle}; the size of a head must be a multiple of 8"
+
+
+def _obstacle_to_flash(device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
+    if dtype not in (torch.float16, torch.bfloat16):
+        return "flash attention is for fp16 and bf16"
     if (capability := torch.cuda.get_device_capability(device)) < (8, 0):
-        return f"the GPU's capability is {capability[0]}.{capability[1]}, and 8.0 is needed"
-    if head_size % 8 or head_size > 192:  # above 192 not every GPU has the gradient
-        return "the size of a head must be a multiple of 8 up to 192"
-    return None
+        return f"the GPU's capability is {capability[0]}.{capability[1]}, and flash attention needs 8.0"
+    if head_size % 8 or head_size > 192:  # above 192 not every GPU has the gradient with dropout
+        return "flash attention takes heads of a multiple of 8 up to 192"
+    return None if torch.backends.cuda.is_flash_attention_available() else "this torch has no flash attention"
 
 
-def _obstacle_to_torch(dropout: bool) -> str | None:
-    if dropout:
-        return "torch's varlen_attn has no dropout"
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return "this torch has no varlen_attn"
-    if "scale" not in signature(varlen_attn).parameters:
-        return "this torch's varlen_attn has no scale"
-    return (
-        None if torch.backends.cuda.is_flash_attention_available() else "this torch was built without flash attention"
-    )
-
-
-def _obstacle_to_flash_attn() -> str | None:
-    try:
-        attend = getattr(import_module("flash_attn"), "flash_attn_varlen_func", None)
-    except ModuleNotFoundError:
-        return "flash-attn is not installed"
-    except ImportError as error:  # built for another torch
-        return f"flash-attn cannot be imported: {error}"
-    if attend is None or "deterministic" not in signature(attend).parameters:
-        return "this flash-attn has no flash_attn_varlen_func that can be deterministic (2.4.1 and later 2.x have)"
-    return None
-
-
-def torch_varlen_attention(
+def flash_attention(
     q_THD: Tensor,
     k_THD: Tensor,
     v_THD: Tensor,
@@ -90,16 +68,17 @@ def torch_varlen_attention(
     scaling: float | None,
     dropout: float,
 ) -> Tensor:
-    """torch.nn.attention.varlen.varlen_attn."""
-    from torch.nn.attention.varlen import varlen_attn
+    """torch's flash attention with its dropout, which the public `varlen_attn` leaves out. Dao 2023, arXiv:2307.08691.
 
-    assert not dropout
-    attended_THD = varlen_attn(q_THD, k_THD, v_THD, cu_seqlens_Z, cu_seqlens_Z, longest, longest, scale=scaling)
-    assert isinstance(attended_THD, Tensor)
+    The operation that torch's own SDPA calls for nested tensors: it has a gradient. A test holds its signature.
+    """
+    attended_THD: Tensor = torch.ops.aten._flash_attention_forward(
+        q_THD, k_THD, v_THD, cu_seqlens_Z, cu_seqlens_Z, longest, longest, dropout, False, False, scale=scaling
+    )[0]
     return attended_THD
 
 
-def flash_attn_varlen_attention(
+def efficient_attention(
     q_THD: Tensor,
     k_THD: Tensor,
     v_THD: Tensor,
@@ -108,17 +87,10 @@ def flash_attn_varlen_attention(
     scaling: float | None,
     dropout: float,
 ) -> Tensor:
-    """flash_attn_varlen_func of the package flash-attn. Dao 2023, arXiv:2307.08691."""
-    attended_THD: Tensor = import_module("flash_attn").flash_attn_varlen_func(
-        q_THD,
-        k_THD,
-        v_THD,
-        cu_seqlens_Z,
-        cu_seqlens_Z,
-        longest,
-        longest,
-        dropout_p=dropout,
-        softmax_scale=scaling,
-        deterministic=torch.are_deterministic_algorithms_enabled(),
+    """torch's memory-efficient attention: fp32 and older GPUs as well. Rabe and Staats 2021, arXiv:2112.05682."""
+    where = (cu_seqlens_Z, cu_seqlens_Z, longest, longest)
+    with_gradient = torch.is_grad_enabled() and q_THD.requires_grad
+    (attended_THD,), *_ = torch.ops.aten._efficient_attention_forward(
+        q_THD[None], k_THD[None], v_THD[None], None, *where, dropout, 0, with_gradient, scale=scaling
     )
-    return attended_THD
+    return cast(Tensor, attended_THD)

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from matryoshka.data.packing import sent
 from matryoshka.losses.nested_loss import NestedLoss
-from matryoshka.losses.similarities import nested_similarities, similarities_at
+from matryoshka.losses.similarities import similarities_at, stacked_similarities
 
 
 class MatryoshkaLoss(nn.Module):
     """sum over dims of weight * loss(similarities of the first dim numbers): a sum, not a mean.
 
     loss: takes a matrix of similarities (B, N) and, where its forward names them, mask_BN and numbers of the candidates
-    such as teacher_BN (see data.pairs). weights: one a dim, in the order of dims; 1 each where none are given.
+    such as teacher_BN (see data.pairs); where it says that it is `stacked`, those of all K dims at once, (K, B, N), of
+    which it gives (K,). weights: one a dim, in the order of dims; 1 each where none are given.
     dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed` (as
     sentence-transformers' n_dims_per_step draws right after random.seed(seed)); none or too many: all of them.
     Raises ValueError if weights and dims differ in number, or if dims_per_step is below 1.
@@ -54,25 +56,34 @@ class MatryoshkaLoss(nn.Module):
         mask_BN: Tensor | None = None,
         numbers: Mapping[str, Tensor] | None = None,
         *,
+        dims: Sequence[int] | None = None,
         one_dim_at_a_time: bool = False,
     ) -> NestedLoss:
         """The nested loss of B anchors and N candidates, positives first (candidate i belongs to anchor i).
 
         mask_BN: candidates to leave out. numbers: matrices (B, N) by the name under which a loss may ask for them.
+        dims: those that count; as `drawn_dims` gives them if None.
         one_dim_at_a_time: for a large B x N. Nothing of this size is kept for the gradient: each dim's similarities
         are computed again when their turn comes, so the memory is that of one dim. Equal to rounding.
         """
-        dims = self._dims_of_this_step()
+        dims = sorted(self.drawn_dims() if dims is None else dims)
         given = {name: x_BN for name, x_BN in {"mask_BN": mask_BN, **(numbers or {})}.items() if name in self.takes}
         with torch.autocast(anchors_BD.device.type, enabled=False):
             if one_dim_at_a_time:
-                losses = {dim: self._recomputed_at(dim, anchors_BD, candidates_ND, given) for dim in sorted(dims)}
+                losses_K = torch.stack([self._recomputed_at(dim, anchors_BD, candidates_ND, given) for dim in dims])
             else:
-                nested = nested_similarities(anchors_BD, candidates_ND, dims)
-                losses = {dim: self.loss(similarity_BN, **given) for dim, similarity_BN in nested}
-            summands = {dim: self.weights[dim] * loss for dim, loss in losses.items()}
-            total = torch.stack(list(summands.values())).sum()
-        return NestedLoss(total, {dim: loss.detach() for dim, loss in losses.items()}, summands)
+                similarities_KBN = stacked_similarities(anchors_BD, candidates_ND, dims)
+                losses_K = self._of_each(similarities_KBN, given)
+            weights_K = torch.tensor([self.weights[dim] for dim in dims], dtype=losses_K.dtype)
+            summands_K = losses_K * sent(weights_K, losses_K.device)
+        return NestedLoss(summands_K.sum(), dims, losses_K.detach(), summands_K)
+
+    def _of_each(self, similarities_KBN: Tensor, given: Mapping[str, Tensor | None]) -> Tensor:
+        """The loss of each matrix, (K,)."""
+        if getattr(self.loss, "stacked", False):
+            losses_K: Tensor = self.loss(similarities_KBN, **given)
+            return losses_K
+        return torch.stack([self.loss(similarity_BN, **given) for similarity_BN in similarities_KBN])
 
     def get_extra_state(self) -> Any:
         """The state of the draws of dims."""
@@ -93,7 +104,8 @@ class MatryoshkaLoss(nn.Module):
         loss: Tensor = checkpoint(loss_at, anchors_BD, candidates_ND, use_reentrant=False)
         return loss
 
-    def _dims_of_this_step(self) -> list[int]:
+    def drawn_dims(self) -> list[int]:
+        """The dims that count in the next micro-batch: in training perhaps drawn, else all."""
         dims = list(self.weights)
         if not self.training or self.dims_per_step is None or self.dims_per_step >= len(dims):
             return dims

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,11 +13,21 @@ from matryoshka.losses.similarities import EPSILON
 
 @dataclass(frozen=True)
 class NestedLoss:
-    """The sum that is trained on, its summands by dim, and each dim's own loss before its weight (detached)."""
+    """The sum that is trained on; of each dim, narrowest first, its loss without its weight (detached), and with it."""
 
     total: Tensor
-    per_dim: dict[int, Tensor]
-    summands: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    dims: Sequence[int]
+    losses_K: Tensor
+    summands_K: Tensor
+
+    @property
+    def per_dim(self) -> dict[int, Tensor]:
+        """dim -> its own loss."""
+        return dict(zip(self.dims, self.losses_K.unbind(), strict=True))
+
+    def detached(self) -> NestedLoss:
+        """The same values without their graph."""
+        return NestedLoss(self.total.detach(), self.dims, self.losses_K, self.summands_K.detach())
 
 
 def gradient_shares(nested: NestedLoss, embeddings_SD: Tensor) -> dict[int, Tensor]:
@@ -26,9 +37,10 @@ def gradient_shares(nested: NestedLoss, embeddings_SD: Tensor) -> dict[int, Tens
     adds nothing to any gradient. Nothing is read from the device.
     """
     with torch.autocast(embeddings_SD.device.type, enabled=False):
-        norms = {}
-        for dim, summand in nested.summands.items():
+        norms = []
+        for summand in nested.summands_K.unbind():
             (gradient_SD,) = torch.autograd.grad(summand, embeddings_SD, retain_graph=True)
-            norms[dim] = torch.linalg.vector_norm(gradient_SD, dtype=torch.float32)
-        together = torch.stack(list(norms.values())).sum().clamp_min(EPSILON)
-    return {dim: norm / together for dim, norm in norms.items()}
+            norms.append(torch.linalg.vector_norm(gradient_SD, dtype=torch.float32))
+        norms_K = torch.stack(norms)
+        shares_K = norms_K / norms_K.sum().clamp_min(EPSILON)
+    return dict(zip(nested.dims, shares_K.unbind(), strict=True))

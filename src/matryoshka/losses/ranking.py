@@ -17,16 +17,19 @@ def ranking_loss(scores_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
     """Mean cross entropy of picking each row's own candidate among all N.
 
     Candidate i belongs to row i; columns from B on are extra negatives. Entries true in mask_BN are left out;
-    a row's own candidate never is. Raises ValueError if N < B. Source: Henderson et al. 2017, arXiv:1705.00652.
+    a row's own candidate never is. Of a stack of matrices (K, B, N) it is a loss each, (K,).
+    Raises ValueError if N < B. Source: Henderson et al. 2017, arXiv:1705.00652.
     """
-    rows, candidates = scores_BN.shape
+    rows, candidates = scores_BN.shape[-2:]
     if candidates < rows:
         raise ValueError(f"{rows} rows but only {candidates} candidates: row i's own candidate is candidate i")
     own_B = torch.arange(rows, device=scores_BN.device)
     if mask_BN is not None:
         own_BN = torch.eye(rows, candidates, dtype=torch.bool, device=scores_BN.device)
         scores_BN = scores_BN.masked_fill(mask_BN & ~own_BN, float("-inf"))
-    return F.cross_entropy(scores_BN, own_B)
+    own_KB = own_B.expand(scores_BN.shape[:-1])
+    loss_R = F.cross_entropy(scores_BN.reshape(-1, candidates), own_KB.reshape(-1), reduction="none")
+    return loss_R.view(own_KB.shape).mean(-1)
 
 
 class RankingLoss(nn.Module):
@@ -45,10 +48,10 @@ class RankingLoss(nn.Module):
     def forward(self, similarity_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
         """The loss of one matrix of similarities; entries true in mask_BN are no candidates."""
         scores_BN = similarity_BN * self.scale
-        rows = len(scores_BN)
+        rows = scores_BN.shape[-2]
         losses = []
         if self.direction != "positive_to_anchor":
             losses.append(ranking_loss(scores_BN, mask_BN))
         if self.direction != "anchor_to_positive":
-            losses.append(ranking_loss(scores_BN[:, :rows].T, None if mask_BN is None else mask_BN[:, :rows].T))
-        return torch.stack(losses).mean()
+            losses.append(ranking_loss(scores_BN[..., :rows].mT, None if mask_BN is None else mask_BN[:, :rows].T))
+        return torch.stack(losses).mean(0)

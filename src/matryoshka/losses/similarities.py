@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from matryoshka.data.packing import sent
 
 EPSILON = 1e-12  # the smallest length a vector is divided by, as in torch's normalize
 
@@ -31,6 +34,29 @@ def nested_similarities(rows_BD: Tensor, candidates_ND: Tensor, dims: Sequence[i
             lengths_N = squares_N.clamp_min(EPSILON**2).sqrt()
             yield dim, products_BN / lengths_B[:, None] / lengths_N[None, :]
             start = dim
+
+
+def stacked_similarities(rows_BD: Tensor, candidates_ND: Tensor, dims: Sequence[int]) -> Tensor:
+    """Cosine similarities (K, B, N) of the first numbers of K dims: what nested_similarities gives, in a few calls.
+
+    One product of the rows, once for each dim with zeros beyond it; for matrices as small as a batch's.
+    """
+    with torch.autocast(rows_BD.device.type, enabled=False):
+        rows_BD, candidates_ND = _at_least_fp32(rows_BD), _at_least_fp32(candidates_ND)
+        within_KD = _within(tuple(dims), rows_BD.shape[1], rows_BD.dtype, rows_BD.device)
+        products_KBN = ((rows_BD * within_KD[:, None]).flatten(0, 1) @ candidates_ND.T).unflatten(0, (len(dims), -1))
+        lengths_KB, lengths_KN = (
+            (within_KD @ x_SD.square().T).clamp_min(EPSILON**2).sqrt() for x_SD in (rows_BD, candidates_ND)
+        )
+        similarities_KBN: Tensor = products_KBN / lengths_KB[:, :, None] / lengths_KN[:, None]
+        return similarities_KBN
+
+
+@cache
+def _within(dims: tuple[int, ...], width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1 at the numbers that belong to a dim, else 0: (K, D). Kept, so that a step need not send it to the device."""
+    with torch.inference_mode(False):
+        return sent(torch.stack([torch.arange(width) < dim for dim in dims]).to(dtype), device)
 
 
 def similarities_at(rows_BD: Tensor, candidates_ND: Tensor, dim: int) -> Tensor:

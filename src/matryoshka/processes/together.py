@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from matryoshka.errors import UserError
 
@@ -107,27 +106,6 @@ def add_up(x: Tensor) -> Tensor:
     if processes() > 1:
         dist.all_reduce(x)
     return x
-
-
-class _Gathered(torch.autograd.Function):
-    """Own rows to the rows of all, and back: every process has the whole gradient, so its own rows need no sum."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, own_RD: Tensor, places_R: Tensor, sequences: int) -> Tensor:
-        ctx.save_for_backward(places_R)
-        return add_up(own_RD.new_zeros(sequences, own_RD.shape[1]).index_copy_(0, places_R, own_RD))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_SD: Tensor) -> tuple[Tensor, None, None]:
-        (places_R,) = ctx.saved_tensors
-        return gradient_SD[places_R], None, None
-
-
-def gathered(own_RD: Tensor, places_R: Tensor, sequences: int) -> Tensor:
-    """The embeddings of all sequences (S, D), from each process its own R at their places, with gradient."""
-    embeddings_SD: Tensor = _Gathered.apply(own_RD, places_R, sequences)  # type: ignore[no-untyped-call]
-    return embeddings_SD
 
 
 def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:

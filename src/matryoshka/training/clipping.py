@@ -6,19 +6,26 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 PIECE = 1 << 22  # numbers whose squares are summed at once: on a CPU torch copies them to fp64 first
 
 
-def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """The norm of all gradients together.
+def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of each gradient, (P,).
 
-    As clip_grad_norm_ returns it, but squares are summed in fp64: then rows of zeros, set aside or not, change nothing.
+    Squares are summed in fp64, so that rows of zeros, set aside or not, change nothing. A GPU does it in one call.
     """
-    wide = torch.float32 if gradients[0].device.type == "mps" else torch.float64  # MPS has no fp64
-    pieces = [piece for gradient in gradients for piece in gradient.flatten().split(PIECE)]
-    norms = [torch.linalg.vector_norm(piece, dtype=wide) for piece in pieces]
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    if gradients[0].device.type != "cpu":
+        wide = torch.float32 if gradients[0].device.type == "mps" else torch.float64  # MPS has no fp64
+        return torch.stack(torch._foreach_norm(list(gradients), 2, wide))
+    norms = [[torch.linalg.vector_norm(p, dtype=torch.float64) for p in g.flatten().split(PIECE)] for g in gradients]
+    return torch.stack([n[0] if len(n) == 1 else torch.linalg.vector_norm(torch.stack(n)) for n in norms])
+
+
+def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of all gradients together, as clip_grad_norm_ returns it."""
+    norm: Tensor = torch.linalg.vector_norm(gradient_norms(gradients))
     return norm
 
 
@@ -27,3 +34,17 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float, norm: Te
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = gradient_norm(gradients) if norm is None else norm
     torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0).float())
+
+
+def clips_itself(optimizer: Optimizer) -> bool:
+    """Whether `clip_in_step` works with it: whether it is one of torch's fused ones."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def clip_in_step(optimizer: Optimizer, max_norm: float, norm: Tensor, broken: Tensor) -> None:
+    """Let the optimizer's next step clip as clip_gradients does, or change nothing where `broken` is not 0.
+
+    It divides by `grad_scale` and looks at `found_inf` on the device, as for a GradScaler; nothing is read by the host.
+    """
+    optimizer.grad_scale = ((norm + 1e-6) / max_norm).clamp(min=1.0).float()  # type: ignore[attr-defined]
+    optimizer.found_inf = broken.float()  # type: ignore[attr-defined]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,81 +19,76 @@ from matryoshka.memory.peak import peak_memory
 class MicroBatch:
     """One of an update's micro-batches: what the log counts of it, and its rows.
 
-    total, per_dim: its loss, on the device. divisor: what the loss is divided by. rows: its pairs' numbers in the
-    training set.
+    values_V: the losses of its dims and the whole one, on the device. divisor: what the loss is divided by. rows: its
+    pairs' numbers in the training set.
     """
 
-    total: Tensor
-    per_dim: dict[int, Tensor]
+    dims: Sequence[int]
+    values_V: Tensor
     divisor: int
     pairs: int
     tokens: int
-    rows: tuple[int, ...]
+    rows: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, batch: PackedBatch, loss: NestedLoss, divisor: int) -> MicroBatch:
-        """The entry for a batch and its loss, without the graph and without the tokens."""
-        pairs, tokens = batch.columns[0], sum(batch.lengths)
-        return cls(loss.total.detach(), loss.per_dim, divisor, pairs, tokens, batch.rows)
+    def of(cls, batch: PackedBatch, dims: Sequence[int], divisor: int) -> MicroBatch:
+        """The entry for a batch that is not encoded yet: losses of 0."""
+        values_V = torch.zeros(len(dims) + 1, device=batch.input_ids_T.device)
+        return cls(tuple(sorted(dims)), values_V, divisor, batch.columns[0], sum(batch.lengths), batch.rows)
+
+    def of_loss(self, loss: NestedLoss) -> MicroBatch:
+        """The entry with its loss, without the graph."""
+        return replace(self, values_V=torch.cat([loss.losses_K, loss.total.detach()[None]]))
+
+    @property
+    def total(self) -> Tensor:
+        """The loss that is trained on."""
+        return self.values_V[-1]
+
+    @property
+    def per_dim(self) -> dict[int, Tensor]:
+        """dim -> its loss."""
+        return dict(zip(self.dims, self.values_V[:-1].unbind(), strict=True))
 
 
 class LogRows:
-    """Sums since the last logged row. Losses stay on the device until the row is closed.
-
-    window: the micro-batches of the update that is not made yet; they count once it is.
-    """
+    """The micro-batches since the last logged row. Losses stay on the device until the row is closed."""
 
     def __init__(self) -> None:
         self._begin()
 
     def _begin(self) -> None:
-        self.window: list[MicroBatch] = []
-        self.losses: list[Tensor] = []
-        self.dim_losses: dict[int, list[Tensor]] = {}  # each with its share of an update
-        self.dim_shares: dict[int, float] = {}
+        self.counted: list[MicroBatch] = []
         self.gradient_shares: dict[int, Tensor] = {}
-        self.pairs = self.tokens = self.updates = 0
+        self.updates = 0
         self.seconds = 0.0
         self.clock = time.perf_counter()
 
-    def count(self, *, made: bool) -> None:
-        """Count the micro-batches of an update that was made, their losses as shares of it; of another nothing."""
-        window, self.window = self.window, []
-        if not made:
+    def count(self, window: Sequence[MicroBatch], *, made: bool) -> None:
+        """Count the micro-batches of an update that was made; of another nothing."""
+        if made:
+            self.counted += window
+            self.updates += 1
+        else:
             self.gradient_shares = {}
-            return
-        for micro in window:
-            self.losses.append(micro.total / micro.divisor)
-            for dim, value in micro.per_dim.items():
-                self.dim_losses.setdefault(dim, []).append(value / micro.divisor)
-                self.dim_shares[dim] = self.dim_shares.get(dim, 0.0) + 1 / micro.divisor
-            self.pairs += micro.pairs
-            self.tokens += micro.tokens
-        self.updates += 1
 
     def start_clock(self) -> None:
         """Count the time from now on."""
         self.clock = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """All sums as of the last update, and the seconds until now."""
+        """All as of the last update, and the seconds until now."""
+        names = ("dims", "values_V", "divisor", "pairs", "tokens")
         return {
-            "losses": list(self.losses),
-            "dim_losses": {dim: list(losses) for dim, losses in self.dim_losses.items()},
-            "dim_shares": dict(self.dim_shares),
-            "pairs": self.pairs,
-            "tokens": self.tokens,
+            "counted": [{name: getattr(micro, name) for name in names} for micro in self.counted],
             "updates": self.updates,
             "seconds": self.seconds + time.perf_counter() - self.clock,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with such sums."""
-        self.losses = list(state["losses"])
-        self.dim_losses = {dim: list(losses) for dim, losses in state["dim_losses"].items()}
-        self.dim_shares = dict(state["dim_shares"])
-        self.pairs, self.tokens, self.updates = state["pairs"], state["tokens"], state["updates"]
-        self.seconds = state["seconds"]
+        """Go on from there."""
+        self.counted = [MicroBatch(**micro) for micro in state["counted"]]
+        self.updates, self.seconds = state["updates"], state["seconds"]
 
     def pause(self) -> None:
         """Count the time until now; what follows is not training."""
@@ -103,13 +99,17 @@ class LogRows:
 
         Of no update made there is none.
         """
-        row = {"train/loss": float(_sum(self.losses) / self.updates)} if self.losses else {}
-        dims = {dim: _sum(losses) / self.dim_shares[dim] for dim, losses in self.dim_losses.items()}
-        row |= {f"train/loss/dim_{dim}": float(value) for dim, value in dims.items()}
+        row, losses, shares = dict[str, float](), dict[int, float](), dict[int, float]()
+        for micro, (*of_dims, total) in zip(self.counted, _read(self.counted), strict=True):
+            row["train/loss"] = row.get("train/loss", 0.0) + total / micro.divisor / self.updates
+            for dim, loss in zip(micro.dims, of_dims, strict=True):
+                losses[dim] = losses.get(dim, 0.0) + loss / micro.divisor
+                shares[dim] = shares.get(dim, 0.0) + 1 / micro.divisor
+        row |= {f"train/loss/dim_{dim}": loss / shares[dim] for dim, loss in losses.items()}
         row |= {f"train/gradient_share/dim_{dim}": float(share) for dim, share in self.gradient_shares.items()}
         self.pause()
-        row["train/pairs_per_second"] = self.pairs / self.seconds
-        row["train/tokens_per_second"] = self.tokens / self.seconds
+        row["train/pairs_per_second"] = sum(micro.pairs for micro in self.counted) / self.seconds
+        row["train/tokens_per_second"] = sum(micro.tokens for micro in self.counted) / self.seconds
         self._begin()
         return row
 
@@ -120,6 +120,10 @@ def memory_row(device: torch.device) -> dict[str, float]:
     return {} if peak is None else {"train/memory_gigabytes": peak / 1e9}
 
 
-def _sum(losses: list[Tensor]) -> Tensor:
-    """The sum of losses that come from the device or from a checkpoint."""
-    return torch.stack([loss.to(losses[-1].device) for loss in losses]).sum()
+def _read(counted: Sequence[MicroBatch]) -> list[list[float]]:
+    """The losses of each, read from the device at once; those of a checkpoint come from elsewhere."""
+    if not counted:
+        return []
+    device = counted[-1].values_V.device
+    values_R = torch.cat([micro.values_V.to(device) for micro in counted])
+    return [values_V.tolist() for values_V in values_R.cpu().split([len(micro.values_V) for micro in counted])]

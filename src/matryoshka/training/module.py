@@ -13,15 +13,15 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.losses.nested_loss import NestedLoss, gradient_shares
-from matryoshka.processes.together import add_up_gradients, largest_share
-from matryoshka.training.clipping import clip_gradients, gradient_norm
+from matryoshka.processes.together import add_up_gradients, largest_share, processes
+from matryoshka.training.accumulation import add_gradients
+from matryoshka.training.clipping import clip_gradients, clip_in_step, clips_itself
 from matryoshka.training.epoch_batches import use_micro_batches
-from matryoshka.training.gradient_cache import cached_backward
-from matryoshka.training.log_rows import LogRows, MicroBatch, memory_row
+from matryoshka.training.log_rows import LogRows, memory_row
 from matryoshka.training.measured_module import MeasuredModule
-from matryoshka.training.nonfinite import NonFiniteGuard
+from matryoshka.training.nonfinite import NonFiniteGuard, Step
 from matryoshka.training.plan import TrainingPlan
-from matryoshka.training.shared_encoding import encode_together
+from matryoshka.training.window import Window
 
 
 class EmbeddingModule(MeasuredModule):
@@ -29,9 +29,9 @@ class EmbeddingModule(MeasuredModule):
 
     optimizer: parameters -> optimizer. scheduler: (optimizer, number of updates) -> schedule, stepped each update.
     plan says what each micro-loss is divided by and after which an update follows. Every `log_every` updates a row goes
-    to the loggers (see log_rows); between rows nothing is read back from the device but whether an update is finite.
-    pairs_at_once: keep the activations of so many pairs of a micro-batch at a time (see gradient_cache).
-    nonfinite: stops or skips an update that is not finite.
+    to the loggers (see log_rows); between rows nothing is read back from the device but whether an update was finite.
+    pairs_at_once: keep the activations of so many pairs of a micro-batch at a time (see accumulation). tokens_at_once:
+    micro-batches of an update are encoded together up to so many tokens. nonfinite: stops or skips an update.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class EmbeddingModule(MeasuredModule):
         log_every: int = 10,
         pairs_at_once: int | None = None,
         nonfinite: NonFiniteGuard | None = None,
+        tokens_at_once: int = 0,
     ) -> None:
         super().__init__(plan)
         self.automatic_optimization = False
@@ -54,6 +55,8 @@ class EmbeddingModule(MeasuredModule):
         self.max_grad_norm, self.log_every, self.pairs_at_once = max_grad_norm, log_every, pairs_at_once
         self.nonfinite = nonfinite or NonFiniteGuard()
         self.log_rows = LogRows()
+        self.window = Window(tokens_at_once, plan.accumulation)
+        self.step: Step | None = None  # the last update, while it is not known whether it was finite
         self.first_batch = 0  # of the present epoch: the one where a run goes on
 
     def configure_optimizers(self) -> Any:
@@ -67,45 +70,73 @@ class EmbeddingModule(MeasuredModule):
         self.log_rows.start_clock()
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> None:
-        """Forward and backward of one micro-batch; the update where its window is full."""
+        """Take in a micro-batch; encode those that go together; the update where its window is full."""
         divisor, update = self.plan.window(self.current_epoch, self.first_batch + batch_index)
-        at_once = batch.columns[0] if self.pairs_at_once is None else self.pairs_at_once
-        cached = at_once < largest_share(batch.columns[0])
-        logged = update and (self.updates + 1) % self.log_every == 0
+        if self.window.is_full_for(batch):
+            self.add_gradients(divisor)
+        self.window.add(batch, self.loss.drawn_dims(), divisor)
+        if update:
+            self.add_gradients(divisor)
+            self.update()
 
-        def loss_of(embeddings_SD: Tensor) -> NestedLoss:
+    def add_gradients(self, divisor: int) -> None:
+        """Forward and backward of the micro-batches that wait."""
+        if not (waiting := self.window.waiting):
+            return
+        shared = processes() > 1 and not self.window.deals
+        share = max(largest_share(each.batch.columns[0]) if shared else each.batch.columns[0] for each in waiting)
+        cached = self.pairs_at_once is not None and self.pairs_at_once < share
+        logged = (self.updates + 1) % self.log_every == 0
+
+        def loss_of(number: int, embeddings_SD: Tensor) -> NestedLoss:
+            batch, dims = waiting[number].batch, waiting[number].dims
             both = embeddings_SD.tensor_split([batch.columns[0]])
-            nested: NestedLoss = self.loss(*both, batch.mask_BN, batch.numbers, one_dim_at_a_time=cached)
-            if logged:
+            nested: NestedLoss = self.loss(*both, batch.mask_BN, batch.numbers, dims=dims, one_dim_at_a_time=cached)
+            if logged and waiting[number].place == 0:  # the first process has it, whoever has the others
                 self.log_rows.gradient_shares = gradient_shares(nested, embeddings_SD)
             return nested
 
-        if cached:
-            nested = cached_backward(self.encoder, batch, at_once, loss_of, divisor)
-        else:
-            nested = loss_of(encode_together(self.encoder, batch))
-            self.manual_backward(nested.total / divisor)
-        self.log_rows.window.append(MicroBatch.of(batch, nested, divisor))
-        if update:
-            self.update()
+        batches, at_once = [each.batch for each in waiting], self.pairs_at_once if cached else None
+        self.window.encoded(add_gradients(self.encoder, batches, loss_of, divisor, at_once, shared=shared))
 
     def update(self) -> None:
         """Clip, step the optimizer and the schedule, and log where it is due. Raises NotFiniteError."""
-        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        self.settle()
+        wrapped, scheduler = self.optimizers(), self.lr_schedulers()
+        optimizer = getattr(wrapped, "optimizer", wrapped)  # Lightning's wrapper counts steps
+        assert isinstance(optimizer, Optimizer)
         assert isinstance(scheduler, LRScheduler)
         rate = float(scheduler.get_last_lr()[0])
         add_up_gradients(self.encoder.parameters())
-        norm = gradient_norm([p.grad for p in self.encoder.parameters() if p.grad is not None])
-        window, epoch = self.log_rows.window, self.current_epoch + 1
-        if made := self.nonfinite.allows(self.updates + 1, epoch, window, norm, self.encoder):
-            clip_gradients(self.encoder.parameters(), self.max_grad_norm, norm)
+        gradients = {name: p.grad for name, p in self.encoder.named_parameters() if p.grad is not None}
+        number, epoch = self.updates + 1, self.current_epoch + 1
+        step = self.step = Step.of(number, epoch, self.window.close(), gradients)
+        if clips_itself(optimizer):
+            clip_in_step(optimizer, self.max_grad_norm, step.norm, step.broken)
+        elif self.settle():
+            clip_gradients(self.encoder.parameters(), self.max_grad_norm, step.norm)
         else:
-            optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
-        self.log_rows.count(made=made)
-        optimizer.step()  # type: ignore[union-attr]  # without gradients it changes nothing but Lightning's count
-        optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]
+            wrapped.zero_grad(set_to_none=True)  # type: ignore[union-attr]
+        wrapped.step()  # type: ignore[union-attr]  # without gradients it changes nothing but Lightning's count
+        wrapped.zero_grad(set_to_none=True)  # type: ignore[union-attr]
+        if step.broken.device.type == "cpu":  # where nothing is waited for
+            self.settle()
         scheduler.step()
         self.progress.updates += 1
         if self.updates % self.log_every == 0:
-            row = {**self.log_rows.close(), "train/learning_rate": rate, **self.nonfinite.row(norm)}
+            self.settle()
+            row = {**self.log_rows.close(), "train/learning_rate": rate, **self.nonfinite.row(step.norm)}
             self.record(row | memory_row(self.device))
+
+    def settle(self) -> bool:
+        """Whether the last update was made, which is read now if it is not known yet. Raises NotFiniteError.
+
+        A GPU is asked one update later, when it has the answer. Where the update was broken, the optimizer has left
+        weights and averages as they were, and the next one, whose gradient is of the same weights, is not made either.
+        """
+        step, self.step = self.step, None
+        if step is None:
+            return True
+        made = self.nonfinite.allows(step, self.encoder)
+        self.log_rows.count(step.window, made=made)
+        return made

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from matryoshka.processes.together import add_up
+from matryoshka.training.clipping import gradient_norms
 from matryoshka.training.log_rows import MicroBatch
 
 log = logging.getLogger("matryoshka")
@@ -74,6 +75,31 @@ class NotFiniteError(ArithmeticError):
         self.evidence = evidence
 
 
+@dataclass(frozen=True)
+class Step:
+    """An update of which it is not known yet whether it is finite, with all that is left of it on the device.
+
+    norms_P: of each gradient, by the names of the parameters. broken: not 0 where it is not finite.
+    """
+
+    update: int
+    epoch: int
+    window: Sequence[MicroBatch]
+    names: Sequence[str]
+    norms_P: Tensor
+    norm: Tensor
+    broken: Tensor
+
+    @classmethod
+    def of(cls, update: int, epoch: int, window: Sequence[MicroBatch], gradients: Mapping[str, Tensor]) -> Step:
+        """As the gradients are, before clipping. Of several processes all decide alike: they add up what each found."""
+        norms_P = gradient_norms(list(gradients.values()))
+        norm = torch.linalg.vector_norm(norms_P)
+        values_W = torch.cat([norm[None].float(), *(micro.values_V for micro in window)])
+        broken = add_up((~torch.isfinite(values_W)).any().float())
+        return cls(update, epoch, window, list(gradients), norms_P, norm, broken)
+
+
 class NonFiniteGuard:
     """Decides whether an update is made: only if the losses of its window and the gradient's norm are finite.
 
@@ -87,17 +113,16 @@ class NonFiniteGuard:
         self.skipped_at_most = skipped_at_most
         self.skipped = 0
 
-    def allows(self, update: int, epoch: int, window: Sequence[MicroBatch], norm: Tensor, encoder: nn.Module) -> bool:
-        """Whether the update is to be made; called with the gradients as they are, before clipping.
+    def allows(self, step: Step, encoder: nn.Module) -> bool:
+        """Whether the update is made, or was. It reads one number from the device. Raises NotFiniteError.
 
-        It reads one number from the device. Of several processes all decide alike, since all add up what each found.
-        Raises NotFiniteError.
+        encoder: with the weights as they are without this update.
         """
-        broken = torch.stack([~torch.isfinite(x) for x in (norm, *(micro.total for micro in window))]).any()
-        if not read(add_up(broken.float())):
+        if not read(step.broken):
             return True
-        evidence = Evidence(update, epoch, window, _gradient_norms(encoder), _broken_weights(encoder))
-        message = f"update {update} in epoch {epoch} was not made: {'; '.join(evidence.sentences())}"
+        norms = dict(zip(step.names, step.norms_P.tolist(), strict=True))
+        evidence = Evidence(step.update, step.epoch, step.window, norms, _broken_weights(encoder))
+        message = f"update {step.update} in epoch {step.epoch} was not made: {'; '.join(evidence.sentences())}"
         if self.policy == "skip":
             self.skipped += 1
             if self.skipped <= self.skipped_at_most:
@@ -122,13 +147,8 @@ class NonFiniteGuard:
 
 
 def read(flag: Tensor) -> bool:
-    """A number of the device as a truth: the one place where an update waits for it."""
+    """A number of the device as a truth: the one place where training waits for it between two rows of the log."""
     return bool(flag)
-
-
-def _gradient_norms(encoder: nn.Module) -> dict[str, float]:
-    gradients = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
-    return {name: float(torch.linalg.vector_norm(gradient.float())) for name, gradient in gradients.items()}
 
 
 def _broken_weights(encoder: nn.Module) -> list[str]:
