@@ -91,6 +91,8 @@ class TrainingRecipe(Recipe):
     projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
     compact_vocabulary: bool
     pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
+    tokens_at_once: Annotated[int, Ge(0), "auto, or 0 to encode each micro-batch alone"] | Literal["auto"]
+    compiled_layers: bool | Literal["auto"]
     workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"]
     dim_weights: list[Annotated[float, Ge(0), Le(1_000_000), "1"]] | None
     dims_per_step: int | None

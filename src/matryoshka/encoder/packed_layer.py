@@ -78,9 +78,9 @@ class PackedLayers:
             for layer in self.layers:
                 layer.cast_weights = None
 
-    def compile(self) -> None:
+    def compile(self, backend: str = "inductor") -> None:
         """Compile what is behind the attention: one graph for all layers and all numbers of tokens."""
-        compiled = torch.compile(after_attention, dynamic=True)
+        compiled = torch.compile(after_attention, dynamic=True, backend=backend)
         for layer in self.layers:
             layer.rest = compiled
 

@@ -55,6 +55,7 @@ class MemorySettings:
     batch_size: int | None = None
     max_seq_length: int | None = None
     token_budget: int = 4096
+    tokens_at_once: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,12 @@ class RunMemory:
         """The peak of the run with these settings."""
         batches = list(_cut(self.batches, settings.batch_size, settings.max_seq_length))
         rows, columns, width = max(len(batch[0]) for batch in batches), len(batches[0]), self.encoder.width
-        share, at_once = -(-rows // self.processes), settings.pairs_at_once
+        dealt = 1 < self.processes <= self.accumulation
+        share, at_once = rows if dealt else -(-rows // self.processes), settings.pairs_at_once
         cached = at_once is not None and at_once < share
         parts = [part for batch in batches for part in _parts(batch, min(at_once or share, share))]
+        if not cached:
+            parts = list(_together(parts, self.accumulation, settings.tokens_at_once))
         embeddings, longest = 4 * rows * columns * width, settings.max_seq_length or self.encoder.max_seq_length
         on_cpu, accumulates = self.device.type == "cpu", cached or self.accumulation > 1
         encoded = min(settings.token_budget, self.texts * longest)
@@ -150,6 +154,18 @@ def _cut(
         size = rows or len(batch[0])
         for start in range(0, len(batch[0]), size):
             yield [[min(length, tokens or length) for length in column[start : start + size]] for column in batch]
+
+
+def _together(parts: Sequence[list[int]], accumulation: int, tokens: int) -> Iterator[list[int]]:
+    """Micro-batches of an update joined up to so many tokens, as training.window does."""
+    for start in range(0, len(parts), accumulation):
+        waiting: list[int] = []
+        for part in parts[start : start + accumulation]:
+            if waiting and sum(waiting) + sum(part) > tokens:
+                yield waiting
+                waiting = []
+            waiting = waiting + part
+        yield waiting
 
 
 def _parts(batch: Sequence[Sequence[int]], pairs: int) -> list[list[int]]:

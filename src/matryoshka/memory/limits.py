@@ -77,7 +77,9 @@ def levers(
 
     if stage == "evaluation":
         return [lever("evaluator.token_budget", "token_budget", now.token_budget, 1, "the same result")]
+    together = [lever("tokens_at_once", "tokens_at_once", now.tokens_at_once, 0, "the same result")]
     return [
+        *(together if now.tokens_at_once else []),
         lever("pairs_at_once", "pairs_at_once", at_once, 1, "the same result, for a third more time"),
         lever("batch_size", "batch_size", now.batch_size, 2, "fewer in-batch negatives"),
         lever("encoder.max_seq_length", "max_seq_length", now.max_seq_length, SHORTEST, "longer texts are cut"),

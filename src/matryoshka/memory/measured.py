@@ -129,7 +129,7 @@ def measured_peaks(encoder: Encoder, lengths: Sequence[int], bf16: bool) -> tupl
     hook = table.register_forward_hook(keep)
     with hook, PeakBytes() as peak:
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
-            embeddings_SD = encoder(_some_tokens(encoder, lengths))
+            embeddings_SD = encoder(some_tokens(encoder, lengths))
         forward = peak.restart()
         torch.autograd.grad(embeddings_SD.sum(), embedded.pop(0))
     return forward, peak.peak
@@ -140,12 +140,13 @@ def _evaluation_peak(encoder: Encoder, lengths: Sequence[int]) -> float:
     """The most bytes alive in fp32; under autocast it is less."""
     encoder.eval()
     with PeakBytes() as peak:
-        encoder(_some_tokens(encoder, lengths))
+        encoder(some_tokens(encoder, lengths))
     most: float = peak.peak
     return most
 
 
-def _some_tokens(encoder: Encoder, lengths: Sequence[int]) -> PackedBatch:
+def some_tokens(encoder: Encoder, lengths: Sequence[int]) -> PackedBatch:
+    """A batch of sequences of these lengths, of one plain token, where the encoder is."""
     special = set(encoder.tokenizer.all_special_ids)
     token = next(token for token in range(len(special) + 1) if token not in special)
     return PackedBatch.from_ids([[[token] * length for length in lengths]]).to(encoder.device)

@@ -30,6 +30,7 @@ from matryoshka.tasks.outcome import restore_best, training_record, what_to_depl
 from matryoshka.tasks.projecting import put_projection
 from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.start_point import StartPoint
+from matryoshka.tasks.step_choice import StepChoice
 from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
 from matryoshka.training.precision import choose_precision, device_of
@@ -56,7 +57,7 @@ class Run:
         self.folder = from_first(lambda: self.folder)
         self.start = from_first(lambda: StartPoint.of(self.recipe.config, self.folder))
         if self.start.finished is None:
-            config, self.why_precision = from_first(lambda: with_precision(self.start.config, self.start.precision))
+            config, self.why_precision = from_first(lambda: with_precision(self.start.config, self.start.before))
             pl.seed_everything(self.recipe.seed, verbose=False)
             self.recipe = rebuilt(self.recipe, config)  # behind the seed, by which parts may draw their weights
             if torch.cuda.is_available():
@@ -81,9 +82,13 @@ class Run:
         self.measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device_of(recipe.accelerator))
         self.plan, self.vocabulary = training_plan(recipe, data.batches), Vocabulary.of(recipe, data)
         limits = memory_limits(recipe, data, self.measuring, self.vocabulary)
+        step = from_first(lambda: StepChoice.of(recipe, limits, self.plan, self.start.before))
+        limits = replace(limits, settings=replace(limits.settings, tokens_at_once=step.tokens_at_once))
+        recipe = self.recipe = step.chosen(recipe)
         said = partial(announce, self.folder, recipe, data, limits, self.plan, self.why_precision)
         self.diagnosis = from_first(said)
         if is_first():
+            lines.say("step", step.why) if step.why else None
             # Only now: a mistake in data or model leaves no folder behind.
             files.write_config(self.folder, recipe.config)
             write_environment(self.folder)
@@ -108,6 +113,8 @@ class Run:
     def training(self) -> Training:
         """Module and Trainer. Raises UserError for a device that is not there."""
         module = make_module(self.recipe, self.data.encoder, self.plan)
+        if self.recipe.compiled_layers:
+            module.encoder.packed_layers.compile()
         measure = partial(self.measuring.measure, self.data.selecting)
         return make_training(
             self.recipe, self.folder, module, self.data.batches, self.loggers, measure, self.data.prefix, self.start
@@ -151,12 +158,12 @@ class Run:
         write(self.folder, self.recipe, record, encoder.cpu(), training.trainer)
 
 
-def with_precision(config: Mapping[str, Any], before: str | None = None) -> tuple[dict[str, Any], str]:
+def with_precision(config: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
     """The configuration with `auto` precision decided, and why it was decided so. before: of a run that goes on."""
     trainer = dict(config["trainer"])
     reason = "as configured"
     if trainer.get("precision") == "auto" and before is not None:
-        trainer["precision"], reason = before, "as this run began"
+        trainer["precision"], reason = before["trainer"]["precision"], "as this run began"
     elif trainer.get("precision") == "auto":
         choice = choose_precision(device_of(trainer.get("accelerator", "auto")))
         trainer["precision"], reason = choice.precision, choice.reason

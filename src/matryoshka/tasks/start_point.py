@@ -29,6 +29,7 @@ from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.progress import Progress
 
 Config = Mapping[str, Any]
+DECIDED = ("trainer.precision", "tokens_at_once", "compiled_layers")  # by a run, where they are `auto`
 AFTER_A_STOP = ("not_finite", "skipped_at_most")  # what may be changed after an update that was not made
 
 
@@ -36,13 +37,13 @@ AFTER_A_STOP = ("not_finite", "skipped_at_most")  # what may be changed after an
 class StartPoint:
     """Where a run starts. kept: its checkpoints. config: with the commits of the hub that it began with.
 
-    precision: the one it began with, where `auto` is asked for now. finished: the selecting metric's value of a run
-    that needs nothing more. checkpoint, state: what to go on from.
+    before: the configuration that it began with, in which `auto` is decided. finished: the selecting metric's value of
+    a run that needs nothing more. checkpoint, state: what to go on from.
     """
 
     kept: KeptCheckpoints
     config: Config
-    precision: str | None = None
+    before: Config | None = None
     finished: float | None = None
     checkpoint: Checkpoint | None = None
     state: dict[str, Any] | None = None
@@ -81,7 +82,7 @@ class StartPoint:
             value = float(json.loads((folder / FINISHED).read_text(encoding="utf-8"))["selected_value"])
             say("done", f"this run is finished: {folder}")
             return cls(kept, config, finished=value)
-        return cls(kept, config, precision=before["trainer"].get("precision"))
+        return cls(kept, config, before=before)
 
     def at_checkpoint(self, config: Config) -> StartPoint:
         """With the newest intact checkpoint, if there is one. Raises UserError for one of other data or files."""
@@ -130,10 +131,9 @@ def run_hash(config: Config) -> str:
 
 
 def different_keys(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
-    """(key, value before, value now) of what could change the result; `auto` precision is what it was before."""
+    """(key, value before, value now) of what could change the result; what is `auto` now is what it was before."""
     one, other = _flat(_compared(before)), _flat(_compared(now))
-    if other.get("trainer.precision") == "auto":
-        other["trainer.precision"] = one.get("trainer.precision")
+    other |= {key: one[key] for key in DECIDED if other.get(key) == "auto" and key in one}
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
             yield key, one.get(key), other.get(key)

@@ -18,6 +18,8 @@ OF_TRAINING = {  # groups and values of the configuration that no fit reads
     "accumulation",
     "accumulation_across_epochs",
     "pairs_at_once",
+    "tokens_at_once",
+    "compiled_layers",
     "max_grad_norm",
     "not_finite",
     "skipped_at_most",
