@@ -154,7 +154,10 @@ class Encoder(nn.Module):
 
         def encoded() -> Iterator[tuple[Key, Tensor]]:
             for key, ids in batches:
-                batch = PackedBatch.from_ids([ids]).sent(self.device)
+                batch = PackedBatch.from_ids([ids])
+                if self.vocabulary:
+                    self.vocabulary.require(batch.input_ids_T)
+                batch = batch.sent(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
                     embeddings_SD = self.pooled(batch) if pooled else self(batch)
                 yield key, embeddings_SD
@@ -189,9 +192,8 @@ class Encoder(nn.Module):
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         ids = TokenIds.of(self.tokenize(list(distinct), prompt))
         embeddings_ND = torch.empty(len(ids), self.width)
-        with progress_bar(
-            "encoding", len(ids.flat), show=len(texts) > 1000 if progress is None else progress
-        ) as advance:
+        shown = len(texts) > 1000 if progress is None else progress
+        with progress_bar("encoding", len(ids.flat), show=shown) as advance:
             self.encode_into(embeddings_ND, ids, token_budget=token_budget, precision=precision, advance=advance)
         embeddings_ND = embeddings_ND[[distinct[text] for text in texts], :dim]
         embeddings_ND = F.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND
