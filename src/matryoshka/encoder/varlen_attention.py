@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 from inspect import signature
 
 import torch
@@ -40,6 +41,16 @@ def varlen_kernel(device: torch.device, dtype: torch.dtype, head_size: int, drop
     reasons = f", since {'; '.join(obstacles)}" if obstacles else ""
     log.info("attention on %s (%s): %s%s", device, calls, name, reasons)
     return kernel
+
+
+def kernel_name(device: torch.device, dtype: torch.dtype, head_size: int) -> str:
+    """What such calls take in an evaluation, with what decides its last bits, torch aside: equal for equal results."""
+    kernel = varlen_kernel(device, dtype, head_size, dropout=False)
+    if kernel is None:
+        cuda = torch.backends.cuda
+        enabled = (cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled())
+        return f"SDPA over length buckets {enabled if device.type == 'cuda' else ''}"
+    return f"{kernel.__name__} {version('flash-attn') if kernel is flash_attn_varlen_attention else ''}"
 
 
 def _obstacle(device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
