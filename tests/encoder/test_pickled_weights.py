@@ -84,6 +84,19 @@ def test_they_are_read_where_a_user_says_so(folder: Path) -> None:
     )
 
 
+def test_whatever_reads_them_reads_tensors_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers' own reading too."""
+    load, given = torch.load, []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        given.append(options.get("weights_only"))
+        return load(*args, **options)
+
+    monkeypatch.setattr(torch, "load", watched)
+    Pretrained(str(folder), pickled_weights=True).load()
+    assert given and set(given) == {True}
+
+
 def test_safetensors_come_first(folder: Path) -> None:
     tiny_encoder(seed=1).backbone.save_pretrained(folder)
 
@@ -160,6 +173,7 @@ def test_the_last_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     for words, noted in (
         (["encoder.pickled_weights=true", "encoder.pickled_weights=false"], ""),
         (["encoder.pickled_weights=false", "encoder.pickled_weights=true"], "true"),
+        (["++encoder.pickled_weights=true"], "true"),
         (["name=encoder.pickled_weights=true"], ""),
     ):
         monkeypatch.setenv(resolvers.PICKLED_ASKED, "")

@@ -41,7 +41,8 @@ def note_pickled_weights(words: Iterable[str]) -> None:
 
     It decides between groups, before Hydra has put the words in their places.
     """
-    values = [value for key, _, value in (word.partition("=") for word in words) if key == "encoder.pickled_weights"]
+    pairs = (word.lstrip("+").partition("=") for word in words)
+    values = [value for key, _, value in pairs if key == "encoder.pickled_weights"]
     if values and values[-1].lower() == "true":
         os.environ[PICKLED_ASKED] = "true"
 
