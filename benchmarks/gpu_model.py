@@ -96,7 +96,7 @@ class Texts:
 
 
 def save_small_encoder(folder: Path, *, large: bool) -> Path:
-    """A random encoder with a tokenizer of letters for real texts, as a folder; large: of a small encoder's real size."""
+    """A random encoder with a tokenizer of letters for real texts, as a folder; large: of a small encoder's size."""
     from tests.tiny import tiny_tokenizer
 
     layers, width = (6, 384) if large else (2, 64)

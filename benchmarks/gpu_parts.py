@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_model import CARD, TINY, Shape, random_encoder, save_small_encoder
+from gpu_model import CARD, TINY, Shape, save_small_encoder
 from gpu_training import OurTraining, TheirTraining, agreement, compiled, without_kernels
 
 from matryoshka.encoder.varlen_attention import kernel_name

@@ -1,4 +1,4 @@
-"""Updates of both sides on a device, with equal weights and texts: ours as a run makes them, theirs as their Trainer."""
+"""Updates of both sides on a device, with equal weights and texts: ours as a run has them, theirs as their Trainer."""
 
 from __future__ import annotations
 
@@ -201,10 +201,10 @@ def agreement(shape: Shape, device: torch.device) -> dict[str, float]:
     """How far loss and gradients of one micro-batch are apart, dropout off, in fp32 and in bf16."""
     found: dict[str, float] = {}
     pairs = Texts(shape).pairs(shape.pairs)
+    loss = MatryoshkaLoss(RankingLoss(direction="positive_to_anchor"), shape.dims)
     for precision in ("fp32", "bf16"):
         other = TheirTraining(shape, device, precision, dropout=0.0)
         encoder = random_encoder(shape, device, dropout=0.0)
-        loss = MatryoshkaLoss(RankingLoss(direction="positive_to_anchor"), shape.dims)
         total = other.loss_of(other.features(pairs))
         total.backward()  # type: ignore[no-untyped-call]
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):

@@ -82,8 +82,35 @@ def test_a_token_that_was_not_named_is_an_error() -> None:
     encoder.compact_vocabulary(TokenIds.of(encoder.tokenize(["der"])).distinct())
 
     assert encoder.encode(["der"]).shape == (1, 32)
-    with pytest.raises(IndexError):
+    (letter,) = encoder.tokenizer.convert_tokens_to_ids(["z"])
+    told = r"has no row: the word-embedding table is cut to 5 of \d+ rows; name it"
+    with pytest.raises(IndexError, match=told):
         encoder.encode(["zyx"])
+    with pytest.raises(IndexError, match=f"token id {letter} {told}"):
+        encoder(PackedBatch.from_ids([[[0, letter, 2]]]))
+
+
+def test_a_token_that_was_not_named_is_found_before_it_goes_to_a_device() -> None:
+    """On `meta`, which has no numbers, as on a GPU, whose numbers would be waited for."""
+    encoder = tiny_encoder()
+    encoder.compact_vocabulary(TokenIds.of(encoder.tokenize(["der"])).distinct())
+    there = encoder.to("meta")
+    (letter,) = encoder.tokenizer.convert_tokens_to_ids(["z"])
+
+    with pytest.raises(IndexError, match=f"token id {letter} has no row"):
+        next(there.encode_batches([(0, [[0, 2], [0, letter, 2]])], "fp32"))
+    batch = PackedBatch.from_ids([[[0, letter, 2]]]).to("meta")
+    assert there(batch).shape == (1, 32)  # ids of a device are not read
+
+
+@pytest.mark.parametrize("wrong", [-1, -70, 10**6])
+def test_ids_beyond_the_table_are_told_too(wrong: int) -> None:
+    vocabulary = tiny_encoder().compact_vocabulary([5, 6])
+
+    vocabulary.require(torch.tensor([5, 6, 0, 6]))
+    vocabulary.require(torch.tensor([], dtype=torch.int64))
+    with pytest.raises(IndexError, match=f"token id {wrong} has no row"):
+        vocabulary.require(torch.tensor([5, wrong]))
 
 
 def test_what_is_saved_is_three_times_the_rows_set_aside() -> None:

@@ -133,7 +133,7 @@ def test_the_choice_follows_what_the_gpu_and_the_call_allow(
     gpu.setattr(torch.cuda, "get_device_capability", lambda device: capability)
 
     assert varlen_kernel(GPU, dtype, head_size) is KERNELS[expected]
-    assert kernel_name(GPU, dtype, head_size) == f"{expected}_attention".replace("buckets_attention", "buckets")
+    assert kernel_name(GPU, dtype, head_size).startswith(expected)
 
 
 def test_a_torch_built_without_flash_attention_takes_the_other(gpu: pytest.MonkeyPatch) -> None:

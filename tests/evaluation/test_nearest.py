@@ -165,25 +165,27 @@ def test_a_document_without_direction_is_similar_to_nothing() -> None:
     torch.testing.assert_close(hits.similarities_Qk, torch.tensor([[1.0, 0.0]]))
 
 
-@pytest.mark.parametrize(("products", "used"), [("highest", {torch.float32, torch.float64}), ("high", {torch.float64})])
-def test_products_that_may_round_coarsely_are_not_made_in_fp32(
-    monkeypatch: pytest.MonkeyPatch, products: str, used: set[torch.dtype]
-) -> None:
-    """With tf32 allowed, as training on a GPU allows it, a product in fp32 is off by more than its bound."""
+@pytest.mark.parametrize("allowed", ["highest", "high", "medium"])
+def test_products_do_not_round_coarsely(monkeypatch: pytest.MonkeyPatch, allowed: str) -> None:
+    """With tf32, as training on a GPU allows it, a product in fp32 would be off by more than its bound."""
     seen = set()
 
     def watched(queries_QD: Tensor, documents_ND: Tensor, dims: list[int]) -> Iterator[tuple[int, Tensor]]:
-        seen.add(documents_ND.dtype)
+        seen.add((documents_ND.dtype, torch.get_float32_matmul_precision()))
         return nested_similarities(queries_QD, documents_ND, dims)
 
     monkeypatch.setattr("matryoshka.evaluation.nearest.nested_similarities", watched)
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(products)
+    torch.set_float32_matmul_precision(allowed)
     try:
         search(draw(3, 24), draw(20_000, 24, seed=1), [24], k=2)
+        assert torch.get_float32_matmul_precision() == allowed
+        with pytest.raises(ValueError, match="not finite"):
+            search(draw(3, 24) / 0, draw(5, 24), [24], k=2)
+        assert torch.get_float32_matmul_precision() == allowed
     finally:
         torch.set_float32_matmul_precision(before)
-    assert seen == used
+    assert seen == {(torch.float64, "highest"), (torch.float32, "highest")}
 
 
 def test_no_queries_have_no_hits() -> None:

@@ -12,7 +12,7 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 import hydra
 
 from matryoshka.cli import job
-from matryoshka.cli.command_line import as_text, configuration_folder, take_place
+from matryoshka.cli.command_line import as_text, configuration_folder, note_pickled_weights, take_place
 from matryoshka.cli.exit_codes import ended, mistakes_told
 from matryoshka.config.secrets import words_with_secrets
 from matryoshka.errors import ConfigError
@@ -34,6 +34,7 @@ def _run(name: str) -> None:
     sys.argv[1:] = sorted(map(as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
     if found := words_with_secrets(sys.argv[1:]):
         ended(2, str(ConfigError(found)))
+    note_pickled_weights(sys.argv[1:])
     take_place(name)
     logging.raiseExceptions = False  # where the disk of the log is full, what matters is said otherwise
     folder = configuration_folder()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from matryoshka.cli.exit_codes import ended
+from matryoshka.config.resolvers import PICKLED_ASKED
 from matryoshka.processes.launched import launched, silence, speaks
 
 
@@ -31,6 +34,17 @@ def take_place(name: str) -> None:
         folder = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         sys.argv += [f"hydra.run.dir={folder}/none", "hydra.output_subdir=null", "hydra/job_logging=none"]
+
+
+def note_pickled_weights(words: Iterable[str]) -> None:
+    """Let the resolver of the card's recipe know whether a command asks for pickled weights, in all of its processes.
+
+    It decides between groups, before Hydra has put the words in their places.
+    """
+    pairs = (word.lstrip("+").partition("=") for word in words)
+    values = [value for key, _, value in pairs if key == "encoder.pickled_weights"]
+    if values and values[-1].lower() == "true":
+        os.environ[PICKLED_ASKED] = "true"
 
 
 def as_text(word: str) -> str:

@@ -144,12 +144,14 @@ def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
     """Models to compare with that do not exist."""
     from matryoshka.encoder.model_folder import TRUST
     from matryoshka.encoder.pretrained import Pretrained
+    from matryoshka.encoder.weight_files import READ_PICKLED
 
     for i, name in enumerate(names):
         if name != "bm25":
-            trusted = f"evaluate it: evaluate.py model={name} encoder.trust_remote_code=true; it can be no baseline"
+            alone = f"evaluate it: evaluate.py model={name} encoder.{{}}=true; it can be no baseline"
             for _, message in Pretrained.named(name).problems():
-                told = message.replace(TRUST, trusted)
+                told = message.replace(TRUST, alone.format("trust_remote_code"))
+                told = told.replace(READ_PICKLED, alone.format("pickled_weights"))
                 yield f"baselines[{i}]", f"{told} (or bm25, the baseline without a model)"
 
 

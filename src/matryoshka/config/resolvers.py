@@ -23,6 +23,7 @@ from matryoshka.config.limits import name_problems
 
 CARD_ENCODER = "BAAI/bge-m3"
 BMF_FILES = ("train.jsonl", "evaluation.jsonl")
+PICKLED_ASKED = "MATRYOSHKA_PICKLED_WEIGHTS"  # true where the command has encoder.pickled_weights=true
 NOT_NAMED = ("hydra", "logger", "export")
 
 
@@ -52,14 +53,20 @@ def why_not_card() -> str:
     """Why this machine cannot run the card's recipe; empty if it can."""
     if cuda_devices() == 0:
         return "there is no CUDA GPU here"
+    from matryoshka.encoder.hub_model import any_pickled, unreadable
     from matryoshka.encoder.pretrained import Pretrained
+    from matryoshka.encoder.weight_files import READ_PICKLED
     from matryoshka.errors import UserError
 
     try:
         _ = Pretrained(CARD_ENCODER).config
     except UserError:
         return f"{CARD_ENCODER} is not in the hub's cache and the hub cannot be reached"
-    return ""
+    snapshot = unreadable(CARD_ENCODER, None, pickled=os.environ.get(PICKLED_ASKED) == "true")
+    if snapshot is None:
+        return ""
+    lacks = f"the hub's cache has {CARD_ENCODER} without safetensors"
+    return f"{lacks}; {READ_PICKLED}" if any_pickled(snapshot) else f"{lacks}, and HF_HUB_OFFLINE is set"
 
 
 def why_not_bmf_pairs() -> str:

@@ -35,6 +35,7 @@ class CompactVocabulary(nn.Module):
         self._padding = whole.padding_idx
         numbers = torch.full((len(self._whole),), -1)
         numbers[self._rows] = torch.arange(len(self._rows))
+        self._unknown = numbers < 0  # on the host, wherever the numbers go
         self.register_buffer("number_of", numbers.to(whole.weight.device), persistent=False)
         padding = None if self._padding is None else int(numbers[self._padding])
         compact = nn.Embedding(len(self._rows), whole.embedding_dim, padding, device="meta")
@@ -58,8 +59,25 @@ class CompactVocabulary(nn.Module):
         return 3 * (whole - kept) * self._whole.shape[1] * self._whole.element_size()
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Token ids to rows of the compact table. An id that was not named has none: torch raises IndexError for it."""
+        """Token ids to rows of the compact table. Raises IndexError for an id without one, if the ids are on the host.
+
+        Those of a GPU are not read, since the host would wait; there such an id ends the process (an assertion of the
+        device). So `require` is for ids before they are sent; a training's are those that the table was cut to.
+        """
+        if ids.device.type == "cpu":
+            self.require(ids)
         return self.number_of[ids]
+
+    def require(self, ids: Tensor) -> None:
+        """Raises IndexError if a token id, of ids on the host, was not named or is beyond the whole table."""
+        beyond = (ids < 0) | (ids >= len(self._unknown))
+        unknown = ids[beyond | self._unknown[ids.masked_fill(beyond, 0)]]
+        if len(unknown):
+            kept, whole = self.rows
+            raise IndexError(
+                f"token id {int(unknown[0])} has no row: the word-embedding table is cut to {kept:,} of {whole:,} "
+                "rows; name it to compact_vocabulary, or call whole_vocabulary() first"
+            )
 
     def restore(self, model: PreTrainedModel) -> None:
         """Give the model its whole table back, the trained rows in their places."""

@@ -90,8 +90,7 @@ class Encoder(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings in fp32, not normalised: (S, width). Raises ValueError for a sequence of no tokens."""
-        embeddings_SD: Tensor = self.dense(self.pooled(batch))
-        return embeddings_SD
+        return cast(Tensor, self.dense(self.pooled(batch)))
 
     def pooled(self, batch: PackedBatch) -> Tensor:
         """What the pooling gives, in fp32: (S, pooled_width)."""
@@ -106,8 +105,7 @@ class Encoder(nn.Module):
             ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id or 0)  # a decoder may have none, and needs none
             hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long())[0]
             hidden_TH = hidden_SLH.flatten(0, 1)[batch.padded_places_T()]
-        pooled_SD: Tensor = self.pooling(hidden_TH.float(), batch.lengths_S)
-        return pooled_SD
+        return cast(Tensor, self.pooling(hidden_TH.float(), batch.lengths_S))
 
     def compact_vocabulary(self, used: Iterable[int]) -> CompactVocabulary:
         """Keep only the rows of the word-embedding table that these token ids need, until `whole_vocabulary`.
@@ -127,8 +125,8 @@ class Encoder(nn.Module):
 
     def tokenize(self, texts: Sequence[str], prompt: Prompt | None = None) -> list[list[int]]:
         """Token ids of each text, with the prompt in front, cut at max_seq_length."""
-        before = self.prompts[prompt] if prompt else ""
-        return token_ids(self.tokenizer, [before + text for text in texts], self.max_seq_length)
+        prompted = [self.prompts[prompt] + text for text in texts] if prompt else texts
+        return token_ids(self.tokenizer, prompted, self.max_seq_length)
 
     def encode_into(
         self,
@@ -156,14 +154,15 @@ class Encoder(nn.Module):
 
         def encoded() -> Iterator[tuple[Key, Tensor]]:
             for key, ids in batches:
-                batch = PackedBatch.from_ids([ids]).sent(self.device)
+                batch = PackedBatch.from_ids([ids])
+                if self.vocabulary:
+                    self.vocabulary.require(batch.input_ids_T)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    embeddings_SD = self.pooled(batch) if pooled else self(batch)
+                    embeddings_SD = (self.pooled if pooled else self)(batch.sent(self.device))
                 yield key, embeddings_SD
 
-        bf16 = torch.bfloat16 if precision == "bf16" else torch.float32
         try:
-            with self.packed_layers.cast_once(self.device, bf16):
+            with self.packed_layers.cast_once(self.device, torch.bfloat16 if precision == "bf16" else torch.float32):
                 yield from on_host(encoded())
         finally:
             self.train(training)
@@ -193,9 +192,8 @@ class Encoder(nn.Module):
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         ids = TokenIds.of(self.tokenize(list(distinct), prompt))
         embeddings_ND = torch.empty(len(ids), self.width)
-        with progress_bar(
-            "encoding", len(ids.flat), show=len(texts) > 1000 if progress is None else progress
-        ) as advance:
+        progress = len(texts) > 1000 if progress is None else progress
+        with progress_bar("encoding", len(ids.flat), show=progress) as advance:
             self.encode_into(embeddings_ND, ids, token_budget=token_budget, precision=precision, advance=advance)
         embeddings_ND = embeddings_ND[[distinct[text] for text in texts], :dim]
         embeddings_ND = F.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matryoshka.encoder.model_folder import read_json
+from matryoshka.encoder.weight_files import PICKLED, PICKLED_INDEX, weights_file
 from matryoshka.errors import UserError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -61,12 +62,31 @@ def at_hand(model: str, revision: str | None) -> Path | None:
     return Path(cached).parent if isinstance(cached, str) else None
 
 
-def hub_folder(model: str, revision: str | None, *, code: bool) -> Path:
-    """The folder with all files of a hub model, fetched first where they are not at hand; never a pickle."""
+def unreadable(model: str, revision: str | None, *, pickled: bool) -> Path | None:
+    """The folder of a hub model in the cache if none of its weights can be read; None if they can, or may be fetched.
+
+    Where a pickle is there and no safetensors, the hub has none: whoever fetched it would have taken those.
+    """
+    import huggingface_hub as hub
+
+    cached = at_hand(model, revision)
+    if cached is None or weights_file(cached, pickled=pickled):
+        return None
+    return cached if hub.constants.HF_HUB_OFFLINE or any_pickled(cached) else None
+
+
+def any_pickled(folder: Path) -> bool:
+    """Whether weights lie in the folder as a pickle."""
+    return any((folder / name).is_file() for name in (PICKLED, PICKLED_INDEX))
+
+
+def hub_folder(model: str, revision: str | None, *, code: bool, pickled: bool = False) -> Path:
+    """The folder with all files of a hub model, fetched first where they are not at hand; a pickle only if asked."""
     import huggingface_hub as hub
 
     # A * matches subfolders too: 1_Pooling/config.json, 2_Dense/model.safetensors.
     wanted = ["*.json", "*.txt", "*.model", "*.spm", "*.safetensors", *(["*.py"] if code else [])]
+    wanted += ["*pytorch_model*.bin"] if pickled else []
     try:
         return Path(hub.snapshot_download(model, revision=revision, allow_patterns=wanted))
     except (OSError, ValueError) as error:

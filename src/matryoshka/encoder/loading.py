@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
+from matryoshka.encoder.weight_files import is_pickled, weights_file
 from matryoshka.errors import UserError
 
 UNUSED = "pooler."  # a layer of BERT's behind the hidden states, which poolings here do not use
 OF_ONE_MODEL = "copy all files of one model into the folder"
 
 
-def read_model(folder: Path, name: str, *, trust_remote_code: bool) -> tuple[PreTrainedModel, Any]:
+def read_model(
+    folder: Path, name: str, *, trust_remote_code: bool, pickled_weights: bool = False
+) -> tuple[PreTrainedModel, Any]:
     """The transformer in fp32 and its tokenizer. name: of the model, for errors.
+
+    pickled_weights: read pytorch_model.bin, tensors alone, where there are no safetensors.
 
     Raises UserError if the files cannot be read, weights are missing or not finite, or the tokenizer has more tokens
     than the model.
     """
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": True}
+    weights = weights_file(folder, pickled=pickled_weights)
+    pickle = weights if weights and is_pickled(weights) else None
+    reading: dict[str, Any] = {"use_safetensors": pickle is None, "weights_only": True, "output_loading_info": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        backbone, told = AutoModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **options)
+        backbone, told = AutoModel.from_pretrained(folder, **reading, **options)
     except MemoryError:
         raise
     except Exception as error:  # the errors of transformers, tokenizers and safetensors are of every kind
+        if pickle and isinstance(error, UnpicklingError):
+            raise _not_tensors(pickle) from error
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise UserError(f"{name} cannot be loaded: {lines[0].strip()}; {OF_ONE_MODEL}") from error
     _require_working(tokenizer, name)
@@ -38,6 +52,25 @@ def read_model(folder: Path, name: str, *, trust_remote_code: bool) -> tuple[Pre
             f"{name}: its tokenizer has {tokens:,} tokens, its model {rows:,} rows for them; {OF_ONE_MODEL}"
         )
     return backbone.float(), tokenizer
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of safetensors, or of a pickle that holds nothing else. Raises UserError if it cannot."""
+    try:
+        if not is_pickled(file):
+            return load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise _not_tensors(file) from error
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"{file} cannot be read: {error}; copy the complete file again") from error
+    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+        raise UserError(f"{file} holds other things than tensors by name; take the model from its source")
+    return content
+
+
+def _not_tensors(file: Path) -> UserError:
+    return UserError(f"{file} is damaged or holds more than tensors, and nothing else is unpickled; use safetensors")
 
 
 def _require_working(tokenizer: Any, name: str) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matryoshka.encoder.weight_files import PICKLED, PICKLED_INDEX, READ_PICKLED, WEIGHTS
 from matryoshka.errors import UserError
 
-WEIGHTS = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 OTHER_WEIGHTS = (".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".mlmodel")
 CACHED = "models--"  # how the hub's cache begins the name of a model's folder
 
 
-def missing_weights(folder: Path, module: str = "") -> UserError:
-    """The error of a model without model.safetensors; module: the subfolder that lacks it, if it's a Dense module's."""
+def missing_weights(folder: Path, module: str = "", *, pickled: bool) -> UserError:
+    """The error of a model without weights that are read.
+
+    module: the subfolder that lacks them, if it's a Dense module's. pickled: whether pytorch_model.bin would be read.
+    """
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith(CACHED):
-        return _none_on_the_hub(folder, module)
+        return _none_on_the_hub(folder, module, pickled)
     place = folder / module
     names = sorted(path.name for path in place.iterdir())
     if pickles := [name for name in names if name.endswith(PICKLES)]:
+        first = next((name for name in pickles if name == PICKLED), pickles[0])
+        readable = not pickled and (first == PICKLED or PICKLED_INDEX in names)
         return UserError(
-            f"{place / pickles[0]} is a pickle, which can run code when it is read, and is not read; if you trust it, "
-            f"convert it: {_conversion(folder, module, pickles[0])}"
+            f"{place / first} is a pickle, which can run code when it is read, and is not read; "
+            f"{f'{READ_PICKLED}; or, ' if readable else ''}if you trust it, convert it: "
+            f"{_conversion(folder, module, first)}"
         )
     if others := [name for name in names if name.endswith(OTHER_WEIGHTS)]:
         library = "sentence-transformers" if module else "transformers"
@@ -29,18 +35,21 @@ def missing_weights(folder: Path, module: str = "") -> UserError:
     return UserError(f"{place} has no weights: {WEIGHTS} does not exist; copy all files of the model")
 
 
-def _none_on_the_hub(folder: Path, module: str) -> UserError:
+def _none_on_the_hub(folder: Path, module: str, pickled: bool) -> UserError:
     """Of a snapshot in the hub's cache, `models--<owner>--<name>/snapshots/<commit>`."""
     model = folder.parent.parent.name.removeprefix(CACHED).replace("--", "/", 1)
+    where = f"at commit {folder.name}, on the hub or, if that is out of reach, in its cache"
+    if pickled:
+        return UserError(f"{model} has no {Path(module, WEIGHTS)} or {PICKLED} {where}; use a revision that has one")
     return UserError(
-        f"{model} has no {Path(module, WEIGHTS)} at commit {folder.name}, on the hub or, if that is out of reach, in "
-        "its cache; use a revision that has it, or, if you trust the model's other weights, convert a copy: hf "
+        f"{model} has no {Path(module, WEIGHTS)} {where}; use a revision that has it; or {READ_PICKLED}, if there is "
+        "one; or, if you trust the model's other weights, convert a copy: hf "
         f"download {model} --revision {folder.name} --local-dir copy, then {_conversion(Path('copy'), module)}, then "
         "encoder.model=copy"
     )
 
 
-def _conversion(folder: Path, module: str, pickle: str = "pytorch_model.bin") -> str:
+def _conversion(folder: Path, module: str, pickle: str = PICKLED) -> str:
     if module:  # only tensors are unpickled, so not even a hostile file runs code
         read = f"torch.load('{folder / module / pickle}', weights_only=True)"
         write = f"save_file({read}, '{folder / module / WEIGHTS}')"

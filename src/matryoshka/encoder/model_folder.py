@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from matryoshka.encoder.missing_weights import WEIGHTS, missing_weights
-from matryoshka.encoder.tensor_file import require_tensors
+from matryoshka.encoder.missing_weights import missing_weights
+from matryoshka.encoder.tensor_file import require_no_pointer, require_tensors
+from matryoshka.encoder.weight_files import is_pickled, weights_file
 from matryoshka.errors import UserError
 
-INDEX = "model.safetensors.index.json"
 TOKENIZERS = (
     *("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json"),
     *("sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "spm.model", "source.spm"),
@@ -25,8 +25,8 @@ MOST_FILES = 10_000
 TRUST = "use encoder.trust_remote_code=true with this model"
 
 
-def require_loadable(folder: Path, *, trust_remote_code: bool = False) -> None:
-    """Raises UserError if loading could fail, would unpickle, or would run or read what is not to be trusted.
+def require_loadable(folder: Path, *, trust_remote_code: bool = False, pickled_weights: bool = False) -> None:
+    """Raises UserError if loading could fail, would unpickle unasked, or would run or read what is not to be trusted.
 
     Only names, links, JSON files and the headers of safetensors are looked at: no weights are read.
     """
@@ -36,7 +36,7 @@ def require_loadable(folder: Path, *, trust_remote_code: bool = False) -> None:
     settings = {name: read_json(folder / name) for name in SETTINGS if (folder / name).is_file()}
     for name, content in {"config.json": config, **settings}.items():
         require_trusted(content, folder / name, trust_remote_code=trust_remote_code)
-    _require_width(_tensors(folder), config, folder)
+    _require_width(_tensors(folder, pickled_weights), config, folder)
     if not (any((folder / name).is_file() for name in TOKENIZERS) or _reads_bytes(config, settings)):
         raise UserError(f"{folder} has no tokenizer: {TOKENIZERS[0]} is missing; copy it from the model's source")
 
@@ -125,13 +125,21 @@ def require_inside(folder: Path) -> None:
                 raise UserError(f"{path} is a link out of the model's folder, to {target}; put the file itself there")
 
 
-def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor by its name."""
-    if (folder / WEIGHTS).is_file():
-        return require_tensors(folder / WEIGHTS)
-    index = folder / INDEX
-    if not index.is_file():
-        raise missing_weights(folder)
+def _tensors(folder: Path, pickled: bool) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor by its name; none of pickles, which tell it only when they are read."""
+    file = weights_file(folder, pickled=pickled)
+    if file is None:
+        raise missing_weights(folder, pickled=pickled)
+    if file.suffix == ".json":
+        return _indexed_tensors(folder, file)
+    if is_pickled(file):
+        require_no_pointer(file)
+        return {}
+    return require_tensors(file)
+
+
+def _indexed_tensors(folder: Path, index: Path) -> dict[str, tuple[int, ...]]:
+    """As `_tensors`, of several files that an index names."""
     files = read_json(index).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise UserError(f"{index} has no weight_map; copy the complete file again")
@@ -142,8 +150,13 @@ def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
             raise UserError(f"{index}: the file of {tensor!r} is {name!r}, no name; copy the complete file again")
     for path in shards.values():
         if not path.is_file():
-            raise UserError(f"{path}, which {INDEX} names, does not exist; copy all files of the model")
-        found |= require_tensors(path)
+            raise UserError(f"{path}, which {index.name} names, does not exist; copy all files of the model")
+        if is_pickled(index):
+            require_no_pointer(path)
+        else:
+            found |= require_tensors(path)
+    if is_pickled(index):
+        return {}
     if missing := files.keys() - found.keys():
         raise UserError(f"{index} names {min(missing)!r}, which no file has; copy all files of the model again")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MethodType
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -61,8 +61,10 @@ class PackedLayers:
     def __init__(self, model: PreTrainedModel) -> None:
         found: Iterable[nn.Module] = getattr(getattr(model, "encoder", None), "layer", ())
         self.layers: list[Any] = [layer for layer in found if _is_plain(layer)]
+        self.compiled = False
         for layer in self.layers:
-            layer.forward, layer.cast_weights, layer.rest = MethodType(packed_layer, layer), None, after_attention
+            layer.__class__ = _packed(type(layer))  # type: ignore[arg-type]  # classes are hashable
+            layer.cast_weights, layer.rest = None, after_attention
 
     @contextmanager
     def cast_once(self, device: torch.device, precision: torch.dtype | None = None) -> Iterator[None]:
@@ -80,17 +82,27 @@ class PackedLayers:
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile what is behind the attention: one graph for all layers and all numbers of tokens."""
+        self.compiled = True
         compiled = torch.compile(after_attention, dynamic=True, backend=backend)
         for layer in self.layers:
             layer.rest = compiled
 
 
-def packed_layer(
-    layer: Any, hidden_states: Tensor, *args: Any, sequences: Sequences | None = None, **options: Any
-) -> Any:
-    """The forward of a layer: of packed sequences as below, of all else as transformers has it."""
-    if sequences is None:
-        return type(layer).forward(layer, hidden_states, *args, **options)
+@cache
+def _packed(kind: type[Any]) -> type[Any]:
+    """A layer's class with this forward; a class, so that transformers' gradient checkpointing wraps it."""
+
+    def forward(self: Any, *args: Any, sequences: Sequences | None = None, **options: Any) -> Any:
+        if sequences is None:
+            return kind.forward(self, *args, **options)
+        return packed_layer(self, args[0], sequences)
+
+    name = f"Packed{kind.__name__}"
+    return type(name, (kind,), {"forward": forward, "__module__": __name__, "__qualname__": name})
+
+
+def packed_layer(layer: Any, hidden_states: Tensor, sequences: Sequences) -> Tensor:
+    """A layer's output from its input, both (1, T, hidden size)."""
     dtype = _precision(hidden_states.device, hidden_states.dtype)
     with torch.autocast(hidden_states.device.type, enabled=False):
         kept: LayerWeights | None = layer.cast_weights
@@ -102,7 +114,8 @@ def packed_layer(
         norms = (layer.attention.output.LayerNorm, layer.output.LayerNorm)
         drops = (layer.attention.output.dropout, layer.output.dropout)
         activation = layer.intermediate.intermediate_act_fn
-        return layer.rest(hidden_TH, attended_THD.flatten(1), weights, norms, drops, activation)[None]
+        output_TH: Tensor = layer.rest(hidden_TH, attended_THD.flatten(1), weights, norms, drops, activation)
+    return output_TH[None]
 
 
 def after_attention(

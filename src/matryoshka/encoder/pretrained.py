@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
-from matryoshka.encoder.hub_model import at_hand, commit_of, hub_config, hub_folder
+from matryoshka.encoder.hub_model import at_hand, commit_of, hub_config, hub_folder, unreadable
+from matryoshka.encoder.missing_weights import missing_weights
 from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_trusted
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
@@ -30,6 +31,7 @@ class Pretrained:
     What is None is taken as saved with the model: pooling and prompts of a sentence-transformers folder (else CLS
     and none), max_seq_length of the same (else of the tokenizer). revision pins a commit of a hub model.
     gradient_checkpointing trades time for memory. trust_remote_code runs code that the model brings: off unless asked.
+    pickled_weights reads pytorch_model.bin, tensors alone, where there are no safetensors: nor is it fetched unasked.
     """
 
     model: str
@@ -38,6 +40,7 @@ class Pretrained:
     prompts: Mapping[str, str] | None = None
     gradient_checkpointing: bool = False
     trust_remote_code: bool = False
+    pickled_weights: bool = False
 
     @classmethod
     def named(cls, name: str) -> Pretrained:
@@ -53,8 +56,10 @@ class Pretrained:
             if self.folder is None:
                 require_config(config, self.model)
                 require_trusted(config, self.model, trust_remote_code=self.trust_remote_code)
+                if cached := unreadable(self.model, self.revision, pickled=self.pickled_weights):
+                    raise missing_weights(cached, pickled=self.pickled_weights)
             elif self.model != EMBEDDED:  # which is ours, and perhaps yet to be made
-                require_loadable(self.folder, trust_remote_code=self.trust_remote_code)
+                self._require_loadable(self.folder)
                 self.settings.require_dense(config.get("hidden_size"), len(self.settings.pooling or ("cls",)))
         except UserError as error:
             yield "model", str(error)
@@ -104,21 +109,25 @@ class Pretrained:
     @cached_property
     def settings(self) -> SavedSettings:
         """What a sentence-transformers folder says of what follows, length and prompts; empty if it is not at hand."""
+        pickled = self.pickled_weights
         if self.folder is not None:
-            return SavedSettings.read(self.folder)
+            return SavedSettings.read(self.folder, pickled=pickled)
         try:
             cached = at_hand(self.model, self.revision)
-            return SavedSettings.read(cached) if cached else SavedSettings()
+            return SavedSettings.read(cached, pickled=pickled) if cached else SavedSettings()
         except UserError:  # some of its files are yet to be fetched
             return SavedSettings()
 
     def commit(self) -> str | None:
         """The commit of a hub model's files, which are fetched first if they are not at hand; None for other models."""
-        return (
-            None
-            if self.folder is not None
-            else commit_of(hub_folder(self.model, self.revision, code=self.trust_remote_code))
-        )
+        return None if self.folder is not None else commit_of(self._fetched())
+
+    def _fetched(self) -> Path:
+        """The folder of a hub model."""
+        return hub_folder(self.model, self.revision, code=self.trust_remote_code, pickled=self.pickled_weights)
+
+    def _require_loadable(self, folder: Path) -> None:
+        require_loadable(folder, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights)
 
     def load(self, pooling: Pooling | None = None) -> Encoder:
         """Read the weights. Raises UserError if the files are not to be had or not to be trusted."""
@@ -127,13 +136,15 @@ class Pretrained:
         from matryoshka.encoder.pooling import Pooling
 
         ready = e5_small.prepare() if self.model == EMBEDDED else self.folder
-        folder = ready or hub_folder(self.model, self.revision, code=self.trust_remote_code)
-        require_loadable(folder, trust_remote_code=self.trust_remote_code)
-        settings = SavedSettings.read(folder)
+        folder = ready or self._fetched()
+        self._require_loadable(folder)
+        settings = SavedSettings.read(folder, pickled=self.pickled_weights)
         settings.require_supported()
         pooling = pooling or Pooling(settings.pooling or ("cls",))
         settings.require_dense(read_json(folder / "config.json").get("hidden_size"), pooling.factor)
-        backbone, tokenizer = read_model(folder, self.model, trust_remote_code=self.trust_remote_code)
+        backbone, tokenizer = read_model(
+            folder, self.model, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
+        )
         settings.require_width(backbone.config.hidden_size, pooling.factor)  # which config.json may call otherwise
         if self.gradient_checkpointing:
             # transformers 5.23 has a new name for it and warns of the old one

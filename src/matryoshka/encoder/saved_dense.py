@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.encoder.missing_weights import WEIGHTS, missing_weights
+from matryoshka.encoder.missing_weights import missing_weights
 from matryoshka.encoder.model_folder import inside, read_json
-from matryoshka.encoder.tensor_file import require_tensors
+from matryoshka.encoder.tensor_file import require_no_pointer, require_tensors
+from matryoshka.encoder.weight_files import PICKLED, WEIGHTS
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ EMBEDDING = "sentence_embedding"  # sentence-transformers' name of what the pool
 class SavedDense:
     """One Dense module of a model's folder. path: its subfolder. activation: a class of torch.nn.
 
-    unsupported: what it asks for that cannot be computed here.
+    unsupported: what it asks for that cannot be computed here. pickled: whether pytorch_model.bin may be read.
     """
 
     model: Path
@@ -40,9 +41,10 @@ class SavedDense:
     bias: bool
     activation: str
     unsupported: tuple[str, ...] = ()
+    pickled: bool = False
 
     @classmethod
-    def read(cls, model: Path, path: str) -> SavedDense:
+    def read(cls, model: Path, path: str, *, pickled: bool = False) -> SavedDense:
         """What config.json says. Raises UserError if that is no description of a layer."""
         file = inside(model, path, model / "modules.json") / "config.json"
         config = read_json(file)
@@ -61,6 +63,7 @@ class SavedDense:
             bias,
             activation.rpartition(".")[2],
             tuple(_unsupported(config, activation)),
+            pickled,
         )
 
     @property
@@ -70,36 +73,38 @@ class SavedDense:
 
     def require_weights(self) -> Path:
         """The file of the weights. Raises UserError if it is missing or its header tells of others; none is read."""
-        file = self.model / self.path / WEIGHTS
-        if not file.is_file():
-            raise missing_weights(self.model, self.path)
+        file, pickle = (self.model / self.path / name for name in (WEIGHTS, PICKLED))
+        if file.is_file():
+            self._require_shapes(file, require_tensors(file))
+            return file
+        if not (self.pickled and pickle.is_file()):
+            raise missing_weights(self.model, self.path, pickled=self.pickled)
+        require_no_pointer(pickle)
+        return pickle  # whose shapes are known when it is read
+
+    def _require_shapes(self, file: Path, found: Mapping[str, tuple[int, ...]]) -> None:
         expected = {"linear.weight": [self.out_features, self.in_features]}
         if self.bias:
             expected["linear.bias"] = [self.out_features]
-        found = require_tensors(file)
         for name, shape in expected.items():
             if list(found.get(name, ())) != shape:
                 is_ = " x ".join(map(str, found[name])) if name in found else "missing"
                 said = f"{self.config_file} says {' x '.join(map(str, shape))}"
                 raise UserError(f"{file}: {name} is {is_}, but {said}; copy both files of one model")
-        return file
 
     def load(self) -> Dense:
         """The layer in fp32. Raises UserError if its weights cannot be read or are not finite."""
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
         from torch import nn
 
         from matryoshka.encoder.dense import Dense
+        from matryoshka.encoder.loading import read_tensors
 
         file = self.require_weights()
         activation = getattr(nn, self.activation)()
         dense = Dense(self.in_features, self.out_features, bias=self.bias, activation=activation)
-        try:
-            tensors = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{file} cannot be read: {error}; copy the complete file again") from error
+        tensors = read_tensors(file)
+        self._require_shapes(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         with torch.no_grad():
             for name, parameter in dense.named_parameters():
                 parameter.copy_(tensors[name])

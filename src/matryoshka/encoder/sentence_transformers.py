@@ -42,8 +42,11 @@ class SavedSettings:
     dense: tuple[SavedDense, ...] = ()
 
     @classmethod
-    def read(cls, folder: Path) -> SavedSettings:
-        """Read a folder of any of sentence-transformers' layouts; a plain transformers folder gives no settings."""
+    def read(cls, folder: Path, *, pickled: bool = False) -> SavedSettings:
+        """Read a folder of any of sentence-transformers' layouts; a plain transformers folder gives no settings.
+
+        pickled: whether Dense modules may be read from pytorch_model.bin.
+        """
         modules = _modules(folder / "modules.json")
         kinds = [_kind(str(module.get("type", ""))) for module in modules]
         unsupported = [kind for kind in kinds if kind not in SUPPORTED_MODULES]
@@ -59,7 +62,7 @@ class SavedSettings:
                 unsupported += [flag for flag in UNSUPPORTED_FLAGS if config.get(flag)]
                 unsupported += [] if config.get("include_prompt", True) else ["a pooling without the prompt"]
             if kind == "Dense" and ordered:
-                dense.append(SavedDense.read(folder, module.get("path", "")))
+                dense.append(SavedDense.read(folder, module.get("path", ""), pickled=pickled))
                 unsupported += dense[-1].unsupported
         transformer = _settings(folder / "sentence_bert_config.json")
         unsupported += ["do_lower_case"] if transformer.get("do_lower_case") else []

@@ -40,13 +40,18 @@ def require_tensors(path: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and the bytes of data behind it."""
-    size = path.stat().st_size
+def require_no_pointer(path: Path) -> None:
+    """Raises UserError if the file is what git writes where git-lfs is not installed."""
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
             raise UserError(f"{path} is a git-lfs pointer, not the weights; run git lfs pull in the model's repository")
-        file.seek(0)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header, and the bytes of data behind it."""
+    size = path.stat().st_size
+    require_no_pointer(path)
+    with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH), "little")
         if size < LENGTH or not 0 < length <= min(size - LENGTH, LONGEST_HEADER):
             raise ValueError(f"it has {size:,} bytes, and its header would have {length:,}")

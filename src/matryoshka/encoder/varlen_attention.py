@@ -32,9 +32,11 @@ def varlen_kernel(device: torch.device, dtype: torch.dtype, head_size: int) -> K
 
 
 def kernel_name(device: torch.device, dtype: torch.dtype, head_size: int) -> str:
-    """What computes the attention of such calls, for whoever has to tell results of different kernels apart."""
+    """What computes the attention of such calls, equal for equal results to the last bit, torch's version aside."""
     kernel = varlen_kernel(device, dtype, head_size)
-    return kernel.__name__ if kernel else "buckets"
+    cuda = torch.backends.cuda
+    enabled = (cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled())
+    return kernel.__name__ if kernel else f"buckets {enabled if device.type == 'cuda' else ''}".strip()
 
 
 def _choice(device: torch.device, dtype: torch.dtype, head_size: int) -> tuple[Kernel | None, str, str]:

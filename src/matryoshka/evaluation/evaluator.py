@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
+from copy import copy
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
@@ -24,9 +26,11 @@ from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.result import EvaluationResult, selecting_metric
 from matryoshka.evaluation.set_vectors import SetVectors
 from matryoshka.evaluation.tokenized_set import TokenizedSet
+from matryoshka.memory.budget import auto_budget
 from matryoshka.processes.together import from_first, is_first, processes
 
 Rank = Annotated[int, Ge(1), Le(1_000_000), "10"]
+CHUNKS = {"query_chunk": 1024, "document_chunk": 8192}  # on a GPU: fewer and larger kernels, some 300 MB
 
 
 class Evaluator:
@@ -34,9 +38,9 @@ class Evaluator:
 
     select: `metric@k/dim_d` as it is logged, `metric@k` for the widest dim, or over all dims `metric@k/mean`,
     `/worst` or `/retention` (see EvaluationResult.value); `merged/` in front counts copies as one.
-    token_budget: tokens encoded at once. on_disk: whether the documents' embeddings go to a file instead of memory,
-    with the same result; auto: where a task finds that they would take more than a third of the free memory. Texts and
-    token ids are in memory either way.
+    token_budget: tokens encoded at once; auto: as the device allows (see auto_budget).
+    on_disk: whether the documents' embeddings go to a file instead of memory, with the same result; auto: where a task
+    finds that they would take more than a third of the free memory. Texts and token ids are in memory either way.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class Evaluator:
         mrr_at: Sequence[Rank] = (10,),
         map_at: Sequence[Rank] = (100,),
         select: str = "ndcg@10",
-        token_budget: Annotated[int, Ge(1), Le(10**9), "4096"] = 4096,
+        token_budget: Annotated[int, Ge(1), Le(10**9), "4096 or auto"] | Literal["auto"] = "auto",
         on_disk: bool | Literal["auto"] = "auto",
     ) -> None:
         wanted: list[tuple[str, Callable[..., RankedMetric], Sequence[int]]] = [
@@ -65,6 +69,17 @@ class Evaluator:
         self.select = select
         self.token_budget = token_budget
         self.on_disk = on_disk
+
+    def budget(self, encoder: Encoder, device: torch.device, *, trains: bool = False) -> int:
+        """Tokens encoded at once, by this encoder on this device; trains: see auto_budget."""
+        decided = self.token_budget
+        return auto_budget(encoder, device, trains=trains) if decided == "auto" else decided
+
+    def with_budget(self, tokens: int) -> Evaluator:
+        """The same, but for so many tokens encoded at once."""
+        other = copy(self)
+        other.token_budget = tokens
+        return other
 
     @property
     def metric(self) -> str:
@@ -100,7 +115,8 @@ class Evaluator:
 
             def measured() -> EvaluationResult:
                 start = time.perf_counter()
-                result = self.measure_vectors(encoder.name, SetVectors.of(texts, queries_ND, documents_UD), dims)
+                vectors = SetVectors.of(texts, queries_ND, documents_UD)
+                result = self.measure_vectors(encoder.name, vectors, dims, encoder.device)
                 took = seconds + time.perf_counter() - start
                 return replace(result, width=encoder.width, precision=precision, tokens=texts.tokens, seconds=took)
 
@@ -118,7 +134,8 @@ class Evaluator:
         """Embeddings of the documents, in rows_UD if it is given, and of the queries; and the seconds of encoding."""
         shown = progress and is_first()
         with progress_bar(f"evaluating {len(texts.data.queries):,} queries", texts.tokens, show=shown) as advance:
-            options: Any = {"token_budget": self.token_budget, "precision": precision, "advance": advance}
+            budget = self.budget(encoder, encoder.device)
+            options: Any = {"token_budget": budget, "precision": precision, "advance": advance}
             if rows_UD is None:
                 both, seconds = embed(encoder, [texts.documents, texts.queries], store=store, **options)
                 return both[0], both[1], seconds
@@ -127,12 +144,21 @@ class Evaluator:
             (queries_ND,), _ = embed(encoder, [texts.queries], **options)
             return rows_UD, queries_ND, time.perf_counter() - start
 
-    def measure_vectors(self, model: str, vectors: SetVectors, dims: Sequence[int]) -> EvaluationResult:
-        """Search and measure what is embedded already. model: what tables call it."""
+    def measure_vectors(
+        self, model: str, vectors: SetVectors, dims: Sequence[int], device: torch.device | None = None
+    ) -> EvaluationResult:
+        """Search and measure what is embedded already. model: what tables call it.
+
+        device: of the encoder; a GPU searches, with the same hits. Any other leaves the search to the CPU.
+        """
         copies = CopyGroups(vectors.judgements, vectors.documents_N)
+        on_gpu = device is not None and device.type == "cuda"
+        queries_QD, chunks = vectors.queries_QD.to(device) if on_gpu else vectors.queries_QD, CHUNKS if on_gpu else {}
 
         def again(rows_M: Tensor, dim: int, k: int) -> Hits:
-            return search(vectors.queries_QD[rows_M], vectors.documents_UD, [dim], k)[dim]
+            cut_MD = queries_QD[rows_M.to(queries_QD.device)]
+            return search(cut_MD, vectors.documents_UD, [dim], k, **chunks)[dim].on_host()
 
-        hits = search(vectors.queries_QD, vectors.documents_UD, dims, asked_for(copies, self.metrics))
+        found = search(queries_QD, vectors.documents_UD, dims, asked_for(copies, self.metrics), **chunks)
+        hits = {dim: of_dim.on_host() for dim, of_dim in found.items()}
         return measure(model, copies, hits, again, self.metrics)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 import matryoshka
 from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.encoder.varlen_attention import kernel_name
+from matryoshka.evaluation.device_digest import device_digest
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 BEHIND = "dense."  # the pooling: modules that the fingerprint is not of
@@ -31,7 +33,8 @@ def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
     another name is the same encoder. A pooling, which a user may write and change, counts with all its attributes;
     every class, of the model too, with the file it is in. It cannot be told of a class that was typed in or made in a
     function, nor of an attribute like a function.
-    Hashed with XXH3 of 128 bits, as fast as memory is read: nothing here guards against an attacker.
+    Hashed with XXH3 of 128 bits, as fast as memory is read: nothing here guards against an attacker. Weights of a GPU
+    are hashed there (see device_digest), and the host waits for them once.
     """
     device = encoder.device.type
     try:
@@ -47,13 +50,14 @@ def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
             _kind(encoder.backbone),
             _without_name(encoder.backbone.config.to_dict()),
             encoder.backbone.config._attn_implementation,
+            _kernel(encoder, precision),
             list(_modules(encoder.pooling)),
             _sources(encoder),
         ]
     except _CannotTell:
         return None
     weights = (item for item in _weights(encoder) if not item[0].startswith(BEHIND))
-    return _digest(settings, weights)
+    return _digest(settings, weights, by_device=True)
 
 
 def weights_fingerprint(encoder: Encoder) -> str:
@@ -62,17 +66,38 @@ def weights_fingerprint(encoder: Encoder) -> str:
     return _digest([poolings, getattr(encoder.pooling, "modes", None)], _weights(encoder))
 
 
+def _kernel(encoder: Encoder, precision: Precision) -> str:
+    """Which attention a packed model's calls take; a padded one takes transformers' own."""
+    if not encoder.packed:
+        return "padded"
+    config = encoder.backbone.config
+    dtype = torch.bfloat16 if precision == "bf16" else encoder.backbone.dtype
+    name = kernel_name(encoder.device, dtype, config.hidden_size // config.num_attention_heads)
+    return f"{name}{' compiled' * encoder.packed_layers.compiled}"
+
+
 def _weights(encoder: Encoder) -> Iterator[tuple[str, Tensor]]:
     yield from encoder.named_parameters()
     yield from encoder.named_buffers()
 
 
-def _digest(settings: object, weights: Iterable[tuple[str, Tensor]]) -> str:
-    digest = xxhash.xxh3_128(repr(settings).encode())
+def _digest(settings: object, weights: Iterable[tuple[str, Tensor]], *, by_device: bool = False) -> str:
+    """by_device: whether weights of a GPU are hashed there, which makes it another hash than that of their bytes."""
+    digest, there = xxhash.xxh3_128(repr(settings).encode()), list[Tensor]()
     for name, values in weights:
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(_bytes(values))
+        if by_device and _is_away(values):
+            there.append(device_digest(values))
+        else:
+            digest.update(_bytes(values))
+    if there:
+        digest.update(_bytes(torch.stack(there)))
     return digest.hexdigest()
+
+
+def _is_away(values: Tensor) -> bool:
+    """Whether a copy to the host would take longer than a hash where the tensor is."""
+    return values.is_cuda
 
 
 def _bytes(values: Tensor) -> memoryview:

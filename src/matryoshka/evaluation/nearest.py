@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from matryoshka.losses.precision import ieee_products
 from matryoshka.losses.similarities import EPSILON, nested_similarities
 
 
@@ -32,8 +33,13 @@ class Hits:
     documents_Qk: Tensor
     similarities_Qk: Tensor
 
+    def on_host(self) -> Hits:
+        """The same in the host's memory."""
+        return Hits(self.documents_Qk.cpu(), self.similarities_Qk.cpu())
+
 
 @torch.inference_mode()
+@ieee_products()  # else products in fp32 may round as in tf32 or bf16, by more than their bound
 def search(
     queries_QD: Tensor,
     documents_ND: Documents,
@@ -48,6 +54,8 @@ def search(
     compared in fp32 (in fp64 for queries in fp64); each depends on its two vectors alone, so chunks change nothing and
     equal documents are equally similar, bit for bit. k is cut to the number of documents.
     documents_ND: a tensor or an array, such as `np.load(path, mmap_mode="r")`; they are read once, chunk by chunk.
+    The queries' device searches, with the same hits on each: products of matrices only choose what is looked at; the
+    rest is +, *, / and square roots, one by one in fp64, which IEEE 754 rounds alike everywhere, and stable sorts.
     Memory: some numbers of query_chunk * document_chunk and document_chunk * D, besides the hits.
     Raises ValueError for embeddings that are not finite, or beyond 1e15.
     """
@@ -56,7 +64,6 @@ def search(
     compared = torch.promote_types(queries_QD.dtype, torch.float32)
     chunks = queries_QD.split(query_chunk)
     tops = [{dim: RunningTop(queries_CD[:, :dim], k, compared) for dim in set(dims)} for queries_CD in chunks]
-    ieee = torch.get_float32_matmul_precision() == "highest"  # else products in fp32 may round as in tf32 or bf16
     precision = torch.float64
     for start in range(0, len(documents_ND), document_chunk):
         documents_CD = _read(documents_ND, start, start + document_chunk, width).to(queries_QD.device)
@@ -65,7 +72,7 @@ def search(
             for dim, near_CC in nested_similarities(queries_CD.to(precision), near_CD, list(top)):
                 looked_at += top[dim].add(near_CC, documents_CD[:, :dim], start)
         many = looked_at > MANY * len(queries_QD) * len(documents_CD) * len(set(dims))
-        precision = torch.float64 if many or not ieee else torch.float32
+        precision = torch.float64 if many else torch.float32
     return {
         dim: Hits(
             torch.cat([top[dim].documents_Qk for top in tops]), torch.cat([top[dim].similarities_Qk for top in tops])

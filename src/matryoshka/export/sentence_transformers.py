@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from annotated_types import Ge
 
-from matryoshka.encoder.missing_weights import WEIGHTS
 from matryoshka.encoder.saved_dense import dense_config
 from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
+from matryoshka.encoder.weight_files import WEIGHTS
 from matryoshka.errors import UserError
 from matryoshka.storage.atomic import whole_folder
 

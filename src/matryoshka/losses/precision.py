@@ -1,4 +1,4 @@
-"""Products in fp32 as IEEE 754 has them, where a GPU would round their inputs to tf32."""
+"""Products of matrices in fp32 as IEEE 754 has them, where a run allows faster ones that round more coarsely."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import torch
 
 @contextmanager
 def ieee_products() -> Iterator[None]:
-    """Inside, fp32 products are computed in fp32, whatever the run allows elsewhere; a setting of the host alone."""
+    """No tf32 or bf16 inside products of fp32; what was allowed before is allowed again behind it.
+
+    It holds for the whole process. A backward pass outside of it makes its products as those outside are made.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

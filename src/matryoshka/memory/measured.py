@@ -65,7 +65,7 @@ class EncoderMemory:
         with torch.random.fork_rng(devices=[]):
             peaks = [measured_peaks(encoder, lengths, bf16) for lengths in SMALL_BATCHES]
             forward, backward = (Growth.of(each) for each in zip(*peaks, strict=True))
-            evaluation = Growth.of([_evaluation_peak(encoder, lengths) for lengths in SMALL_BATCHES])
+            evaluation = evaluation_growth(encoder)
         encoder.train(training)
         if fused_attention:
             forward, backward = (replace(growth, per_square=0.0) for growth in (forward, backward))
@@ -75,6 +75,14 @@ class EncoderMemory:
         """Bytes of a training batch of sequences of these lengths."""
         counts = _tokens_and_squares(encoder, lengths)
         return max(self.forward.at(*counts), self.backward.at(*counts))
+
+
+def evaluation_growth(encoder: Encoder) -> Growth:
+    """What encoding a batch without a gradient takes beside the weights, measured on the encoder's device."""
+    training = encoder.training
+    growth = Growth.of([_evaluation_peak(encoder, lengths) for lengths in SMALL_BATCHES])
+    encoder.train(training)
+    return growth
 
 
 def optimizer_bytes(make: MakeOptimizer) -> tuple[float, float]:

@@ -53,7 +53,7 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, recipe.dims):
         raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {recipe.dims}")
     texts = tokenized_set(encoder, held_out)
-    asked, settings = recipe.ask is not None, MemorySettings(token_budget=measuring.evaluator.token_budget)
+    asked, settings = recipe.ask is not None, MemorySettings(token_budget=measuring.token_budget)
     to_disk = measuring.may_go_to_disk and not asked  # a question is answered from memory
     with shortage_explained(MemoryLimits(settings, device, may_go_to_disk=to_disk)):
         if recipe.ask is not None:
@@ -103,7 +103,7 @@ def _ask(question: str, measuring: Measuring, texts: TokenizedSet) -> float:
         texts,
         question,
         measuring.dims,
-        token_budget=measuring.evaluator.token_budget,
+        token_budget=measuring.token_budget,
         precision=measuring.precision,
         store=measuring.store,
     )

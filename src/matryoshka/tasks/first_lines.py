@@ -64,7 +64,7 @@ def memory_limits(
     recipe: TrainingRecipe, data: TrainingData, measuring: Measuring, vocabulary: Vocabulary
 ) -> MemoryLimits:
     """What the run needs, and what there is before it starts."""
-    budget, longest = measuring.evaluator.token_budget, data.encoder.max_seq_length
+    budget, longest = measuring.token_budget, data.encoder.max_seq_length
     settings = MemorySettings(recipe.pairs_at_once, recipe.batch_size, longest, budget)
     memory, device = run_memory(recipe, data, vocabulary, measuring.device), measuring.device
     there_is, to_disk = available(device, data.encoder), measuring.may_go_to_disk

@@ -35,6 +35,7 @@ LARGEST = 2**28  # numbers of documents that are looked at for what to deploy: a
 @dataclass(frozen=True)
 class Frozen:
     """name: of the model, for tables. label: which queries choose. precision: that texts were encoded in.
+    device: that of the encoder, where sets are searched.
 
     sets: what makes the embeddings of each set, by name: `test`, `dev` where it chooses, further ones. They are made
     when they are first asked for, by all processes together: a fit needs the pairs alone.
@@ -45,13 +46,14 @@ class Frozen:
     pairs: PairVectors
     sets: Mapping[str, Callable[[], SetVectors]]
     precision: str = "fp32"
+    device: torch.device | None = None
 
     @classmethod
     def of_texts(cls, data: TrainingData, measuring: Measuring) -> Frozen:
         """Each distinct text encoded once; what an earlier task encoded is found again."""
         sets = {name: partial(encoded, texts, measuring) for name, texts in data.held_out.items()}
         pairs = training_vectors(data, measuring)
-        return cls(measuring.encoder.name, data.split.label, pairs, sets, measuring.precision)
+        return cls(measuring.encoder.name, data.split.label, pairs, sets, measuring.precision, measuring.device)
 
     @classmethod
     def of_files(cls, source: VectorFiles, split: Split) -> Frozen:
@@ -102,7 +104,7 @@ class Frozen:
     ) -> EvaluationResult:
         """What these vectors are worth as they are, or behind the projection."""
         vectors = behind(vectors, projection) if projection else vectors
-        result = recipe.evaluator.measure_vectors(self.name, vectors, recipe.dims)
+        result = recipe.evaluator.measure_vectors(self.name, vectors, recipe.dims, self.device)
         return replace(result, precision=self.precision, width=self.pairs.width)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from matryoshka.config.recipe import Recipe
+from matryoshka.config.recipe import Recipe, TrainingRecipe
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import Advance
@@ -54,10 +54,20 @@ class Measuring:
         device: torch.device,
         store: Store | None = None,
     ) -> Measuring:
-        """As the recipe's evaluator says; precision: any name with bf16 in it, else fp32."""
-        return cls(
-            encoder, recipe.evaluator, dims, "bf16" if "bf16" in precision else "fp32", device, store or InMemory()
-        )
+        """As the recipe's evaluator says; precision: any name with bf16 in it, else fp32.
+
+        How many tokens are encoded at once is decided here, before the run, and by the first of several processes:
+        free memory changes meanwhile, and batches decide an embedding's last bits.
+        """
+        trains = isinstance(recipe, TrainingRecipe)
+        budget = from_first(lambda: recipe.evaluator.budget(encoder, device, trains=trains))
+        evaluator = recipe.evaluator.with_budget(budget)
+        return cls(encoder, evaluator, dims, "bf16" if "bf16" in precision else "fp32", device, store or InMemory())
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens encoded at once."""
+        return self.evaluator.budget(self.encoder, self.device)
 
     @property
     def selected(self) -> str:
@@ -104,7 +114,7 @@ class Measuring:
         self, parts: Sequence[TokenIds], store: Store, advance: Advance | None = None, *, mapped: bool = False
     ) -> list[Tensor]:
         """Embeddings of these texts, by the budget and the precision that all are measured with; see `embed`."""
-        options: Any = {"token_budget": self.evaluator.token_budget, "precision": self.precision, "advance": advance}
+        options: Any = {"token_budget": self.token_budget, "precision": self.precision, "advance": advance}
         return embed(self.encoder, parts, store=store, mapped=mapped, **options)[0]
 
     def deployment(self, texts: TokenizedSet, passages: TokenIds) -> Deployment | None:

@@ -42,6 +42,7 @@ def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan)
     """All of what the run will do; the encoder encodes a few tokens, to know its memory."""
     device, encoder = device_of(recipe.accelerator), data.encoder
     memory = run_memory(recipe, data, Vocabulary.of(recipe, data), device)
+    budget = recipe.evaluator.budget(encoder, device, trains=True)
     return RunPlan(
         name=recipe.name,
         stand_in=recipe.stand_in,
@@ -52,7 +53,7 @@ def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan)
         selected=recipe.evaluator.selected(recipe.dims),
         after_epochs=Measured.of(data.selecting),
         at_ends=Measured.of(data.test),
-        memory=memory.estimate(MemorySettings(recipe.pairs_at_once, token_budget=recipe.evaluator.token_budget)),
+        memory=memory.estimate(MemorySettings(recipe.pairs_at_once, token_budget=budget)),
         available=available(device, encoder),
         weights=sum(p.numel() * p.element_size() for p in encoder.parameters()),
         saved=recipe.export is not None,
