@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from matryoshka.config.recipe import TrainingRecipe, rebuilt
 from matryoshka.evaluation.result import EvaluationResult
@@ -32,7 +31,8 @@ from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.start_point import StartPoint
 from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
-from matryoshka.training.precision import choose_precision, device_of
+from matryoshka.training.device import device_of, prepare
+from matryoshka.training.precision import choose_precision
 from matryoshka.training.several_processes import joined
 
 
@@ -49,8 +49,10 @@ class Run:
         self.stack = ExitStack()
 
     def __enter__(self) -> Run:
-        """Join the other processes; find where to start; decide the precision."""
-        self.stack.enter_context(joined(self.recipe.accelerator))
+        """Prepare the device; join the other processes; find where to start; decide the precision."""
+        self.device = device_of(self.recipe.accelerator, self.recipe.devices)
+        prepare(self.device)
+        self.stack.enter_context(joined(self.device))
         quiet_libraries()
         # One process decides, since it measures, and since the folder is its own.
         self.folder = from_first(lambda: self.folder)
@@ -59,8 +61,6 @@ class Run:
             config, self.why_precision = from_first(lambda: with_precision(self.start.config, self.start.precision))
             pl.seed_everything(self.recipe.seed, verbose=False)
             self.recipe = rebuilt(self.recipe, config)  # behind the seed, by which parts may draw their weights
-            if torch.cuda.is_available():
-                torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
         return self
 
     def __exit__(self, *error: Any) -> Any:
@@ -78,7 +78,7 @@ class Run:
         self.recipe = rebuilt(self.recipe, from_first(partial(pinned, self.recipe, data.encoder, data.data_commit)))
         recipe, encoder = self.recipe, data.encoder
         self.data = data
-        self.measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device_of(recipe.accelerator))
+        self.measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, self.device)
         self.plan, self.vocabulary = training_plan(recipe, data.batches), Vocabulary.of(recipe, data)
         limits = memory_limits(recipe, data, self.measuring, self.vocabulary)
         said = partial(announce, self.folder, recipe, data, limits, self.plan, self.why_precision)
@@ -158,6 +158,6 @@ def with_precision(config: Mapping[str, Any], before: str | None = None) -> tupl
     if trainer.get("precision") == "auto" and before is not None:
         trainer["precision"], reason = before, "as this run began"
     elif trainer.get("precision") == "auto":
-        choice = choose_precision(device_of(trainer.get("accelerator", "auto")))
+        choice = choose_precision(device_of(trainer.get("accelerator", "auto"), trainer.get("devices", 1)))
         trainer["precision"], reason = choice.precision, choice.reason
     return {**config, "trainer": trainer}, reason

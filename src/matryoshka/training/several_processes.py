@@ -44,16 +44,17 @@ class SharedBatches(DDPStrategy):
 
 
 @contextmanager
-def joined(accelerator: str) -> Iterator[None]:
-    """The processes that torchrun, srun or the command line has started can talk; nothing for one that runs alone."""
+def joined(device: torch.device) -> Iterator[None]:
+    """The processes that torchrun, srun or the command line has started can talk; nothing for one that runs alone.
+
+    device: of this process.
+    """
     place = launched()
     if place is None:
         yield
         return
-    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(place.local_rank)
-    elif "OMP_NUM_THREADS" not in os.environ:
+    on_gpu = device.type == "cuda" and torch.cuda.is_available()
+    if "OMP_NUM_THREADS" not in os.environ:  # on a GPU's host as well: each process prepares batches and searches
         threads = max(1, torch.get_num_threads() // place.processes_here)
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning sets another number later
@@ -86,5 +87,4 @@ def trainer_options() -> dict[str, Any]:
     if place is None:
         return {**options, "strategy": "auto"}
     machines = place.processes // place.processes_here
-    strategy = SharedBatches(timeout=PATIENCE)
-    return {**options, "devices": place.processes_here, "num_nodes": machines, "strategy": strategy}
+    return {**options, "devices": place.processes_here, "num_nodes": machines, "strategy": SharedBatches(timeout=PATIENCE)}
