@@ -18,8 +18,11 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from matryoshka.processes.launched import launched
 from matryoshka.processes.together import ElsewhereError, broadcast_state, leave, rank
+from matryoshka.processes.waiting import PATIENCE
 
-PATIENCE = timedelta(days=1)  # the others wait while the first measures; one that dies is noticed at once
+# What GPUs exchange: where another process has died, nothing else ends the wait. The others wait so long at most for
+# what the first does alone outside of `from_first`.
+ON_GPUS = timedelta(minutes=15)
 
 
 class SharedBatches(DDPStrategy):
@@ -61,8 +64,8 @@ def joined(device: torch.device) -> Iterator[None]:
     if "MASTER_ADDR" not in os.environ:  # srun names no place to meet; Lightning derives one from its variables
         slurm = SLURMEnvironment()
         os.environ.update(MASTER_ADDR=slurm.main_address, MASTER_PORT=str(slurm.main_port))
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=PATIENCE)
+    backend, patience = ("cpu:gloo,cuda:nccl", ON_GPUS) if on_gpu else ("gloo", PATIENCE)
+    dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=patience)
     try:
         yield
     except RuntimeError as error:
@@ -87,4 +90,4 @@ def trainer_options() -> dict[str, Any]:
     if place is None:
         return {**options, "strategy": "auto"}
     machines = place.processes // place.processes_here
-    return {**options, "devices": place.processes_here, "num_nodes": machines, "strategy": SharedBatches(timeout=PATIENCE)}
+    return {**options, "devices": place.processes_here, "num_nodes": machines, "strategy": SharedBatches()}
