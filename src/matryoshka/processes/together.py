@@ -18,6 +18,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from matryoshka.errors import UserError
 from matryoshka.processes import waiting
+from matryoshka.processes.ending import goes_on, may_take_long
 from matryoshka.processes.waiting import waiting_group
 
 Result = TypeVar("Result")
@@ -50,6 +51,11 @@ def from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | No
     """
     if processes() == 1:
         return make()
+    with may_take_long():
+        return _from_first(make, sent)
+
+
+def _from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | None) -> Result:
     group, message = waiting_group(), list[Any]([None, None])
     failed: Exception | None = None
     if is_first():
@@ -90,7 +96,8 @@ def from_all(mine: Result) -> list[Result]:
     if processes() == 1:
         return [mine]
     everyones: list[Any] = [None] * processes()
-    dist.all_gather_object(everyones, mine, group=waiting_group())
+    with may_take_long():
+        dist.all_gather_object(everyones, mine, group=waiting_group())
     return everyones
 
 
@@ -108,6 +115,7 @@ def add_up(x: Tensor) -> Tensor:
     """The sum of all processes' tensors of this shape, in place. Where all others have zeros, it is exact."""
     if processes() > 1:
         dist.all_reduce(x, group=waiting_group() if x.device.type == "cpu" else None)
+        goes_on()
     return x
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
+from matryoshka.processes.ending import ended_where_stuck
 from matryoshka.processes.launched import launched
 from matryoshka.processes.together import ElsewhereError, broadcast_state, leave, rank
 from matryoshka.processes.waiting import PATIENCE
@@ -23,6 +24,7 @@ from matryoshka.processes.waiting import PATIENCE
 # What GPUs exchange: where another process has died, nothing else ends the wait. The others wait so long at most for
 # what the first does alone outside of `from_first`.
 ON_GPUS = timedelta(minutes=15)
+STUCK = timedelta(minutes=1)  # without a sign of going on, after a signal: then a process on a GPU ends
 
 
 class SharedBatches(DDPStrategy):
@@ -67,7 +69,8 @@ def joined(device: torch.device) -> Iterator[None]:
     backend, patience = ("cpu:gloo,cuda:nccl", ON_GPUS) if on_gpu else ("gloo", PATIENCE)
     dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=patience)
     try:
-        yield
+        with ended_where_stuck(STUCK) if on_gpu else nullcontext():
+            yield
     except RuntimeError as error:
         if not _is_of_another(error):
             raise
