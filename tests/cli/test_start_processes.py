@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -24,13 +25,15 @@ from matryoshka.training import several_processes
 from matryoshka.training.several_processes import joined
 
 PROJECT = Path(__file__).resolve().parents[2]
-MESSAGE = torch.ones(1)
+MAY_BE_STUCK = {"fails": timedelta(hours=1)}  # after a signal; else a second
 pytestmark = pytest.mark.slow
 
 
 def stuck() -> None:
-    """Both wait for what the other never sends: no handler of Python's runs meanwhile."""
-    dist.recv(MESSAGE, src=1 - rank())
+    """Wait for ever without a step of Python's, so that no handler runs: a mutex is locked twice."""
+    mutex, system = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+    system.pthread_mutex_lock(mutex)
+    system.pthread_mutex_lock(mutex)
 
 
 def saves(folder: Path) -> None:
@@ -53,10 +56,10 @@ def task(kind: str, config: Any, folder: Path) -> float:
         real("gloo", **options)
 
     with (
-        patch.object(torch.cuda, "is_available", return_value=config["on_gpu"]),
+        patch.object(torch.cuda, "is_available", return_value=True),
         patch.object(dist, "init_process_group", over_gloo),
-        patch.object(several_processes, "STUCK", timedelta(seconds=1)),
-        joined(torch.device("cuda" if config["on_gpu"] else "cpu")),
+        patch.object(several_processes, "STUCK", MAY_BE_STUCK.get(kind, timedelta(seconds=1))),
+        joined(torch.device("cuda")),
     ):
         from_first(lambda: None)
         (folder / f"ready_{rank()}").touch()
@@ -66,9 +69,9 @@ def task(kind: str, config: Any, folder: Path) -> float:
     return 0.0
 
 
-def started(kind: str, folder: Path, on_gpu: bool = True) -> subprocess.Popen[str]:
+def started(kind: str, folder: Path) -> subprocess.Popen[str]:
     """A launcher of two processes, at work."""
-    work = f"from tests.cli.test_start_processes import launch; launch({kind!r}, {str(folder)!r}, {on_gpu})"
+    work = f"from tests.cli.test_start_processes import launch; launch({kind!r}, {str(folder)!r})"
     words = [sys.executable, "-c", f"if __name__ == '__main__':\n    {work}"]
     begun = subprocess.Popen(words, cwd=PROJECT, text=True, stderr=subprocess.PIPE, start_new_session=True)
     until = time.monotonic() + 120
@@ -77,10 +80,10 @@ def started(kind: str, folder: Path, on_gpu: bool = True) -> subprocess.Popen[st
     return begun
 
 
-def launch(kind: str, folder: str, on_gpu: bool) -> None:
+def launch(kind: str, folder: str) -> None:
     """In the launcher's process: exit code 7 after a signal."""
     try:
-        start_processes(task, kind, 2, {"on_gpu": on_gpu}, Path(folder))
+        start_processes(task, kind, 2, {}, Path(folder))
     except StoppedError:
         sys.exit(7)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-# A process with 0.8 seconds to live after a signal, which says when it is ready. The handler only notes the signal, as a
+# A process that may be stuck for 0.8 seconds, which says when it is ready. The handler only notes the signal, as a
 # training's does; a mutex that is locked twice waits for ever, without a step of Python's.
 BEGIN = """
 import ctypes, os, signal, time
@@ -47,6 +47,7 @@ def has_a_worker_ended():
     os.kill(worker, signal.SIGKILL)
 
 def has_left():
+    time.sleep(0.3)  # so that the signal comes before
     context.__exit__(None, None, None)
     time.sleep(2)
 

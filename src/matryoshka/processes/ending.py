@@ -55,8 +55,10 @@ def ended_where_stuck(after: timedelta) -> Iterator[None]:
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=partial(signal.set_wakeup_fd, -1))  # a worker's signals are not this process's
     threading.Thread(target=_watch, args=(reading, after.total_seconds()), daemon=True).start()
+    goes_on()
     try:
         yield
+        _Signs.last = math.inf  # for a signal that has come just before; after an error the end may be stuck as well
     finally:
         signal.set_wakeup_fd(before)
         os.close(writing)
