@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -16,7 +18,7 @@ from matryoshka.data.equal_texts import text_numbers
 from matryoshka.data.negatives import EveryOther
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.samplers import NoDuplicatesSampler, ShuffledSampler
-from matryoshka.training.datamodule import PairsModule
+from matryoshka.training.datamodule import PairsModule, Workers
 
 ROWS = 11
 PAIRS = Dataset.from_dict(
@@ -28,7 +30,7 @@ PAIRS = Dataset.from_dict(
 )
 
 
-def module(sampler: type[ShuffledSampler] = NoDuplicatesSampler, workers: int = 0) -> PairsModule:
+def module(sampler: type[ShuffledSampler] = NoDuplicatesSampler, workers: Workers = 0) -> PairsModule:
     return PairsModule(PAIRS, partial(sampler, batch_size=4, seed=3), workers)
 
 
@@ -79,6 +81,32 @@ def test_reading_batches_draws_nothing_from_the_generator_of_dropout(workers: in
 
     assert batches == orders(NoDuplicatesSampler, 1)[0]
     assert torch.get_rng_state().equal(before)
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "workers", "pinned"),
+    [("cpu", "auto", 0, False), ("cuda", "auto", 2, True), ("cpu", 1, 1, False), ("cuda", 0, 0, True)],
+)
+def test_workers_and_pinned_memory_go_by_the_device_of_the_training(
+    device: str, asked: Workers, workers: int, pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by whether there is a GPU: a training on the CPU beside one copies to none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = module(workers=asked)
+    data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))  # type: ignore[assignment]
+    loader = data.train_dataloader()
+
+    assert (loader.num_workers, loader.persistent_workers, loader.pin_memory) == (workers, workers > 0, pinned)
+
+
+def test_a_worker_that_is_not_forked_gets_no_trainer() -> None:
+    """As on Windows, and from Python 3.14 on everywhere: what makes its batches is copied, a Trainer cannot be."""
+    data = module()
+    data.trainer = SimpleNamespace(logger=lambda: None)  # type: ignore[assignment]
+    collate = pickle.loads(pickle.dumps(data.collate))
+
+    assert rows_of(collate([5, 2])) == [5, 2]
+    assert data.trainer is not None
 
 
 class Recording(pl.LightningModule):

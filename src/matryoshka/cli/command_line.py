@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from matryoshka.cli.allocator import let_segments_grow
 from matryoshka.cli.exit_codes import ended
 from matryoshka.config.resolvers import PICKLED_ASKED
 from matryoshka.processes.launched import launched, silence, speaks
@@ -24,7 +25,11 @@ def configuration_folder() -> Path:
 
 
 def take_place(name: str) -> None:
-    """Silence every process that torchrun or srun has started but the first, which has Hydra's folder and log."""
+    """Silence every process that torchrun or srun has started but the first, which has Hydra's folder and log.
+
+    What torch reads when it is imported is set here for all of them, and for those that they start.
+    """
+    let_segments_grow(os.environ)
     if launched() and name != "train":
         ended(2, f"{name}.py runs in one process; start it without torchrun, and with one task of srun")
     if launched() and sys.argv[1:2] in (["-m"], ["--multirun"]):

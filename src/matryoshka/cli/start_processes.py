@@ -23,7 +23,9 @@ from matryoshka.storage.credentials import keep_out_of_logs
 
 Config = Mapping[str, Any]
 RunTask = Callable[[str, Config, Path], float]
-SAVING = timedelta(minutes=10)  # that processes have to end an update and to save, once they were told to stop
+# That processes have to end an update and to save, once a signal has told them to stop. One that is stuck on a GPU ends
+# by itself long before (processes/ending.py); where a process has failed, torch gives the others half a minute.
+SAVING = timedelta(minutes=10)
 
 
 def in_processes(run_task: RunTask, task: str, config: Config, folder: Path) -> float:

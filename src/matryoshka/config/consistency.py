@@ -12,7 +12,7 @@ from matryoshka.config.projecting import has_vectors, stored_width_problems
 from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
 from matryoshka.config.widths import POOLING, cut_problems, listed, width_problems
-from matryoshka.processes.launched import ON_GPUS, devices_here, launched
+from matryoshka.processes.launched import ON_GPUS, devices_here, launched, named_devices
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
@@ -158,11 +158,12 @@ def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
 def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iterator[tuple[str, str]]:
     """Devices that cannot be used, or not together; batch_size: None where it is known to be wrong."""
     devices, place = trainer.get("devices", 1), launched()
-    if isinstance(devices, list) and len(devices) > 1:
+    named = named_devices(devices)
+    if named and len(named) > 1:
         several = f"use trainer.devices={len(devices)}, and CUDA_VISIBLE_DEVICES for which of them"
         yield "trainer.devices", f"{devices} names devices; {several}"
         return
-    if devices != "auto" and not isinstance(devices, list) and not str(devices).isdecimal():
+    if devices != "auto" and named is None and not str(devices).isdecimal():
         yield "trainer.devices", f"{devices} is no number of devices; use 1, 2, ... or auto"
         return
     count = devices_here(trainer, cuda_devices)

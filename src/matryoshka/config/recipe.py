@@ -93,7 +93,7 @@ class TrainingRecipe(Recipe):
     pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
     tokens_at_once: Annotated[int, Ge(0), "auto, or 0 to encode each micro-batch alone"] | Literal["auto"]
     compiled_layers: bool | Literal["auto"]
-    workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"]
+    workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"] | Literal["auto"]
     dim_weights: list[Annotated[float, Ge(0), Le(1_000_000), "1"]] | None
     dims_per_step: int | None
     not_finite: Literal["stop", "skip"]
@@ -104,6 +104,11 @@ class TrainingRecipe(Recipe):
     def accelerator(self) -> str:
         """Lightning's name of the kind of device."""
         return str(self.config["trainer"].get("accelerator", "auto"))
+
+    @property
+    def devices(self) -> Any:
+        """Lightning's number of devices, `auto`, or the list of their numbers."""
+        return self.config["trainer"].get("devices", 1)
 
     @property
     def precision(self) -> str:

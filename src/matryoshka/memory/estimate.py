@@ -11,6 +11,7 @@ from torch import nn
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.memory.measured import EncoderMemory, MakeOptimizer, loss_bytes, optimizer_bytes
+from matryoshka.processes.together import from_first
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def measure_memory(
     """Measure what a run needs beside what Python and its libraries take; of several processes what each needs.
 
     batches, texts: see RunMemory. device: that of the training. rows_trained: of the word-embedding table, if the
-    others are set aside (compact vocabulary). Takes about a second for a small encoder.
+    others are set aside (compact vocabulary). Takes about a second for a small encoder, which the first of several
+    processes measures for all.
     """
     table = encoder.backbone.get_input_embeddings().weight
     assert isinstance(table, nn.Parameter)
@@ -136,7 +138,8 @@ def measure_memory(
     aside = 0.0
     if rows_trained is not None:
         sizes[table], aside = sizes[table] * rows_trained // len(table), float(sizes[table])
-    measured = EncoderMemory.measured(encoder, bf16, fused_attention=device.type != "cpu")
+    fused = device.type != "cpu"
+    measured = from_first(lambda: EncoderMemory.measured(encoder, bf16, fused))  # on all cores, which others need
     weights, largest = sum(sizes.values()), max(sizes.values())
     shares = optimizer_bytes(make_optimizer)
     of_run = (batches, texts, device, accumulation, masked, processes)

@@ -42,14 +42,21 @@ def launched() -> ProcessInfo | None:
     return place if place.processes > 1 else None
 
 
+def named_devices(chosen: Any) -> list[int] | None:
+    """The numbers of the devices that trainer.devices names, as in [1] or "1,"; None where it says how many."""
+    if isinstance(chosen, str) and chosen.endswith(",") and chosen[:-1].isdecimal():
+        return [int(chosen[:-1])]
+    return chosen if isinstance(chosen, list) else None
+
+
 def devices_here(trainer: Mapping[str, Any], count_gpus: Callable[[], int]) -> int:
     """How many devices of this machine are configured; auto: every GPU, or the one processor.
 
     count_gpus: how many can be seen; asked only where it matters.
     """
     chosen = trainer.get("devices", 1)
-    if isinstance(chosen, list):
-        return len(chosen)
+    if (named := named_devices(chosen)) is not None:
+        return len(named)
     if chosen != "auto":
         return int(chosen)
     return max(1, count_gpus()) if trainer.get("accelerator", "auto") in ON_GPUS else 1

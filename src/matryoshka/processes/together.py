@@ -16,6 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from matryoshka.errors import UserError
+from matryoshka.processes import waiting
+from matryoshka.processes.ending import goes_on, may_take_long
+from matryoshka.processes.waiting import waiting_group
 
 Result = TypeVar("Result")
 AT_ONCE = 1 << 24  # numbers of gradients that are sent in one message: copied for it, so not all of them
@@ -47,7 +50,12 @@ def from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | No
     """
     if processes() == 1:
         return make()
-    message: list[Any] = [None, None]
+    with may_take_long():
+        return _from_first(make, sent)
+
+
+def _from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | None) -> Result:
+    group, message = waiting_group(), list[Any]([None, None])
     failed: Exception | None = None
     if is_first():
         try:
@@ -55,7 +63,7 @@ def from_first(make: Callable[[], Result], sent: Callable[[Result], Result] | No
             message[0] = sent(result) if sent else result
         except Exception as error:
             failed, message = error, [None, (isinstance(error, UserError), str(error))]
-    dist.broadcast_object_list(message)
+    dist.broadcast_object_list(message, group=group)
     if failed:
         raise failed
     if is_first():
@@ -87,7 +95,8 @@ def from_all(mine: Result) -> list[Result]:
     if processes() == 1:
         return [mine]
     everyones: list[Any] = [None] * processes()
-    dist.all_gather_object(everyones, mine)
+    with may_take_long():
+        dist.all_gather_object(everyones, mine, group=waiting_group())
     return everyones
 
 
@@ -104,7 +113,8 @@ def largest_share(rows: int) -> int:
 def add_up(x: Tensor) -> Tensor:
     """The sum of all processes' tensors of this shape, in place. Where all others have zeros, it is exact."""
     if processes() > 1:
-        dist.all_reduce(x)
+        dist.all_reduce(x, group=waiting_group() if x.device.type == "cpu" else None)
+        goes_on()
     return x
 
 
@@ -136,7 +146,7 @@ def leave() -> bool:
     """End the work together; whether this process is the one that goes on, from here on alone."""
     first = is_first()
     if processes() > 1:
-        dist.destroy_process_group()
+        waiting.end()
     return first
 
 

@@ -31,7 +31,8 @@ from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load_encoder, tokenized_set, tokenized_sets
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.quiet_libraries import quiet_libraries
-from matryoshka.training.precision import choose_precision, device_of
+from matryoshka.training.device import device_of, prepare
+from matryoshka.training.precision import choose_precision
 
 USUAL_DIMS = (768, 512, 256, 128, 64)
 
@@ -43,7 +44,7 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     """
     start = time.perf_counter()
     quiet_libraries()
-    device = device_of(recipe.device)
+    prepare(device := device_of(recipe.device))
     run = _run_of(recipe.model)
     held_out = recipe.data.retrieval_set()
     encoder = load_encoder(recipe).to(device)

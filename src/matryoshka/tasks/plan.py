@@ -17,13 +17,14 @@ from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.run import with_precision
 from matryoshka.tasks.trainer import training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
+from matryoshka.training.device import device_of, prepare
 from matryoshka.training.plan import TrainingPlan
-from matryoshka.training.precision import device_of
 
 
 def plan(recipe: TrainingRecipe, folder: Path) -> float:
     """Print the recipe's run in numbers and write them, with figures, into the folder; returns its updates."""
     quiet_libraries()
+    prepare(device_of(recipe.accelerator, recipe.devices))
     config, reason = with_precision(recipe.config)
     recipe = rebuilt(recipe, config)
     data = load(recipe)
@@ -40,7 +41,7 @@ def plan(recipe: TrainingRecipe, folder: Path) -> float:
 
 def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan) -> RunPlan:
     """All of what the run will do; the encoder encodes a few tokens, to know its memory."""
-    device, encoder = device_of(recipe.accelerator), data.encoder
+    device, encoder = device_of(recipe.accelerator, recipe.devices), data.encoder
     memory = run_memory(recipe, data, Vocabulary.of(recipe, data), device)
     budget = recipe.evaluator.budget(encoder, device, trains=True)
     return RunPlan(

@@ -31,7 +31,7 @@ from matryoshka.tasks.projecting import put_behind
 from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.run import with_precision
 from matryoshka.tasks.trainer import closed_if_failed, make_loggers
-from matryoshka.training.precision import device_of
+from matryoshka.training.device import device_of, prepare
 from matryoshka.training.several_processes import joined
 
 
@@ -42,7 +42,8 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
     """
     began = time.perf_counter()
     with ExitStack() as stack:
-        stack.enter_context(joined(recipe.accelerator))
+        prepare(device := device_of(recipe.accelerator, recipe.devices))
+        stack.enter_context(joined(device))
         quiet_libraries()
         folder = from_first(lambda: folder)
         config, why = from_first(partial(with_precision, recipe.config))
@@ -85,7 +86,7 @@ def read(
     data = first_then_others(lambda: load(recipe))
     recipe = rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit)))
     from_first(partial(announce_frozen, recipe, data, why_precision))
-    encoder = data.encoder.to(device := device_of(recipe.accelerator))
+    encoder = data.encoder.to(device := device_of(recipe.accelerator, recipe.devices))
     measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device)
     return recipe, data, Frozen.of_texts(data, measuring), measuring
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from matryoshka.config.recipe import TrainingRecipe, rebuilt
 from matryoshka.evaluation.result import EvaluationResult
@@ -33,7 +32,8 @@ from matryoshka.tasks.start_point import StartPoint
 from matryoshka.tasks.step_choice import StepChoice
 from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
-from matryoshka.training.precision import choose_precision, device_of
+from matryoshka.training.device import device_of, prepare
+from matryoshka.training.precision import choose_precision
 from matryoshka.training.several_processes import joined
 
 
@@ -50,8 +50,10 @@ class Run:
         self.stack = ExitStack()
 
     def __enter__(self) -> Run:
-        """Join the other processes; find where to start; decide the precision."""
-        self.stack.enter_context(joined(self.recipe.accelerator))
+        """Prepare the device; join the other processes; find where to start; decide the precision."""
+        self.device = device_of(self.recipe.accelerator, self.recipe.devices)
+        prepare(self.device)
+        self.stack.enter_context(joined(self.device))
         quiet_libraries()
         # One process decides, since it measures, and since the folder is its own.
         self.folder = from_first(lambda: self.folder)
@@ -60,8 +62,6 @@ class Run:
             config, self.why_precision = from_first(lambda: with_precision(self.start.config, self.start.before))
             pl.seed_everything(self.recipe.seed, verbose=False)
             self.recipe = rebuilt(self.recipe, config)  # behind the seed, by which parts may draw their weights
-            if torch.cuda.is_available():
-                torch.set_float32_matmul_precision("high")  # tf32, as in the card's run
         return self
 
     def __exit__(self, *error: Any) -> Any:
@@ -79,7 +79,7 @@ class Run:
         self.recipe = rebuilt(self.recipe, from_first(partial(pinned, self.recipe, data.encoder, data.data_commit)))
         recipe, encoder = self.recipe, data.encoder
         self.data = data
-        self.measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device_of(recipe.accelerator))
+        self.measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, self.device)
         self.plan, self.vocabulary = training_plan(recipe, data.batches), Vocabulary.of(recipe, data)
         limits = memory_limits(recipe, data, self.measuring, self.vocabulary)
         step = from_first(lambda: StepChoice.of(recipe, limits, self.plan, self.start.before))
@@ -165,6 +165,6 @@ def with_precision(config: Mapping[str, Any], before: Mapping[str, Any] | None =
     if trainer.get("precision") == "auto" and before is not None:
         trainer["precision"], reason = before["trainer"]["precision"], "as this run began"
     elif trainer.get("precision") == "auto":
-        choice = choose_precision(device_of(trainer.get("accelerator", "auto")))
+        choice = choose_precision(device_of(trainer.get("accelerator", "auto"), trainer.get("devices", 1)))
         trainer["precision"], reason = choice.precision, choice.reason
     return {**config, "trainer": trainer}, reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MakeSampler = Callable[[Sequence[Sequence[int]]], ShuffledSampler]
 MakeNegatives = Callable[..., Negatives]
+Workers = int | Literal["auto"]
+BESIDE_A_GPU = 2  # workers: a GPU waits for a batch, of which making one takes 0.5 ms; a CPU has no cores to spare
 
 
 class PairsModule(pl.LightningDataModule):
@@ -27,13 +29,14 @@ class PairsModule(pl.LightningDataModule):
     pairs: token ids, a column each for anchor, positive, negatives. sampler: the numbers of every row's texts -> batch
     sampler. texts: the pairs before they were tokenized, so that texts with different prompts are known to be equal.
     negatives: the same numbers and these pairs -> what is no negative. numbers: those of the pairs' candidates.
+    workers: processes that prepare batches; auto: by the device of the training.
     """
 
     def __init__(
         self,
         pairs: Dataset,
         sampler: MakeSampler,
-        workers: int = 0,
+        workers: Workers = 0,
         texts: Dataset | None = None,
         negatives: MakeNegatives = EqualTexts,
         numbers: Dataset | None = None,
@@ -51,16 +54,22 @@ class PairsModule(pl.LightningDataModule):
         """One packed batch a micro-batch of the sampler."""
         # Lightning tells the epoch to `batch_sampler.sampler`; the batch sampler itself is what must know it.
         self.sampler.sampler = self.sampler  # type: ignore[attr-defined]
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        workers = (BESIDE_A_GPU if on_gpu else 0) if self.workers == "auto" else self.workers
         return DataLoader(
             range(len(self.pairs)),  # type: ignore[arg-type]  # collate reads the rows of a batch at once
             batch_sampler=self.sampler,
             collate_fn=self.collate,
-            num_workers=self.workers,
+            num_workers=workers,
             # Else each epoch's loader draws from the generator of dropout, with workers at another time than without.
             generator=torch.Generator(),
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            pin_memory=on_gpu,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the Trainer, which a worker has no use for and need not be able to copy."""
+        return {**self.__dict__, "trainer": None}
 
     def collate(self, rows: Sequence[int]) -> PackedBatch:
         """The rows of these numbers as one packed batch, column by column."""

@@ -17,17 +17,8 @@ class PrecisionChoice:
     reason: str
 
 
-def device_of(accelerator: str) -> torch.device:
-    """The device that Lightning's accelerator name leads to."""
-    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda")
-    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
 def choose_precision(device: torch.device) -> PrecisionChoice:
-    """bf16-mixed where the device multiplies faster in bf16, else fp32."""
+    """bf16-mixed where the device multiplies faster in bf16, else fp32. A GPU has to be the current one."""
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return PrecisionChoice("bf16-mixed", "the GPU has bf16 units")

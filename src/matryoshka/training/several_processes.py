@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -16,10 +16,15 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
+from matryoshka.processes.ending import ended_where_stuck
 from matryoshka.processes.launched import launched
 from matryoshka.processes.together import ElsewhereError, broadcast_state, leave, rank
+from matryoshka.processes.waiting import PATIENCE
 
-PATIENCE = timedelta(days=1)  # the others wait while the first measures; one that dies is noticed at once
+# What GPUs exchange: where another process has died, nothing else ends the wait. The others wait so long at most for
+# what the first does alone outside of `from_first`.
+ON_GPUS = timedelta(minutes=15)
+STUCK = timedelta(minutes=1)  # without a sign of going on, after a signal: then a process on a GPU ends
 
 
 class SharedBatches(DDPStrategy):
@@ -44,26 +49,28 @@ class SharedBatches(DDPStrategy):
 
 
 @contextmanager
-def joined(accelerator: str) -> Iterator[None]:
-    """The processes that torchrun, srun or the command line has started can talk; nothing for one that runs alone."""
+def joined(device: torch.device) -> Iterator[None]:
+    """The processes that torchrun, srun or the command line has started can talk; nothing for one that runs alone.
+
+    device: of this process.
+    """
     place = launched()
     if place is None:
         yield
         return
-    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(place.local_rank)
-    elif "OMP_NUM_THREADS" not in os.environ:
+    on_gpu = device.type == "cuda" and torch.cuda.is_available()
+    if "OMP_NUM_THREADS" not in os.environ:  # on a GPU's host as well: each process prepares batches and searches
         threads = max(1, torch.get_num_threads() // place.processes_here)
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning sets another number later
     if "MASTER_ADDR" not in os.environ:  # srun names no place to meet; Lightning derives one from its variables
         slurm = SLURMEnvironment()
         os.environ.update(MASTER_ADDR=slurm.main_address, MASTER_PORT=str(slurm.main_port))
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=PATIENCE)
+    backend, patience = ("cpu:gloo,cuda:nccl", ON_GPUS) if on_gpu else ("gloo", PATIENCE)
+    dist.init_process_group(backend, rank=place.rank, world_size=place.processes, timeout=patience)
     try:
-        yield
+        with ended_where_stuck(STUCK) if on_gpu else nullcontext():
+            yield
     except RuntimeError as error:
         if not _is_of_another(error):
             raise
@@ -86,5 +93,4 @@ def trainer_options() -> dict[str, Any]:
     if place is None:
         return {**options, "strategy": "auto"}
     machines = place.processes // place.processes_here
-    strategy = SharedBatches(timeout=PATIENCE)
-    return {**options, "devices": place.processes_here, "num_nodes": machines, "strategy": strategy}
+    return {**options, "devices": place.processes_here, "num_nodes": machines, "strategy": SharedBatches()}
