@@ -61,6 +61,7 @@ def random_encoder(shape: Shape, device: torch.device, *, dropout: float | None 
         hidden_dropout_prob=rate,
         attention_probs_dropout_prob=rate,
         layer_norm_eps=1e-5,
+        initializer_range=0.64 / shape.width**0.5,  # bge-m3's .02, and as lively for a narrow one
     )
     torch.manual_seed(seed)
     with device:

@@ -30,8 +30,9 @@ def write_page(lines: Sequence[Line], page: Path) -> Path:
     device = next((line["device"] for line in found.get("machine", []) if "device" in line), "CPU")
     parts = [PREFACE, NEVER if device == "CPU" else "", failures(lines)]
     for part, section in SECTIONS.items():
-        if shown := [line for line in found.get(part, []) if set(line) - {"part", "seconds", "failed"}]:
-            parts.append(section(shown))
+        shown = [line for line in found.get(part, []) if set(line) - {"part", "seconds", "failed"}]
+        whole = not any("failed" in line for line in found.get(part, []))
+        parts.append(section(shown) if shown and (whole or part in BY_ROW) else "")
     return write_atomically(page, "\n\n".join(filter(None, parts)) + "\n")
 
 
@@ -127,6 +128,9 @@ SECTIONS: dict[str, Callable[[Sequence[Line]], str]] = {
     "search": search,
     "run": run,
 }
+
+
+BY_ROW = ("machine", "kernels", "steps")  # of which a part can be shown
 
 
 def seconds(value: float) -> str:

@@ -187,8 +187,8 @@ def run(device: torch.device, folder: Path) -> None:
     model, place = save_small_encoder(folder / "model", large=device.type == "cuda"), folder / "run"
     command = [sys.executable, "train.py", "data=german_help", "data.documents=[]", "encoder=pretrained"]
     command += [f"encoder.model={model}", "encoder.max_seq_length=64", "pooling=mean", "dims=[64,32]", "logger=none"]
-    command += ["batch_size=4", "accumulation=2", "trainer.max_epochs=1", "+trainer.limit_train_batches=60"]
-    command += ["trainer.log_every_n_steps=5", f"hydra.run.dir={place}", "baselines=[]"]
+    command += ["batch_size=4", "accumulation=2", "trainer.max_epochs=1", "+trainer.limit_train_batches=40"]
+    command += ["trainer.log_every_n_steps=5", "evaluator=quick", f"hydra.run.dir={place}", "baselines=[]"]
     command += [f"trainer.accelerator={'cuda' if device.type == 'cuda' else 'cpu'}"]
     start, rows = time.perf_counter(), place / "metrics.jsonl"
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
