@@ -60,8 +60,13 @@ def tests(lines: Sequence[Line]) -> str:
 def kernels(lines: Sequence[Line]) -> str:
     """Which attention was reached, and what a first call costs."""
     rows = [
-        [x["precision"], x["chosen"], ", ".join(f"`{name[:60]}`" for name in x["seen"]), seconds(x["first_seconds"])]
-        + [", ".join(map(seconds, x["later_seconds"]))]
+        [
+            x["precision"],
+            x["chosen"],
+            ", ".join(f"`{name[:60]}`" for name in x["seen"]),
+            seconds(x["first_seconds"]),
+            ", ".join(map(seconds, x["later_seconds"])),
+        ]
         for x in lines
     ]
     header = ["precision", "attention", "seen by the profiler", "first update", "later ones, of new shapes"]
@@ -71,9 +76,16 @@ def kernels(lines: Sequence[Line]) -> str:
 def steps(lines: Sequence[Line]) -> str:
     """A row for each way of computing an update."""
     rows = [
-        [x["way"], seconds(x["seconds_an_update"]), f"{x['tokens_per_second']:,.0f}", f"{x['mfu']:.1%}"]
-        + [f"{x['launches']:,}", gigabytes(x["peak_gigabytes"]), gigabytes(x["estimated_gigabytes"])]
-        + [seconds(x["first_seconds"])]
+        [
+            x["way"],
+            seconds(x["seconds_an_update"]),
+            f"{x['tokens_per_second']:,.0f}",
+            f"{x['mfu']:.1%}",
+            f"{x['launches']:,}",
+            gigabytes(x["peak_gigabytes"]),
+            gigabytes(x["estimated_gigabytes"]),
+            seconds(x["first_seconds"]),
+        ]
         for x in lines
     ]
     header = ["way", "an update", "tokens/s", "MFU", "launches", "peak", "estimated", "first update"]

@@ -11,29 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder, packed_attention
 from matryoshka.encoder.packed_layer import PackedLayers
+from tests.calls import Calls
 from tests.encoder.test_packed_attention import backbone, encoder, sequences
 from tests.tiny import tiny_encoder
 
-VIEWS = {"view", "t", "transpose", "unsqueeze", "select", "slice", "unbind", "expand", "detach", "alias", "permute"}
 KINDS = ("xlm-roberta", "roberta", "camembert", "bert", "electra")
-
-
-class Calls(TorchDispatchMode):
-    """Counts every operation that is no view."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        self.count[name] += name not in VIEWS
-        return func(*args, **(kwargs or {}))
 
 
 def as_transformers_has_it(model: Encoder) -> Encoder:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from matryoshka.losses import MatryoshkaLoss, RankingLoss, nested_similarities
 from matryoshka.losses.nested_loss import gradient_shares
 from matryoshka.losses.ranking import Direction
+from tests.calls import Calls
 
 DIMS = [24, 16, 5, 1]
 
@@ -323,3 +324,27 @@ def test_gradient_shares_of_a_loss_without_gradient_are_zero() -> None:
     nested = MatryoshkaLoss(RankingLoss(), [24, 5])(*embeddings_SD.tensor_split([1]))  # one candidate, no choice
 
     assert [float(share) for share in gradient_shares(nested, embeddings_SD).values()] == [0.0, 0.0]
+
+
+def test_five_dims_are_a_few_calls_forward_and_backward() -> None:
+    """What a GPU is launched for: as many calls for five dims as for one, where each took 60 and more."""
+    counts = {}
+    for dims in ([24], [24, 16, 8, 4, 2]):
+        anchors_BD, candidates_ND = draw(8, 24).requires_grad_(), draw(8, 24, seed=1).requires_grad_()
+        loss = MatryoshkaLoss(RankingLoss(direction="both"), dims)
+        loss(anchors_BD, candidates_ND)  # what is kept from then on
+        with Calls() as calls:
+            torch.autograd.grad(loss(anchors_BD, candidates_ND).total, (anchors_BD, candidates_ND))
+        counts[len(dims)] = sum(calls.count.values())
+    assert counts[5] == counts[1] <= 70
+
+
+def test_a_loss_of_single_matrices_gets_one_dim_after_another() -> None:
+    class Single(nn.Module):
+        def forward(self, similarity_BN: Tensor) -> Tensor:
+            assert similarity_BN.dim() == 2
+            return RankingLoss()(similarity_BN)  # type: ignore[no-any-return]
+
+    both = draw(6, 24), draw(6, 24, seed=1)
+    found, expected = MatryoshkaLoss(Single(), DIMS)(*both), MatryoshkaLoss(RankingLoss(), DIMS)(*both)
+    torch.testing.assert_close(found.losses_K, expected.losses_K, rtol=0, atol=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
+from matryoshka.training import module as module_of_training
 from matryoshka.training.callbacks.metrics_file import MetricsFile
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.nonfinite import NonFiniteGuard, NotFiniteError, Policy
@@ -165,3 +167,54 @@ def test_a_batch_knows_its_rows_wherever_it_goes() -> None:
     batch: PackedBatch = data.collate([5, 2])
     assert batch.to("cpu").rows == (5, 2)
     assert tiny_encoder()(batch).isfinite().all()
+
+
+@pytest.fixture
+def read_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: whether an update was finite is read when the next one is due."""
+    monkeypatch.setattr(module_of_training, "known_at_once", lambda step: False)
+
+
+def fused(module: EmbeddingModule) -> EmbeddingModule:
+    module.make_optimizer = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.1, fused=True)
+    return module
+
+
+@pytest.mark.usefixtures("read_later")
+def test_an_update_that_is_read_late_has_changed_nothing_and_the_next_is_not_made(tmp_path: Path) -> None:
+    module, data = small_module(log_every=100)
+    module.loss, weights, update = MatryoshkaLoss(Poisoned(nan, 2 * 5), [32, 8]), Weights(), module.update
+
+    def keeping() -> None:
+        weights.append(copy.deepcopy(module.encoder.state_dict()))
+        update()
+
+    module.update = keeping  # type: ignore[method-assign]
+    with pytest.raises(NotFiniteError, match=r"^update 3 in epoch 1 was not made: the loss of micro-batch 2 of 2") as e:
+        fit(fused(module), data, tmp_path)
+    data.sampler.set_epoch(0)
+    assert len(weights) == 4  # it was found when the fourth was due
+    assert [list(micro.rows) for micro in e.value.evidence.window] == data.sampler.batches()[4:6]
+    for name, value in weights[2].items():
+        assert torch.equal(module.encoder.state_dict()[name], value), name
+
+
+def test_skipped_updates_that_are_read_late_come_to_the_same_weights_and_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for late in (False, True):
+        if late:
+            monkeypatch.setattr(module_of_training, "known_at_once", lambda step: False)
+        module, data = small_module(log_every=2)
+        module.loss, module.nonfinite = MatryoshkaLoss(Poisoned(nan, 2 * 5, 2 * 9), [32, 8]), NonFiniteGuard("skip", 10)
+        folder = tmp_path / str(late)
+        folder.mkdir()
+        fit(fused(module), data, folder, loggers=[log := MetricsFile(folder / "metrics.jsonl")])
+        module.settle()
+        rows = [{k: v for k, v in row.items() if "second" not in k and "gigabytes" not in k} for row in log.rows]
+        found.append((module.encoder.state_dict(), rows, module.nonfinite.skipped, module.updates))
+    (weights, rows, skipped, updates), (later, its_rows, its_skipped, its_updates) = found
+    assert (rows, skipped, updates) == (its_rows, its_skipped, its_updates) == (rows, 2, UPDATES)
+    for name, value in weights.items():
+        assert torch.equal(later[name], value), name

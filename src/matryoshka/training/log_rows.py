@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,18 +59,16 @@ class LogRows:
 
     def _begin(self) -> None:
         self.counted: list[MicroBatch] = []
-        self.gradient_shares: dict[int, Tensor] = {}
+        self.gradient_shares: Mapping[int, Tensor] = {}
         self.updates = 0
         self.seconds = 0.0
         self.clock = time.perf_counter()
 
-    def count(self, window: Sequence[MicroBatch], *, made: bool) -> None:
-        """Count the micro-batches of an update that was made; of another nothing."""
-        if made:
-            self.counted += window
-            self.updates += 1
-        else:
-            self.gradient_shares = {}
+    def count(self, window: Sequence[MicroBatch], gradient_shares: Mapping[int, Tensor]) -> None:
+        """Count the micro-batches of an update that was made. gradient_shares: of each dim, where they were taken."""
+        self.counted += window
+        self.gradient_shares = gradient_shares
+        self.updates += 1
 
     def start_clock(self) -> None:
         """Count the time from now on."""

@@ -19,7 +19,7 @@ from matryoshka.training.clipping import clip_gradients, clip_in_step, clips_its
 from matryoshka.training.epoch_batches import use_micro_batches
 from matryoshka.training.log_rows import LogRows, memory_row
 from matryoshka.training.measured_module import MeasuredModule
-from matryoshka.training.nonfinite import NonFiniteGuard, Step
+from matryoshka.training.nonfinite import NonFiniteGuard, Step, known_at_once
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.window import Window
 
@@ -56,6 +56,7 @@ class EmbeddingModule(MeasuredModule):
         self.nonfinite = nonfinite or NonFiniteGuard()
         self.log_rows = LogRows()
         self.window = Window(tokens_at_once, plan.accumulation)
+        self.shares: dict[int, Tensor] = {}  # of each dim in the gradient of the update that is not made yet
         self.step: Step | None = None  # the last update, while it is not known whether it was finite
         self.first_batch = 0  # of the present epoch: the one where a run goes on
 
@@ -93,7 +94,7 @@ class EmbeddingModule(MeasuredModule):
             both = embeddings_SD.tensor_split([batch.columns[0]])
             nested: NestedLoss = self.loss(*both, batch.mask_BN, batch.numbers, dims=dims, one_dim_at_a_time=cached)
             if logged and waiting[number].place == 0:  # the first process has it, whoever has the others
-                self.log_rows.gradient_shares = gradient_shares(nested, embeddings_SD)
+                self.shares = gradient_shares(nested, embeddings_SD)
             return nested
 
         batches, at_once = [each.batch for each in waiting], self.pairs_at_once if cached else None
@@ -110,7 +111,8 @@ class EmbeddingModule(MeasuredModule):
         add_up_gradients(self.encoder.parameters())
         gradients = {name: p.grad for name, p in self.encoder.named_parameters() if p.grad is not None}
         number, epoch = self.updates + 1, self.current_epoch + 1
-        step = self.step = Step.of(number, epoch, self.window.close(), gradients)
+        step = self.step = Step.of(number, epoch, self.window.close(), gradients, self.shares)
+        self.shares = {}
         if clips_itself(optimizer):
             clip_in_step(optimizer, self.max_grad_norm, step.norm, step.broken)
         elif self.settle():
@@ -119,7 +121,7 @@ class EmbeddingModule(MeasuredModule):
             wrapped.zero_grad(set_to_none=True)  # type: ignore[union-attr]
         wrapped.step()  # type: ignore[union-attr]  # without gradients it changes nothing but Lightning's count
         wrapped.zero_grad(set_to_none=True)  # type: ignore[union-attr]
-        if step.broken.device.type == "cpu":  # where nothing is waited for
+        if known_at_once(step):
             self.settle()
         scheduler.step()
         self.progress.updates += 1
@@ -137,6 +139,6 @@ class EmbeddingModule(MeasuredModule):
         step, self.step = self.step, None
         if step is None:
             return True
-        made = self.nonfinite.allows(step, self.encoder)
-        self.log_rows.count(step.window, made=made)
+        if made := self.nonfinite.allows(step, self.encoder):
+            self.log_rows.count(step.window, step.shares)
         return made

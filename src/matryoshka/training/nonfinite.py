@@ -79,25 +79,34 @@ class NotFiniteError(ArithmeticError):
 class Step:
     """An update of which it is not known yet whether it is finite, with all that is left of it on the device.
 
-    norms_P: of each gradient, by the names of the parameters. broken: not 0 where it is not finite.
+    shares: of each dim in the gradient, where they are logged. norms_P: of each gradient, by the names of the
+    parameters. broken: not 0 where it is not finite.
     """
 
     update: int
     epoch: int
     window: Sequence[MicroBatch]
+    shares: Mapping[int, Tensor]
     names: Sequence[str]
     norms_P: Tensor
     norm: Tensor
     broken: Tensor
 
     @classmethod
-    def of(cls, update: int, epoch: int, window: Sequence[MicroBatch], gradients: Mapping[str, Tensor]) -> Step:
+    def of(
+        cls,
+        update: int,
+        epoch: int,
+        window: Sequence[MicroBatch],
+        gradients: Mapping[str, Tensor],
+        shares: Mapping[int, Tensor] | None = None,
+    ) -> Step:
         """As the gradients are, before clipping. Of several processes all decide alike: they add up what each found."""
         norms_P = gradient_norms(list(gradients.values()))
         norm = torch.linalg.vector_norm(norms_P)
         values_W = torch.cat([norm[None].float(), *(micro.values_V for micro in window)])
         broken = add_up((~torch.isfinite(values_W)).any().float())
-        return cls(update, epoch, window, list(gradients), norms_P, norm, broken)
+        return cls(update, epoch, window, shares or {}, list(gradients), norms_P, norm, broken)
 
 
 class NonFiniteGuard:
@@ -144,6 +153,11 @@ class NonFiniteGuard:
         row = {"train/gradient_norm": float(norm)}
         row = row if math.isfinite(row["train/gradient_norm"]) else {}
         return row | ({"train/skipped_updates": float(self.skipped)} if self.policy == "skip" else {})
+
+
+def known_at_once(step: Step) -> bool:
+    """Whether nothing is waited for where its flag is read."""
+    return step.broken.device.type == "cpu"
 
 
 def read(flag: Tensor) -> bool:
