@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch import nn
 
 from matryoshka.errors import DiskFullError
 from matryoshka.training.checkpoints import host_copy, kept, writer
-from matryoshka.training.checkpoints.host_copy import HostCopy
 from matryoshka.training.checkpoints.kept import KeptCheckpoints
 from matryoshka.training.checkpoints.writer import BackgroundWriter
 
@@ -97,34 +95,6 @@ def test_the_files_are_those_written_in_place_though_the_weights_change_at_once(
     assert contents(tmp_path / "thread") == contents(tmp_path / "place")
 
 
-def test_a_copy_keeps_what_shares_memory_and_is_taken_into_the_memory_of_the_one_before() -> None:
-    model, optimizer, rest = trained()
-    copies = HostCopy()
-    first = copies.take((model.state_dict(), rest))
-    places = [tensor.data_ptr() for tensor in first[0].values()]
-    assert first[0]["0.weight"].data_ptr() == first[0]["1.weight"].data_ptr()
-    of_run = first[1]["of_run"]
-    assert of_run["row"].data_ptr() == of_run["table"][2].data_ptr() and of_run["turned"].stride() == (1, 8)
-    step(model, optimizer)
-    assert not torch.equal(first[0]["2.bias"], model.state_dict()["2.bias"])
-    second = copies.take((model.state_dict(), rest))
-    assert [tensor.data_ptr() for tensor in second[0].values()] == places
-    assert all(map(torch.equal, second[0].values(), model.state_dict().values()))
-    larger = copies.take({"x": torch.arange(10_000_000)})
-    assert torch.equal(larger["x"], torch.arange(10_000_000))
-
-
-def test_blocks_are_powers_of_two_and_nothing_overlaps() -> None:
-    sizes = [250_000 * 1536, *[1536 * 1536 * 4, 1536 * 4] * 12, 0, 1, 65]
-    blocks, places = host_copy._placed(sizes)
-    assert all(block & (block - 1) == 0 for block in blocks)
-    assert sum(blocks) < 1.4 * sum(sizes)
-    taken = sorted((block, start, start + size) for (block, start), size in zip(places, sizes, strict=True))
-    for (block, _, end), (other, start, _) in pairwise(taken):
-        assert block != other or end <= start
-    assert all(end <= blocks[block] for block, _, end in taken)
-
-
 def test_where_the_host_has_no_room_the_training_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -193,12 +163,3 @@ def test_what_is_abandoned_ends_early_and_leaves_the_one_before(
     saved.abandon()
     saved.finish()
     assert sorted(path.name for path in saved.folder.iterdir()) == ["best-1", "last-1"]
-
-
-def test_only_plain_tensors_are_copied_by_the_block() -> None:
-    """Others are cloned each for itself."""
-
-    dashed = torch.sparse_coo_tensor([[0, 2]], [1.0, 2.0], (3,), check_invariants=True)
-    found = HostCopy().take({"sparse": dashed, "weight": nn.Parameter(torch.ones(2))})
-    assert torch.equal(found["sparse"].to_dense(), dashed.to_dense())
-    assert isinstance(found["weight"], nn.Parameter)
