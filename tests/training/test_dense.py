@@ -79,5 +79,5 @@ def test_checkpoints_hold_them(tmp_path: Path) -> None:
     encoder, other = with_dense(), with_dense(seed=1)
     assert not torch.equal(encoder(batch_of(encoder)), other(batch_of(encoder)))
 
-    write_checkpoint(tmp_path / "best-1", 1, "hash", encoder).load_weights(other)
+    write_checkpoint(tmp_path / "best-1", 1, "hash", encoder.state_dict()).load_weights(other)
     assert torch.equal(encoder(batch_of(encoder)), other(batch_of(encoder)))

@@ -17,8 +17,15 @@ def available(device: torch.device, encoder: Encoder) -> float | None:
         if not torch.cuda.is_available():  # that of another machine
             return None
         return float(torch.cuda.mem_get_info(device)[0] + held)
+    if device.type != "cpu" or (free := free_on_host()) is None:
+        return None
+    return float(free + held)
+
+
+def free_on_host() -> float | None:
+    """Bytes of the host's memory that this process can still have; None if unknown."""
     facts, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-    if device.type != "cpu" or not facts.is_file():
+    if not facts.is_file():
         return None
     import resource  # which Windows has not
 
@@ -30,4 +37,4 @@ def available(device: torch.device, encoder: Encoder) -> float | None:
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
     if space != resource.RLIM_INFINITY:  # ulimit -v
         free = min(free, space - resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0]))
-    return float(free + held)
+    return float(free)

@@ -40,13 +40,14 @@ class SignalsInTraining:
     """While `waiting`, a signal is only noted: the update in work is finished first. A second Ctrl-C ends at once.
 
     once: take a second one for the same, which the terminal and what started this process have both sent. What a signal
-    does in the end is what its handler before did.
+    does in the end is what its handler before did. at_once: whether a second one came.
     """
 
     def __init__(self, once: bool = False) -> None:
         self.once = once
         self.waiting = False
         self.received: int | None = None
+        self.at_once = False
         self.before: dict[int, Any] = {}
 
     def note_handlers(self) -> None:
@@ -81,6 +82,7 @@ class SignalsInTraining:
         if self.received is not None and self.once:
             return
         if not self.waiting or self.received is not None:
+            self.at_once = self.received is not None
             self.act(number)
             return
         self.received = number

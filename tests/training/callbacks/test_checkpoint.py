@@ -37,7 +37,11 @@ def measured(module: EmbeddingModule) -> EvaluationResult:
 
 
 def train(
-    folder: Path, across_epochs: Any = "carry", stop_at: int | None = None, by: str = ""
+    folder: Path,
+    across_epochs: Any = "carry",
+    stop_at: int | None = None,
+    by: str = "",
+    background: bool = False,
 ) -> tuple[EmbeddingModule, list[dict[str, float]], Checkpoints]:
     """Train from the newest checkpoint on. stop_at: after whose checkpoint it is cut off; by: what else does."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,7 @@ def train(
     encoder = tiny_encoder(dropout=0.1)
     make = partial(schedulers.reduce_on_plateau, warmup=2)
     module = EmbeddingModule(encoder, loss, plan, module.make_optimizer, make, log_every=2)
-    kept, log = KeptCheckpoints(folder), MetricsFile(folder / "metrics.jsonl")
+    kept, log = KeptCheckpoints(folder, background=background), MetricsFile(folder / "metrics.jsonl")
     state = None
     if found := kept.newest():
         found[0].load_weights(encoder)

@@ -19,7 +19,7 @@ STATE = {"update": 3, "draws": (3, (1, 2, 3), None), "losses": [torch.tensor(0.5
 
 def written(folder: Path) -> Checkpoint:
     torch.manual_seed(1)
-    return write_checkpoint(folder / "last-3", 3, "hash", nn.Linear(3, 2), STATE)
+    return write_checkpoint(folder / "last-3", 3, "hash", nn.Linear(3, 2).state_dict(), STATE)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 def test_weights_that_are_there_already_are_shared(tmp_path: Path) -> None:
     checkpoint = written(tmp_path)
-    other = write_checkpoint(tmp_path / "best-3", 3, "hash", checkpoint.folder / "model.safetensors")
+    other = write_checkpoint(tmp_path / "best-3", 3, "hash", checkpoint)
     other.check()
     assert (other.folder / "model.safetensors").samefile(checkpoint.folder / "model.safetensors")
     assert not (other.folder / "training.pt").exists()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Annotated, Any
 
@@ -17,10 +17,13 @@ from matryoshka.errors import StoppedError
 from matryoshka.processes.launched import launched
 from matryoshka.processes.signals import SignalsInTraining
 from matryoshka.processes.together import add_up, from_all, from_first, is_first, processes, rank
+from matryoshka.training.callbacks.going_on import begin_in, epoch_to_begin
 from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
 from matryoshka.training.checkpoints.parts import Parts, states
 from matryoshka.training.checkpoints.random_states import random_states, restore_random_states
 from matryoshka.training.module import EmbeddingModule
+
+log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 Minutes = Annotated[float, Ge(0), Le(1_000_000), "10"]
@@ -59,10 +62,8 @@ class Checkpoints(pl.Callback):
         if self.state is None:
             self.at_update = self._of_step(trainer, pl_module, 0, 0)
             return
-        self.begins_in = epoch = _epoch_to_begin(self.state, pl_module)
-        for progress in (trainer.fit_loop.epoch_progress.total, trainer.fit_loop.epoch_progress.current):
-            progress.ready = progress.completed = epoch
-            progress.started = progress.processed = epoch  # type: ignore[attr-defined]
+        self.begins_in = epoch = epoch_to_begin(self.state, pl_module)
+        begin_in(trainer, epoch)
         sampler = trainer.datamodule.sampler  # type: ignore[attr-defined]
         sampler.set_epoch(epoch)
         pl_module.first_batch = self.state["micro_batch"] if epoch == self.state["epoch"] else 0
@@ -106,6 +107,7 @@ class Checkpoints(pl.Callback):
             self.before_evaluation = self._of_run(trainer)
             self.signals.restore()
             if self.signals.received and processes() == 1:  # it came while a checkpoint was written
+                self.kept.wait()
                 self.signals.act(self.signals.received)
 
     def _of_step(self, trainer: pl.Trainer, module: EmbeddingModule, epoch: int, micro_batch: int) -> State:
@@ -130,6 +132,7 @@ class Checkpoints(pl.Callback):
         if save or any(signals):
             self.save(trainer, module)
         if any(signals):
+            from_first(self.kept.wait)
             self.signals.act(max(signals))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -144,19 +147,35 @@ class Checkpoints(pl.Callback):
         self.save(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Signals do again what they did."""
+        """The last checkpoint is on disk; signals do again what they did."""
+        from_first(self.kept.finish)
         self.signals.restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Signals do again what they did. A stop during an evaluation first saves the updates before it.
 
-        With several processes none can save alone.
+        With several processes none can save alone. What is being written is finished, unless by a second Ctrl-C.
         """
         assert isinstance(pl_module, EmbeddingModule)
         evaluating = not self.signals.waiting and pl_module.updates > self.saved_update
         if isinstance(exception, StoppedError) and evaluating and processes() == 1:
             self.save(trainer, pl_module, **self.before_evaluation)
+        self._settle(exception)
         self.signals.restore()
+
+    def _settle(self, exception: BaseException) -> None:
+        """Have on disk what was saved. Raises why it is not, unless that would hide the error that ends the run."""
+        try:
+            if self.signals.at_once:
+                self.kept.abandon()
+            self.kept.finish()
+        except Exception as error:
+            if isinstance(exception, StoppedError):
+                raise
+            log.warning("the last checkpoint was not written: %s", error)
+        except BaseException:  # a signal that is not waited for
+            self.kept.abandon()
+            raise
 
     def save(self, trainer: pl.Trainer, module: EmbeddingModule, **instead: Any) -> None:
         """Write the state as of the last update; every process takes part. instead: replaces entries of it."""
@@ -177,10 +196,3 @@ def rows_trained(module: EmbeddingModule) -> torch.Tensor | None:
     """Which rows of the word-embedding table are trained; None: all."""
     vocabulary = module.encoder.vocabulary
     return None if vocabulary is None else vocabulary.kept_rows
-
-
-def _epoch_to_begin(state: Mapping[str, Any], module: EmbeddingModule) -> int:
-    """The epoch of the next micro-batch; an epoch that is over and evaluated is not begun again."""
-    epoch: int = state["epoch"]
-    over = state["micro_batch"] == module.plan.micro_batches[epoch] and epoch < len(module.progress.selecting)
-    return epoch + over

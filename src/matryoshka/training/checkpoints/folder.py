@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,12 +15,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load_model
+from torch import Tensor, nn
 
 from matryoshka.errors import UserError
 from matryoshka.memory.limits import is_shortage
 from matryoshka.storage.atomic import whole_folder, write_json
+from matryoshka.training.checkpoints.hashed_file import HashedFile
+from matryoshka.training.checkpoints.weights_file import write_weights
 
 FORMAT = 2
 WEIGHTS, TRAINING, MANIFEST = "model.safetensors", "training.pt", "manifest.json"
@@ -83,25 +86,50 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    folder: Path, update: int, run: str, weights: nn.Module | Path, training: Mapping[str, Any] | None = None
+    folder: Path,
+    update: int,
+    run: str,
+    weights: Mapping[str, Tensor] | Checkpoint,
+    training: Mapping[str, Any] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Checkpoint:
     """A checkpoint in place of what the folder held.
 
-    weights: a model's, or a file of another checkpoint, with which it is then shared. training: None for weights alone.
-    Raises DiskFullError.
+    weights: a model's state, or another checkpoint, whose file is then shared. training: None for weights alone.
+    check: called again and again; what it raises ends the writing. Raises DiskFullError.
     """
+    files = {}
     with whole_folder(folder, _bytes(weights) + _bytes(training)) as beside:
-        if isinstance(weights, Path):
-            _share(weights, beside / WEIGHTS)
+        if isinstance(weights, Checkpoint):
+            _share(weights.folder / WEIGHTS, beside / WEIGHTS)
+            files[WEIGHTS] = dict(weights.files[WEIGHTS])
         else:
-            save_model(weights, str(beside / WEIGHTS))
-        (beside / WEIGHTS).chmod(0o644)  # safetensors would keep colleagues out
+            with _hashed(beside / WEIGHTS, check) as file:
+                write_weights(file, weights)
+            files[WEIGHTS] = file.facts()
         if training is not None:
-            with (beside / TRAINING).open("wb") as file:
-                torch.save(dict(training), file)
-        files = {path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)} for path in beside.iterdir()}
+            with _hashed(beside / TRAINING, check) as file, _without_crc32():
+                torch.save(dict(training), file)  # type: ignore[arg-type]
+            files[TRAINING] = file.facts()
         write_json(beside / MANIFEST, {"format": FORMAT, "update": update, "run": run, "files": files})
     return Checkpoint(folder, update, run, files)
+
+
+@contextmanager
+def _hashed(path: Path, check: Callable[[], None] | None) -> Iterator[HashedFile]:
+    with path.open("wb") as file:
+        yield HashedFile(file, check)
+
+
+@contextmanager
+def _without_crc32() -> Iterator[None]:
+    """The manifest's SHA-256 says more than torch's own checksum, which takes a third of the time of torch.save."""
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        yield
+    finally:
+        torch.serialization.set_crc32_options(before)
 
 
 def checksum(path: Path) -> str:
@@ -119,10 +147,8 @@ def _share(file: Path, other: Path) -> None:
 
 
 def _bytes(what: Any) -> int:
-    """The bytes of the tensors in a model or a state; 0 for a file that is there already."""
-    if isinstance(what, nn.Module):
-        return sum(_bytes(tensor) for tensor in what.state_dict().values())
-    if isinstance(what, torch.Tensor):
+    """The bytes of the tensors in a state; 0 for a checkpoint that is there already."""
+    if isinstance(what, Tensor):
         return what.numel() * what.element_size()
     inner = what.values() if isinstance(what, Mapping) else what if isinstance(what, list | tuple) else ()
     return sum(map(_bytes, inner))

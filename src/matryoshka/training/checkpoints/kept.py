@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from matryoshka.errors import UserError
+from matryoshka.memory.limits import is_shortage
 from matryoshka.storage.atomic import UNFINISHED, remove_unfinished
-from matryoshka.training.checkpoints.folder import WEIGHTS, BrokenCheckpointError, Checkpoint, write_checkpoint
+from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint, write_checkpoint
+from matryoshka.training.checkpoints.host_copy import HostCopy
+from matryoshka.training.checkpoints.writer import BackgroundWriter
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +36,18 @@ class Best:
 
 
 class KeptCheckpoints:
-    """The checkpoints of the run in a folder. run: the hash of its configuration."""
+    """The checkpoints of the run in a folder. run: the hash of its configuration.
 
-    def __init__(self, folder: Path, run: str = "") -> None:
+    background: whether they are written by a thread, from a copy in the host's memory, while the training goes on.
+    None: where the model is on a CUDA device. On a CPU the thread would take from the training what it saves.
+    """
+
+    def __init__(self, folder: Path, run: str = "", background: bool | None = None) -> None:
         self.folder = folder / FOLDER
         self.run = run
+        self.background = background
+        self._writer = BackgroundWriter()
+        self._copies = {"measured": HostCopy(), "trained": HostCopy()}
 
     def lasts(self) -> list[Path]:
         """Checkpoints to go on from, newest first."""
@@ -68,7 +79,8 @@ class KeptCheckpoints:
         return None
 
     def best(self, update: int) -> Checkpoint:
-        """The best weights. Raises BrokenCheckpointError."""
+        """The best weights. Raises BrokenCheckpointError, and the error of a checkpoint that was being written."""
+        self.wait()
         checkpoint = Checkpoint.read(self._best_folder(update))
         checkpoint.check()
         return checkpoint
@@ -79,18 +91,62 @@ class KeptCheckpoints:
         """Save the state after an update, and the weights as the best where it says so; remove what is obsolete.
 
         measured: inside it the model has the weights that were measured, where these are others.
-        The checkpoints before are removed when the new one is on disk. Raises DiskFullError.
+        The checkpoints before are removed when the new one is on disk. Raises DiskFullError, of the save before too.
         """
+        self.wait()
+        background = self.background if self.background is not None else _on_cuda(model)
         best = training["best"]
-        weights: nn.Module | Path = model
-        if best and best["step"] == update:
-            folder = self._best_folder(update)
-            if not folder.exists():
-                with measured() if measured else nullcontext():
-                    write_checkpoint(folder, update, self.run, model)
-            weights = model if measured else folder / WEIGHTS
-        write_checkpoint(self.folder / f"last-{update}", update, self.run, weights, training)
+        is_best = bool(best) and best["step"] == update
+        if is_best and measured:
+            with measured():
+                self._write("measured", background, model.state_dict(), partial(self._best_of, update))
+        write = partial(self._write_last, update, shared=is_best and not measured)
+        self._write("trained", background, (model.state_dict(), training), write)
+
+    def wait(self) -> None:
+        """Return when everything saved is on disk. Raises the error of what was being written, once."""
+        self._writer.wait()
+
+    def finish(self) -> None:
+        """Wait, and give back the memory of the copies. Raises what wait raises."""
+        self.wait()
+        for copied in self._copies.values():
+            copied.forget()
+
+    def abandon(self) -> None:
+        """Leave what is being written unfinished: the checkpoint before stays."""
+        self._writer.abandon()
+
+    def _write(self, copied: str, background: bool, state: Any, write: Callable[[Any], object]) -> None:
+        """Write the state now, or from a copy while it changes."""
+        if background:
+            try:
+                state = self._copies[copied].take(state)
+            except (RuntimeError, MemoryError) as error:
+                if not is_shortage(error):
+                    raise
+                log.warning("the training waits while checkpoints are written: no memory for a copy (%s)", error)
+                self._writer.wait()
+                self.background = background = False
+        if background:
+            self._writer.start(lambda: write(state))
+        else:
+            write(state)
+
+    def _write_last(self, update: int, state: tuple[Mapping[str, Tensor], Mapping[str, Any]], shared: bool) -> None:
+        """shared: its weights are those of the best checkpoint, whose file is shared."""
+        weights, training = state
+        source = self._best_of(update, weights) if shared else weights
+        write_checkpoint(self.folder / f"last-{update}", update, self.run, source, training, self._writer.check)
         self.tidy()
+
+    def _best_of(self, update: int, weights: Mapping[str, Tensor]) -> Checkpoint:
+        """The best weights of this update, written unless they are there."""
+        folder = self._best_folder(update)
+        try:
+            return Checkpoint.read(folder)
+        except BrokenCheckpointError:
+            return write_checkpoint(folder, update, self.run, weights, check=self._writer.check)
 
     def tidy(self) -> None:
         """Remove all but the newest ones and the best weights that they speak of, and what was never finished."""
@@ -118,6 +174,10 @@ class KeptCheckpoints:
 
     def _best_folder(self, update: int) -> Path:
         return self.folder / f"best-{update}"
+
+
+def _on_cuda(model: nn.Module) -> bool:
+    return any(weight.device.type == "cuda" for weight in model.parameters())
 
 
 def _update(folder: Path) -> int:
