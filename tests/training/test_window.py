@@ -30,15 +30,15 @@ def batch(*lengths: int) -> PackedBatch:
     ("tokens_at_once", "groups"), [(0, [1, 1, 1, 1]), (39, [1, 1, 1, 1]), (40, [2, 1, 1]), (999, [4])]
 )
 def test_micro_batches_wait_for_each_other_up_to_so_many_tokens(tokens_at_once: int, groups: list[int]) -> None:
-    window, found = Window(tokens_at_once, 4), list[int]()
+    window, found = Window(4, tokens_at_once), list[int]()
     for each in (batch(10), batch(5, 5), batch(30), batch(10)):  # of 20, 20, 60 and 20 tokens
         if window.is_full_for(each):
             found.append(len(window.waiting))
             window.waiting = []
         window.add(each, [32, 8], 4)
     assert [*found, len(window.waiting)] == groups
-    assert [micro.tokens for micro in window.close()] == [20, 20, 60, 20]
-    assert window.close() == []
+    assert [micro.tokens for micro in window.close()[0]] == [20, 20, 60, 20]
+    assert window.close() == ([], {})
 
 
 def trained(folder: Path, tokens_at_once: int) -> tuple[dict[str, Tensor], list[dict[str, float]], int]:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from matryoshka.data.packing import sent
-from matryoshka.losses.nested_loss import NestedLoss
+from matryoshka.losses.nested_loss import NestedLoss, losses_of
 from matryoshka.losses.similarities import similarities_at, stacked_similarities
 
 
@@ -72,18 +71,8 @@ class MatryoshkaLoss(nn.Module):
             if one_dim_at_a_time:
                 losses_K = torch.stack([self._recomputed_at(dim, anchors_BD, candidates_ND, given) for dim in dims])
             else:
-                similarities_KBN = stacked_similarities(anchors_BD, candidates_ND, dims)
-                losses_K = self._of_each(similarities_KBN, given)
-            weights_K = torch.tensor([self.weights[dim] for dim in dims], dtype=losses_K.dtype)
-            summands_K = losses_K * sent(weights_K, losses_K.device)
-        return NestedLoss(summands_K.sum(), dims, losses_K.detach(), summands_K)
-
-    def _of_each(self, similarities_KBN: Tensor, given: Mapping[str, Tensor | None]) -> Tensor:
-        """The loss of each matrix, (K,)."""
-        if getattr(self.loss, "stacked", False):
-            losses_K: Tensor = self.loss(similarities_KBN, **given)
-            return losses_K
-        return torch.stack([self.loss(similarity_BN, **given) for similarity_BN in similarities_KBN])
+                losses_K = losses_of(self.loss, stacked_similarities(anchors_BD, candidates_ND, dims), given)
+            return NestedLoss.of(losses_K, {dim: self.weights[dim] for dim in dims})
 
     def get_extra_state(self) -> Any:
         """The state of the draws of dims."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from matryoshka.data.packing import sent
 from matryoshka.losses.similarities import EPSILON
 
 
@@ -20,6 +21,13 @@ class NestedLoss:
     losses_K: Tensor
     summands_K: Tensor
 
+    @classmethod
+    def of(cls, losses_K: Tensor, weights: Mapping[int, float]) -> NestedLoss:
+        """The sum of the losses of these dims, each by its weight."""
+        weights_K = torch.tensor(list(weights.values()), dtype=losses_K.dtype)
+        summands_K = losses_K * sent(weights_K, losses_K.device)
+        return cls(summands_K.sum(), list(weights), losses_K.detach(), summands_K)
+
     @property
     def per_dim(self) -> dict[int, Tensor]:
         """dim -> its own loss."""
@@ -28,6 +36,14 @@ class NestedLoss:
     def detached(self) -> NestedLoss:
         """The same values without their graph."""
         return NestedLoss(self.total.detach(), self.dims, self.losses_K, self.summands_K.detach())
+
+
+def losses_of(loss: nn.Module, similarities_KBN: Tensor, given: Mapping[str, Tensor | None]) -> Tensor:
+    """The loss of each matrix, (K,): of all at once where the loss is `stacked`. given: its further arguments."""
+    if getattr(loss, "stacked", False):
+        losses_K: Tensor = loss(similarities_KBN, **given)
+        return losses_K
+    return torch.stack([loss(similarity_BN, **given) for similarity_BN in similarities_KBN])
 
 
 def gradient_shares(nested: NestedLoss, embeddings_SD: Tensor) -> dict[int, Tensor]:

@@ -40,6 +40,8 @@ class RankingLoss(nn.Module):
     with the columns in the order positive, anchor; hard negatives play no part). `both`: the mean of the two.
     """
 
+    stacked = True  # takes the matrices of all dims at once, (K, B, N), and gives (K,)
+
     def __init__(self, scale: Scale = 20.0, direction: Direction = "anchor_to_positive") -> None:
         super().__init__()
         self.scale = scale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.losses.nested_loss import NestedLoss
-from matryoshka.processes.together import add_up, processes, rank
+from matryoshka.processes.together import add_up, largest_share, processes, rank
 from matryoshka.training.log_rows import MicroBatch
 
 
@@ -24,22 +24,36 @@ class Waiting:
 
 
 class Window:
-    """The micro-batches of an update. tokens_at_once: those that wait for each other have no more, but the first.
+    """The micro-batches of an update, and how much of them is encoded at a time.
 
-    deals: of several processes each takes whole micro-batches, by turns. Then nothing is gathered, and the sum of their
-    gradients is that of the update. Where an update has fewer micro-batches than there are processes, all share each.
+    tokens_at_once: those that wait for each other have no more, but the first. pairs_at_once: of each micro-batch so
+    many pairs at a time (see accumulation). shares: of each dim in the first one's gradient, where they are logged.
     """
 
-    def __init__(self, tokens_at_once: int, accumulation: int) -> None:
-        self.tokens_at_once = tokens_at_once
-        self.accumulation = accumulation
+    def __init__(self, accumulation: int, tokens_at_once: int = 0, pairs_at_once: int | None = None) -> None:
+        self.accumulation, self.tokens_at_once, self.pairs_at_once = accumulation, tokens_at_once, pairs_at_once
         self.waiting: list[Waiting] = []
         self.micro_batches: list[MicroBatch] = []
+        self.shares: Mapping[int, Tensor] = {}
 
     @property
     def deals(self) -> bool:
-        """Whether each process has micro-batches of its own."""
+        """Whether, of several processes, each takes whole micro-batches, by turns.
+
+        Then nothing is gathered, and the sum of their gradients is that of the update.
+        """
         return 1 < processes() <= self.accumulation
+
+    @property
+    def shared(self) -> bool:
+        """Whether all processes share each micro-batch: an update has fewer of them than there are processes."""
+        return processes() > 1 and not self.deals
+
+    @property
+    def cuts(self) -> bool:
+        """Whether a micro-batch that waits is encoded part by part."""
+        rows = max(each.batch.columns[0] for each in self.waiting)
+        return self.pairs_at_once is not None and self.pairs_at_once < (largest_share(rows) if self.shared else rows)
 
     def is_full_for(self, batch: PackedBatch) -> bool:
         """Whether those that wait have to be encoded before this one is taken in."""
@@ -59,10 +73,10 @@ class Window:
             self.micro_batches[each.place] = self.micro_batches[each.place].of_loss(loss)
         self.waiting = []
 
-    def close(self) -> list[MicroBatch]:
-        """All micro-batches of the update with their losses; another window begins."""
-        found, self.micro_batches = self.micro_batches, []
-        if not self.deals:
-            return found
-        values_MV: Tensor = add_up(torch.stack([micro.values_V for micro in found]))
-        return [replace(micro, values_V=values_V) for micro, values_V in zip(found, values_MV, strict=True)]
+    def close(self) -> tuple[list[MicroBatch], Mapping[int, Tensor]]:
+        """All micro-batches of the update with their losses, and the shares; another window begins."""
+        found, shares, self.micro_batches, self.shares = self.micro_batches, self.shares, [], {}
+        if self.deals:
+            values_MV: Tensor = add_up(torch.stack([micro.values_V for micro in found]))
+            found = [replace(micro, values_V=values_V) for micro, values_V in zip(found, values_MV, strict=True)]
+        return found, shares

@@ -58,7 +58,7 @@ def flipped(path: Path) -> None:
         (flipped, "model.safetensors", "the checksum differs"),
         (lambda path: path.unlink(), "manifest.json", "no manifest of a checkpoint"),
         (lambda path: path.write_text("{"), "manifest.json", "no manifest of a checkpoint"),
-        (lambda path: path.write_text('{"format": 2}'), "manifest.json", "no manifest of a checkpoint"),
+        (lambda path: path.write_text('{"format": 3}'), "manifest.json", "no manifest of a checkpoint"),
     ],
 )
 def test_a_broken_one_names_the_file_and_what_is_wrong(
@@ -72,8 +72,8 @@ def test_a_broken_one_names_the_file_and_what_is_wrong(
 
 def test_one_of_another_version_is_not_called_broken(tmp_path: Path) -> None:
     folder = written(tmp_path).folder
-    (folder / "manifest.json").write_text('{"format": 3}', encoding="utf-8")
-    with pytest.raises(UserError, match="of format 3, where this version of matryoshka has 2; go on with the version"):
+    (folder / "manifest.json").write_text('{"format": 4}', encoding="utf-8")
+    with pytest.raises(UserError, match="of format 4, where this version of matryoshka has 3; go on with the version"):
         Checkpoint.read(folder)
 
 

@@ -104,6 +104,7 @@ class Checkpoints(pl.Callback):
         elif last:
             self._save_or_stop(trainer, pl_module)
         if last:  # what follows is an evaluation, of which nothing need be finished
+            pl_module.settle()
             self.before_evaluation = self._of_run(trainer)
             self.signals.restore()
             if self.signals.received and processes() == 1:  # it came while a checkpoint was written
@@ -179,6 +180,7 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer, module: EmbeddingModule, **instead: Any) -> None:
         """Write the state as of the last update; every process takes part. instead: replaces entries of it."""
+        module.settle()  # what was not made is not counted
         mine = {name: self.at_update[name] for name in ("parts", "random")}
         state = {name: self.at_update[name] for name in ("update", "epoch", "micro_batch")} | {
             "of_step": from_all(mine),

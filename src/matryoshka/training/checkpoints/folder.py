@@ -24,7 +24,7 @@ from matryoshka.storage.atomic import whole_folder, write_json
 from matryoshka.training.checkpoints.hashed_file import HashedFile
 from matryoshka.training.checkpoints.weights_file import write_weights
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, TRAINING, MANIFEST = "model.safetensors", "training.pt", "manifest.json"
 
 
