@@ -19,6 +19,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder.readback import on_host
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.nested_loss import gradient_shares
+from matryoshka.processes import together
 from matryoshka.training import nonfinite, schedulers
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
@@ -118,7 +119,8 @@ def test_one_flag_an_update_is_read_between_rows(
     if processes > 1:
         answers = {"is_initialized": True, "get_world_size": processes, "get_rank": 1, "all_reduce": None}
         for name, answer in answers.items():
-            monkeypatch.setattr(dist, name, lambda *_, answer=answer: answer)
+            monkeypatch.setattr(dist, name, lambda *_, answer=answer, **__: answer)
+        monkeypatch.setattr(together, "waiting_group", lambda: None)
 
     reads: list[Tensor] = []
     monkeypatch.setattr(nonfinite, "read", lambda flag: reads.append(flag))  # None: nothing is wrong

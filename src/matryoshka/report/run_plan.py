@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from matryoshka.durations import in_words
 from matryoshka.report.figures.metric_figure import save_figure
 from matryoshka.report.figures.schedule import Schedule, heading, schedule_figure, shown
 from matryoshka.report.terminal.lines import console, plain_table, say
 from matryoshka.storage.atomic import write_json
 from matryoshka.training.checkpoints.disk import bytes_on_disk
+from matryoshka.training.flops import USUAL_SHARE, seconds_on
 from matryoshka.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class RunPlan:
     pairs, batch_size: of the training; training: its micro-batches and updates. schedule: its rates. after_epochs:
     measured after each epoch, by the metric `selected`; at_ends: before and after training. memory, available: bytes
     at the peak, and what there is (None: unknown). weights: bytes of the encoder; saved: whether a model is written.
+    operations: floating-point operations of the training's products.
     """
 
     name: str
@@ -60,6 +63,7 @@ class RunPlan:
     available: float | None
     weights: int
     saved: bool
+    operations: float = 0.0
 
     @property
     def disk(self) -> tuple[int, int]:
@@ -104,6 +108,8 @@ class RunPlan:
             "notes": list(self.notes),
             "memory": {"peak": self.memory.peak, "available": self.available, **asdict(self.memory)},
             "disk": {"most": most, "stays": stays},
+            "operations": self.operations,
+            "seconds_at_share": {"share": USUAL_SHARE, **seconds_on(self.operations)},
         }
 
 
@@ -118,7 +124,14 @@ def show_plan(plan: RunPlan) -> None:
         f"before and after training {plan.at_ends}; after each epoch {plan.after_epochs}, by {plan.selected}",
     )
     say("disk", f"checkpoints and weights of {most} at the most while it runs, {stays} afterwards")
+    say("products", _on_gpus(plan.operations))
     console.print(_epochs(plan))
+
+
+def _on_gpus(operations: float) -> str:
+    """What the training would take on GPUs that one can rent."""
+    times = ", ".join(f"{name} {in_words(seconds)}" for name, seconds in seconds_on(operations).items())
+    return f"{operations / 1e15:.3g} PFLOP; at {USUAL_SHARE:.0%} of a GPU's bf16 rate (MFU, assumed) on one {times}"
 
 
 def write_plan(folder: Path, plan: RunPlan) -> dict[str, Path]:

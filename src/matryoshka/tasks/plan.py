@@ -5,45 +5,51 @@ from __future__ import annotations
 from pathlib import Path
 
 from matryoshka.config.recipe import TrainingRecipe, rebuilt
-from matryoshka.memory.available import available
-from matryoshka.memory.estimate import MemorySettings
+from matryoshka.memory.limits import MemoryLimits
 from matryoshka.report import files
 from matryoshka.report.figures.schedule import Schedule
 from matryoshka.report.run_plan import Measured, RunPlan, show_plan, write_plan
 from matryoshka.report.terminal import lines
-from matryoshka.tasks.first_lines import run_memory
+from matryoshka.tasks.first_lines import memory_limits
 from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.run import with_precision
+from matryoshka.tasks.step_choice import StepChoice
 from matryoshka.tasks.trainer import training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
 from matryoshka.training.device import device_of, prepare
+from matryoshka.training.flops import of_run
 from matryoshka.training.plan import TrainingPlan
 
 
 def plan(recipe: TrainingRecipe, folder: Path) -> float:
     """Print the recipe's run in numbers and write them, with figures, into the folder; returns its updates."""
     quiet_libraries()
-    prepare(device_of(recipe.accelerator, recipe.devices))
+    device = device_of(recipe.accelerator, recipe.devices)
+    prepare(device)
     config, reason = with_precision(recipe.config)
     recipe = rebuilt(recipe, config)
     data = load(recipe)
     training = training_plan(recipe, data.batches)
+    measuring = Measuring.of(recipe, data.encoder, recipe.dims, recipe.precision, device)
+    limits = memory_limits(recipe, data, measuring, Vocabulary.of(recipe, data))
+    step = StepChoice.of(recipe, limits, training, None)
+    recipe, limits = step.chosen(recipe), step.limits(limits)
     lines.announce(recipe, data.encoder, data.pairs, data.split, training, reason)
     lines.show_batches(data.batch_summary, data.masked)
-    planned = run_plan(recipe, data, training)
+    planned = run_plan(recipe, data, training, limits)
     lines.show_memory(planned.memory, planned.available, recipe)
+    step.show()
     files.write_config(folder, recipe.config)
     show_plan(planned)
     lines.show_paths({**write_plan(folder, planned), "configuration": folder / "config.yaml"})
     return float(training.updates)
 
 
-def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan) -> RunPlan:
-    """All of what the run will do; the encoder encodes a few tokens, to know its memory."""
-    device, encoder = device_of(recipe.accelerator, recipe.devices), data.encoder
-    memory = run_memory(recipe, data, Vocabulary.of(recipe, data), device)
-    budget = recipe.evaluator.budget(encoder, device, trains=True)
+def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan, limits: MemoryLimits) -> RunPlan:
+    """All of what the run will do; the encoder encodes a few tokens, to know its memory and its operations."""
+    assert limits.memory is not None
     return RunPlan(
         name=recipe.name,
         stand_in=recipe.stand_in,
@@ -54,10 +60,11 @@ def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan)
         selected=recipe.evaluator.selected(recipe.dims),
         after_epochs=Measured.of(data.selecting),
         at_ends=Measured.of(data.test),
-        memory=memory.estimate(MemorySettings(recipe.pairs_at_once, token_budget=budget)),
-        available=available(device, encoder),
-        weights=sum(p.numel() * p.element_size() for p in encoder.parameters()),
+        memory=limits.needed(),
+        available=limits.available,
+        weights=sum(p.numel() * p.element_size() for p in data.encoder.parameters()),
         saved=recipe.export is not None,
+        operations=of_run(data.encoder, limits.memory.batches, training.updates * training.accumulation),
     )
 
 

@@ -83,12 +83,12 @@ class Run:
         self.plan, self.vocabulary = training_plan(recipe, data.batches), Vocabulary.of(recipe, data)
         limits = memory_limits(recipe, data, self.measuring, self.vocabulary)
         step = from_first(lambda: StepChoice.of(recipe, limits, self.plan, self.start.before))
-        limits = replace(limits, settings=replace(limits.settings, tokens_at_once=step.tokens_at_once))
-        recipe = self.recipe = step.chosen(recipe)
+        limits, recipe = step.limits(limits), step.chosen(recipe)
+        self.recipe = recipe
         said = partial(announce, self.folder, recipe, data, limits, self.plan, self.why_precision)
         self.diagnosis = from_first(said)
         if is_first():
-            lines.say("step", step.why) if step.why else None
+            step.show()
             # Only now: a mistake in data or model leaves no folder behind.
             files.write_config(self.folder, recipe.config)
             write_environment(self.folder)

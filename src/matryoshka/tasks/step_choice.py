@@ -9,6 +9,7 @@ from typing import Any
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.durations import in_words
 from matryoshka.memory.limits import MemoryLimits
+from matryoshka.report.terminal import lines
 from matryoshka.training.flops import USUAL_SHARE, measured_rate, of_run
 from matryoshka.training.plan import TrainingPlan
 
@@ -51,6 +52,15 @@ class StepChoice:
         """The recipe with it; its parts stay as they are."""
         values: dict[str, Any] = {"tokens_at_once": self.tokens_at_once, "compiled_layers": self.compiled_layers}
         return replace(recipe, **values, config={**recipe.config, **values})
+
+    def limits(self, limits: MemoryLimits) -> MemoryLimits:
+        """What the run needs with it."""
+        return replace(limits, settings=replace(limits.settings, tokens_at_once=self.tokens_at_once))
+
+    def show(self) -> None:
+        """A line, where there is something to say."""
+        if self.why:
+            lines.say("step", self.why)
 
 
 def _fitting(limits: MemoryLimits, recipe: TrainingRecipe) -> int:
