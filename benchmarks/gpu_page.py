@@ -16,8 +16,7 @@ PREFACE = """\
 
 What one GPU does with the card's recipe: a random encoder of BAAI/bge-m3's shape, texts as long as those of the card's
 pairs, new ones in every step, 16 micro-batches of 16 pairs an update. `python benchmarks/gpu.py` measures it in under 8
-minutes and writes this page; nothing is fetched. How it
-works: [decision 0014](decisions/0014_attention_and_waiting_on_a_gpu.md)."""
+minutes and writes this page; nothing is fetched. [How it works](decisions/0023_an_update_in_few_calls.md)."""
 NEVER = """\
 **Never run on a GPU.** No GPU was at hand so far. The figures below are of a tiny model on a CPU: they show that the
 program works, and say nothing about speed. Everything else in these docs about GPUs is by construction and by tests on

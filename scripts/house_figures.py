@@ -45,7 +45,8 @@ BATCH = {
     ),
     "encoder": (
         "shared_encoding.py encoder/encoder.py encoder/packed_attention.py encoder/pooling.py",
-        "training/shared_encoding.py encoder/encoder.py encoder/packed_attention.py encoder/pooling.py",
+        "training/window.py training/accumulation.py encoder/encoder.py encoder/packed_layer.py "
+        "encoder/packed_attention.py encoder/pooling.py",
     ),
     "loss": (
         "losses/matryoshka.py losses/ranking.py",

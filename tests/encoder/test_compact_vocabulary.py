@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -90,8 +91,10 @@ def test_a_token_that_was_not_named_is_an_error() -> None:
         encoder(PackedBatch.from_ids([[[0, letter, 2]]]))
 
 
-def test_a_token_that_was_not_named_is_found_before_it_goes_to_a_device() -> None:
-    """On `meta`, which has no numbers, as on a GPU, whose numbers would be waited for."""
+def test_a_token_that_was_not_named_is_found_before_it_goes_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On `meta`, which has no numbers, as on a GPU, whose numbers would be waited for; it knows no autocast."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     encoder = tiny_encoder()
     encoder.compact_vocabulary(TokenIds.of(encoder.tokenize(["der"])).distinct())
     there = encoder.to("meta")

@@ -136,10 +136,9 @@ def test_another_kernel_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) 
 def test_a_kernel_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = (torch.device("cuda"), torch.bfloat16, 64)
     names = {varlen_attention.kernel_name(torch.device("cpu"), torch.bfloat16, 64)}
-    monkeypatch.setattr(varlen_attention, "version", lambda package: "2.8.3")
-    for kernel in (None, varlen_attention.torch_varlen_attention, varlen_attention.flash_attn_varlen_attention):
-        monkeypatch.setattr(varlen_attention, "varlen_kernel", lambda *_, found=kernel, **__: found)
+    for kernel in (None, varlen_attention.flash_attention, varlen_attention.efficient_attention):
+        monkeypatch.setattr(varlen_attention, "varlen_kernel", lambda *_, found=kernel: found)
         names.add(varlen_attention.kernel_name(*asked))
 
     assert len(names) == 4
-    assert "flash_attn_varlen_attention 2.8.3" in names
+    assert {"flash_attention", "efficient_attention", "buckets"} < names

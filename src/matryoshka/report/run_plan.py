@@ -130,8 +130,10 @@ def show_plan(plan: RunPlan) -> None:
 
 def _on_gpus(operations: float) -> str:
     """What the training would take on GPUs that one can rent."""
-    times = ", ".join(f"{name} {in_words(seconds)}" for name, seconds in seconds_on(operations).items())
-    return f"{operations / 1e15:.3g} PFLOP; at {USUAL_SHARE:.0%} of a GPU's bf16 rate (MFU, assumed) on one {times}"
+    times = ", ".join(f"{name} {in_words(max(1, seconds))}" for name, seconds in seconds_on(operations).items())
+    return (
+        f"{operations / 1e12:,.0f} TFLOP: at {USUAL_SHARE:.0%} of its bf16 rate (MFU, assumed) one {times}, each alone"
+    )
 
 
 def write_plan(folder: Path, plan: RunPlan) -> dict[str, Path]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.durations import in_words
 from matryoshka.memory.limits import MemoryLimits
 from matryoshka.report.terminal import lines
-from matryoshka.training.flops import USUAL_SHARE, measured_rate, of_run
+from matryoshka.training.flops import GPUS, USUAL_SHARE, measured_rate, of_run
 from matryoshka.training.plan import TrainingPlan
 
 TOKENS = {"cuda": 16_384}  # that keep a GPU busy; on a CPU a pass of one micro-batch is as fast
@@ -79,4 +81,5 @@ def _seconds(limits: MemoryLimits, plan: TrainingPlan) -> float:
     """About how long the training will take on its GPU."""
     assert limits.memory is not None
     operations = of_run(limits.memory.encoder, limits.memory.batches, plan.updates * plan.accumulation)
-    return operations / (measured_rate(limits.device) * USUAL_SHARE)
+    rate = measured_rate(limits.device) if torch.cuda.is_available() else GPUS["A100"] * 1e12  # where one only plans
+    return operations / (rate * USUAL_SHARE)
