@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -126,6 +127,40 @@ def test_a_layer_with_another_part_stays_transformers() -> None:
         atol=1e-6,
         rtol=0,
     )
+
+
+class Plus(nn.Module):
+    """An adapter as PEFT's: it has the weights of what it is in the place of, and another forward."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear, self.weight, self.bias = linear, linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) + 0.5 * x  # type: ignore[no-any-return]
+
+
+def test_an_adapter_that_is_put_in_later_counts() -> None:
+    batch, found = PackedBatch.from_ids([sequences()]), []
+    for model in (tiny_encoder(), as_transformers_has_it(tiny_encoder())):
+        layer = model.backbone.encoder.layer[1]
+        layer.attention.self.query = Plus(layer.attention.self.query)
+        with model.packed_layers.cast_once(model.device):
+            found.append(model(batch))
+    torch.testing.assert_close(*found, atol=1e-6, rtol=0)
+    assert not torch.allclose(found[0], tiny_encoder()(batch), atol=1e-3)
+
+
+def test_a_model_is_pickled_and_copied_without_what_is_cast_or_compiled() -> None:
+    model, batch = tiny_encoder(), PackedBatch.from_ids([sequences()])
+    expected_SD = encoder(model.backbone)(batch)
+    model.packed_layers.compile(backend="eager")
+    with model.packed_layers.cast_once(model.device):
+        others = [pickle.loads(pickle.dumps(model.backbone)), copy.deepcopy(model.backbone)]
+    for other in others:
+        assert [type(layer).__name__ for layer in other.encoder.layer] == ["PackedXLMRobertaLayer"] * 2
+        assert not PackedLayers(other).compiled
+        assert torch.equal(encoder(other)(batch), expected_SD)
 
 
 @pytest.fixture

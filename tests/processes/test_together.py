@@ -343,11 +343,11 @@ def decisions() -> list[str]:
     step = Step.of(1, 1, [micro], {"weight": torch.ones(2)})
     for policy in NonFiniteGuard("skip", 10), NonFiniteGuard("stop"):
         try:
-            made.append(str(policy.allows(step, torch.nn.Linear(2, 2))))
+            made.append(f"{policy.allows(step, torch.nn.Linear(2, 2))} {float(step.broken)}")
         except NotFiniteError:
             made.append("stopped")
     return made
 
 
 def test_several_processes_decide_alike_whether_an_update_is_finite(tmp_path: Path) -> None:
-    assert in_processes(decisions, 2, tmp_path / "run") == [["False", "stopped"]] * 2
+    assert in_processes(decisions, 2, tmp_path / "run") == [["False 1.0", "stopped"]] * 2

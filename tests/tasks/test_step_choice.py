@@ -34,7 +34,7 @@ class Recipe:
 class Memory:
     """A run that takes a byte a token, but at least 1,000."""
 
-    encoder, batches = None, ()
+    encoder, batches, processes = None, (), 1
 
     def estimate(self, settings: MemorySettings) -> Any:
         return type("Estimate", (), {"peak": max(1_000, settings.tokens_at_once)})()
@@ -59,8 +59,8 @@ def an_hour_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ("device", "available", "recipe", "tokens"),
     [
         ("cuda", 1e9, Recipe(), 16_384),
-        ("cuda", 5_000.0, Recipe(), 4_096),
-        ("cuda", 900.0, Recipe(), 0),
+        ("cuda", 7_000.0, Recipe(), 4_096),
+        ("cuda", 1_600.0, Recipe(), 0),
         ("cuda", 1e9, Recipe(accumulation=1), 0),
         ("cuda", 1e9, Recipe(pairs_at_once=4), 0),
         ("cpu", 1e9, Recipe(), 0),

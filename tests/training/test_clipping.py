@@ -21,10 +21,11 @@ def parameters(seed: int = 0) -> list[nn.Parameter]:
     return made
 
 
-def test_fused_optimizers_alone_clip_themselves() -> None:
+def test_fused_adam_alone_clips_itself() -> None:
     assert clips_itself(ADAMW(parameters(), fused=True))
     assert not clips_itself(ADAMW(parameters()))
     assert not clips_itself(torch.optim.SGD(parameters(), lr=0.1))
+    assert not clips_itself(torch.optim.SGD(parameters(), lr=0.1, momentum=0.9, fused=True))
 
 
 @pytest.mark.parametrize("max_norm", [0.1, 1e9])

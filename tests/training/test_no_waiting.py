@@ -20,7 +20,7 @@ from matryoshka.encoder.readback import on_host
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.nested_loss import gradient_shares
 from matryoshka.processes import together
-from matryoshka.training import nonfinite, schedulers
+from matryoshka.training import measured_module, nonfinite, schedulers
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
 from tests.encoder.test_packed_attention import sequences
@@ -54,9 +54,8 @@ def autocast_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class LikeFused(torch.optim.SGD):
-    """Scales and skips by itself, as torch's fused optimizers say that they do; these are not for this device."""
+    """Scales and skips by itself, as torch's fused Adam does, which is not for this device."""
 
-    _step_supports_amp_scaling = True
     grad_scale: Tensor
     found_inf: Tensor
 
@@ -85,6 +84,7 @@ def module_on_meta(
         pairs_at_once=pairs_at_once,
         tokens_at_once=tokens_at_once,
     )
+    monkeypatch.setattr(measured_module, "clips_itself", lambda optimizer: isinstance(optimizer, LikeFused))
     (optimizer,), (scheduler,) = module.configure_optimizers()
     monkeypatch.setattr(module, "optimizers", lambda: optimizer)  # else a Trainer has them
     monkeypatch.setattr(module, "lr_schedulers", lambda: scheduler)

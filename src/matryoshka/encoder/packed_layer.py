@@ -22,7 +22,7 @@ from matryoshka.encoder.packed_attention import Sequences, attend
 
 Activation = Callable[[Tensor], Tensor]
 LINEAR = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
-PLAIN = {  # the parts of such a layer, by name
+PLAIN = {  # the parts of such a layer, by name, and of which kinds
     **dict.fromkeys((*LINEAR, "intermediate.dense", "output.dense"), (nn.Linear,)),
     **dict.fromkeys(("attention.output.LayerNorm", "output.LayerNorm"), (nn.LayerNorm,)),
     **dict.fromkeys(("attention.self.dropout", "attention.output.dropout", "output.dropout"), (nn.Dropout, Dropout)),
@@ -52,6 +52,10 @@ class LayerWeights:
         return cls(*((weight.to(dtype), bias.to(dtype)) for weight, bias in pairs))
 
 
+class PackedLayer:
+    """What a layer with the forward below is, besides its own kind."""
+
+
 class PackedLayers:
     """The layers of a model that compute packed sequences by `packed_layer`; others keep the forward of transformers.
 
@@ -61,10 +65,15 @@ class PackedLayers:
     def __init__(self, model: PreTrainedModel) -> None:
         found: Iterable[nn.Module] = getattr(getattr(model, "encoder", None), "layer", ())
         self.layers: list[Any] = [layer for layer in found if _is_plain(layer)]
-        self.compiled = False
         for layer in self.layers:
-            layer.__class__ = _packed(type(layer))  # type: ignore[arg-type]  # classes are hashable
+            if not isinstance(layer, PackedLayer):
+                layer.__class__ = _packed(type(layer))  # type: ignore[arg-type]  # classes are hashable
             layer.cast_weights, layer.rest = None, after_attention
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return any(layer.rest is not after_attention for layer in self.layers)
 
     @contextmanager
     def cast_once(self, device: torch.device, precision: torch.dtype | None = None) -> Iterator[None]:
@@ -72,7 +81,7 @@ class PackedLayers:
 
         precision: of the products; as autocast has it now if None.
         """
-        for layer in self.layers:
+        for layer in filter(_is_plain, self.layers):
             layer.cast_weights = LayerWeights.of(layer, precision or _precision(device, torch.float32))
         try:
             yield
@@ -82,7 +91,6 @@ class PackedLayers:
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile what is behind the attention: one graph for all layers and all numbers of tokens."""
-        self.compiled = True
         compiled = torch.compile(after_attention, dynamic=True, backend=backend)
         for layer in self.layers:
             layer.rest = compiled
@@ -95,10 +103,23 @@ def _packed(kind: type[Any]) -> type[Any]:
     def forward(self: Any, *args: Any, sequences: Sequences | None = None, **options: Any) -> Any:
         if sequences is None:
             return kind.forward(self, *args, **options)
+        if not _is_plain(self):  # an adapter was put into it since
+            return kind.forward(self, *args, sequences=sequences, **options)
         return packed_layer(self, args[0], sequences)
 
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807 - the class has no name to be found by
+        state = {**self.__dict__, "cast_weights": None, "rest": after_attention}
+        return _empty, (kind,), state
+
     name = f"Packed{kind.__name__}"
-    return type(name, (kind,), {"forward": forward, "__module__": __name__, "__qualname__": name})
+    methods = {"forward": forward, "__reduce_ex__": __reduce_ex__}
+    return type(name, (kind, PackedLayer), {**methods, "__module__": __name__, "__qualname__": name})
+
+
+def _empty(kind: type[Any]) -> Any:
+    """A layer without a state, which unpickling and copying give it."""
+    packed: Any = _packed(kind)  # type: ignore[arg-type]
+    return packed.__new__(packed)
 
 
 def packed_layer(layer: Any, hidden_states: Tensor, sequences: Sequences) -> Tensor:
@@ -138,9 +159,14 @@ def _precision(device: torch.device, otherwise: torch.dtype) -> torch.dtype:
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    parts = dict(layer.named_modules())
-    return (
-        all(type(parts.get(name)) in kinds for name, kinds in PLAIN.items())
-        and isinstance(getattr(parts.get("intermediate"), "intermediate_act_fn", None), nn.Module)
-        and not {"crossattention", "attention.self.distance_embedding"} & set(parts)
+    """Whether each part is of the very kind that `packed_layer` computes."""
+    return all(type(_part(layer, name)) in kinds for name, kinds in PLAIN.items()) and not any(
+        _part(layer, name) for name in ("crossattention", "attention.self.distance_embedding")
     )
+
+
+def _part(layer: nn.Module, name: str) -> Any:
+    part: Any = layer
+    for each in name.split("."):
+        part = part._modules.get(each) if part is not None else None
+    return part

@@ -91,9 +91,12 @@ class RunMemory:
         share, at_once = rows if dealt else -(-rows // self.processes), settings.pairs_at_once
         cached = at_once is not None and at_once < share
         parts = [part for batch in batches for part in _parts(batch, min(at_once or share, share))]
+        joined = 1
         if not cached:
-            parts = list(_together(parts, self.accumulation, settings.tokens_at_once))
+            groups = list(_together(parts, self.accumulation, settings.tokens_at_once))
+            parts, joined = [[n for part in group for n in part] for group in groups], max(map(len, groups))
         embeddings, longest = 4 * rows * columns * width, settings.max_seq_length or self.encoder.max_seq_length
+        of_loss = joined * loss_bytes(self.loss, rows, columns - 1, width, self.masked, cached)
         on_cpu, accumulates = self.device.type == "cpu", cached or self.accumulation > 1
         encoded = min(settings.token_budget, self.texts * longest)
         activations = max(self.measured.training(self.encoder, part) for part in parts)
@@ -101,7 +104,7 @@ class RunMemory:
             held=self.weights * (1 + self.state) + (self.aside if on_cpu else 0.0),
             gradients=self.weights,
             activations=activations + (2 * embeddings if cached else 0),
-            loss=loss_bytes(self.loss, rows, columns - 1, width, self.masked, cached) + (embeddings if cached else 0),
+            loss=of_loss + joined * embeddings,
             arriving=max(
                 self.largest if accumulates else 0.0, self.update * (self.largest if on_cpu else self.weights)
             ),
@@ -159,15 +162,15 @@ def _cut(
             yield [[min(length, tokens or length) for length in column[start : start + size]] for column in batch]
 
 
-def _together(parts: Sequence[list[int]], accumulation: int, tokens: int) -> Iterator[list[int]]:
-    """Micro-batches of an update joined up to so many tokens, as training.window does."""
+def _together(parts: Sequence[list[int]], accumulation: int, tokens: int) -> Iterator[list[list[int]]]:
+    """Micro-batches of an update in groups of up to so many tokens, as training.window encodes them."""
     for start in range(0, len(parts), accumulation):
-        waiting: list[int] = []
+        waiting: list[list[int]] = []
         for part in parts[start : start + accumulation]:
-            if waiting and sum(waiting) + sum(part) > tokens:
+            if waiting and sum(map(sum, waiting)) + sum(part) > tokens:
                 yield waiting
                 waiting = []
-            waiting = waiting + part
+            waiting = [*waiting, part]
         yield waiting
 
 

@@ -133,7 +133,7 @@ def run_hash(config: Config) -> str:
 def different_keys(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
     """(key, value before, value now) of what could change the result; what is `auto` now is what it was before."""
     one, other = _flat(_compared(before)), _flat(_compared(now))
-    other |= {key: one[key] for key in DECIDED if other.get(key) == "auto" and key in one}
+    other |= {key: one.get(key) for key in DECIDED if other.get(key) == "auto"}  # none in a run of an older version
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
             yield key, one.get(key), other.get(key)

@@ -10,7 +10,7 @@ import torch
 
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.durations import in_words
-from matryoshka.memory.limits import MemoryLimits
+from matryoshka.memory.limits import KEEPS, MemoryLimits
 from matryoshka.report.terminal import lines
 from matryoshka.training.flops import GPUS, USUAL_SHARE, measured_rate, of_run
 from matryoshka.training.plan import TrainingPlan
@@ -71,7 +71,7 @@ def _fitting(limits: MemoryLimits, recipe: TrainingRecipe) -> int:
         return 0
     tokens = TOKENS.get(limits.device.type, 0)
     while tokens > 1_000 and limits.available is not None:
-        if limits.memory.estimate(replace(limits.settings, tokens_at_once=tokens)).peak <= limits.available:
+        if limits.memory.estimate(replace(limits.settings, tokens_at_once=tokens)).peak <= KEEPS * limits.available:
             return tokens
         tokens //= 2
     return 0
@@ -82,4 +82,4 @@ def _seconds(limits: MemoryLimits, plan: TrainingPlan) -> float:
     assert limits.memory is not None
     operations = of_run(limits.memory.encoder, limits.memory.batches, plan.updates * plan.accumulation)
     rate = measured_rate(limits.device) if torch.cuda.is_available() else GPUS["A100"] * 1e12  # where one only plans
-    return operations / (rate * USUAL_SHARE)
+    return operations / (rate * USUAL_SHARE * limits.memory.processes)

@@ -37,12 +37,18 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float, norm: Te
 
 
 def clips_itself(optimizer: Optimizer) -> bool:
-    """Whether `clip_in_step` works with it: whether it is one of torch's fused ones."""
-    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+    """Whether `clip_in_step` works with it: a fused Adam on a CPU or a CUDA GPU.
+
+    torch's fused SGD would take what is in memory for its first momentum where the first update is skipped, and on MPS
+    a fused optimizer looks at neither number.
+    """
+    devices = {p.device.type for group in optimizer.param_groups for p in group["params"]}
+    adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
+    return adam and bool(getattr(optimizer, "_step_supports_amp_scaling", False)) and devices <= {"cpu", "cuda"}
 
 
 def clip_in_step(optimizer: Optimizer, max_norm: float, norm: Tensor, broken: Tensor) -> None:
-    """Let the optimizer's next step clip as clip_gradients does, or change nothing where `broken` is not 0.
+    """Let the optimizer's next step clip as clip_gradients does, or change nothing where `broken` is 1.
 
     It divides by `grad_scale` and looks at `found_inf` on the device, as for a GradScaler; nothing is read by the host.
     """

@@ -60,7 +60,8 @@ def of_run(encoder: Encoder, batches: Sequence[Sequence[Sequence[int]]], micro_b
 
 def measured_rate(device: torch.device) -> float:
     """bf16 operations a second of large products on a GPU."""
-    a, b = (torch.randn(4096, 4096, device=device, dtype=torch.bfloat16) for _ in range(2))
+    own = torch.Generator(device)  # else the training's dropout would be another one
+    a, b = (torch.randn(4096, 4096, device=device, dtype=torch.bfloat16, generator=own) for _ in range(2))
     for repeats in (2, 10):  # the first ones set things up
         torch.cuda.synchronize(device)
         start = time.perf_counter()

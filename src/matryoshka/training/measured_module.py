@@ -72,8 +72,8 @@ class MeasuredModule(pl.LightningModule):
     def settle(self) -> bool:
         """Whether the last update was made, which is read now if it is not known yet. Raises NotFiniteError.
 
-        A GPU is asked one update later, when it has the answer. Where the update was broken, the optimizer has left
-        weights and averages as they were, and the next one, whose gradient is of the same weights, is not made either.
+        A GPU is asked when the next update is due, and has the answer by then. Where the update was broken, the
+        optimizer has left weights and averages as they were, and so the next gradient is of the weights before it.
         """
         step, self.step = self.step, None
         made = step is None or self.nonfinite.allows(step, self.encoder)

@@ -80,7 +80,7 @@ class Step:
     """An update of which it is not known yet whether it is finite, with all that is left of it on the device.
 
     shares: of each dim in the gradient, where they are logged. norms_P: of each gradient, by the names of the
-    parameters. broken: not 0 where it is not finite.
+    parameters. broken: 1 where it is not finite, else 0.
     """
 
     update: int
@@ -105,7 +105,7 @@ class Step:
         norms_P = gradient_norms(list(gradients.values()))
         norm = torch.linalg.vector_norm(norms_P)
         values_W = torch.cat([norm[None].float(), *(micro.values_V for micro in window)])
-        broken = add_up((~torch.isfinite(values_W)).any().float())
+        broken = (add_up((~torch.isfinite(values_W)).any().float()) > 0).float()  # a fused optimizer knows 1 alone
         return cls(update, epoch, window, shares or {}, list(gradients), norms_P, norm, broken)
 
 

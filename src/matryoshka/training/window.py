@@ -27,7 +27,8 @@ class Window:
     """The micro-batches of an update, and how much of them is encoded at a time.
 
     tokens_at_once: those that wait for each other have no more, but the first. pairs_at_once: of each micro-batch so
-    many pairs at a time (see accumulation). shares: of each dim in the first one's gradient, where they are logged.
+    many pairs at a time (see accumulation). shares: of each dim in the gradient of the first
+    one, where they are logged and this process has it.
     """
 
     def __init__(self, accumulation: int, tokens_at_once: int = 0, pairs_at_once: int | None = None) -> None:
