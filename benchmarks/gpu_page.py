@@ -53,7 +53,7 @@ def tests(lines: Sequence[Line]) -> str:
     (line,) = lines
     failed = "".join(f"\n- {plain(name)}" for name in line["failed_tests"])
     said = f"{line['passed']} passed, {len(line['failed_tests'])} failed{failed and ':'}{failed}"
-    return f"## Tests\n\nOf `tests/test_gpu*.py`, on this device: {said}"
+    return f"## Tests\n\nOf the files with tests for a GPU, on this device: {said}"
 
 
 def kernels(lines: Sequence[Line]) -> str:

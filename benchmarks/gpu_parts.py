@@ -53,8 +53,9 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def tests(device: torch.device, folder: Path) -> None:
-    """The tests marked gpu; on a CPU those of the same files that run there."""
-    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_gpu*.py"))
+    """The tests marked gpu; on a CPU the others of the same files."""
+    found = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark.gpu" in path.read_text(encoding="utf-8")]
+    files = sorted(str(path.relative_to(ROOT)) for path in found)
     marked = ["-m", "gpu" if device.type == "cuda" else "not gpu"]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--no-header", "-rfE", *marked, *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -91,6 +91,7 @@ def test_fused_attention_keeps_no_weights() -> None:
     kept, fused = (EncoderMemory.measured(encoder, False, fused_attention=way) for way in (False, True))
     assert kept.backward.per_square > 0 == fused.backward.per_square
     assert kept.backward.per_token == fused.backward.per_token
+    assert fused.evaluation.per_square == 0
 
 
 def test_growth_goes_through_its_three_batches() -> None:

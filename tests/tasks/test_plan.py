@@ -71,6 +71,7 @@ def test_the_planned_rates_and_evaluations_are_those_of_the_training(workplace: 
     assert evaluated == [0, *said["evaluated_after"]]
     config_of = [yaml.safe_load((workplace / name / "config.yaml").read_text()) for name in ("plan", "run")]
     assert config_of[0] == config_of[1]
+    assert said["operations"] > 1e6 and said["seconds_at_share"]["A100"] < said["seconds_at_share"]["T4"]
 
 
 def test_nothing_is_encoded_for_it_but_a_few_tokens_and_nothing_else_is_written(

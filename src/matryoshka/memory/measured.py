@@ -69,6 +69,7 @@ class EncoderMemory:
         encoder.train(training)
         if fused_attention:
             forward, backward = (replace(growth, per_square=0.0) for growth in (forward, backward))
+            evaluation = replace(evaluation, per_square=0.0) if encoder.packed else evaluation
         return cls(forward, backward, evaluation)
 
     def training(self, encoder: Encoder, lengths: Sequence[int]) -> float:

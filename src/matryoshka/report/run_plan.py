@@ -130,10 +130,11 @@ def show_plan(plan: RunPlan) -> None:
 
 def _on_gpus(operations: float) -> str:
     """What the training would take on GPUs that one can rent."""
-    times = ", ".join(f"{name} {in_words(max(1, seconds))}" for name, seconds in seconds_on(operations).items())
-    return (
-        f"{operations / 1e12:,.0f} TFLOP: at {USUAL_SHARE:.0%} of its bf16 rate (MFU, assumed) one {times}, each alone"
-    )
+    spent = {
+        name: in_words(seconds) if seconds >= 1 else "under 1 s" for name, seconds in seconds_on(operations).items()
+    }
+    times = ", ".join(f"{name} {words}" for name, words in spent.items())
+    return f"{operations / 1e12:,.3g} TFLOP; one GPU at {USUAL_SHARE:.0%} of its bf16 rate (MFU, assumed): {times}"
 
 
 def write_plan(folder: Path, plan: RunPlan) -> dict[str, Path]:
