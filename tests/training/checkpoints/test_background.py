@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,3 +164,9 @@ def test_what_is_abandoned_ends_early_and_leaves_the_one_before(
     saved.abandon()
     saved.finish()
     assert sorted(path.name for path in saved.folder.iterdir()) == ["best-1", "last-1"]
+
+
+def test_another_process_gets_the_place_alone(tmp_path: Path) -> None:
+    kept = KeptCheckpoints(tmp_path, "hash", background=True)
+    other = pickle.loads(pickle.dumps(kept))
+    assert (other.folder, other.run, other.background) == (kept.folder, "hash", True)

@@ -49,6 +49,10 @@ class KeptCheckpoints:
         self._writer = BackgroundWriter()
         self._copies = {"measured": HostCopy(), "trained": HostCopy()}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the place; what is being written stays with the one that writes it."""
+        return type(self), (self.folder.parent, self.run, self.background)
+
     def lasts(self) -> list[Path]:
         """Checkpoints to go on from, newest first."""
         return sorted(self.folder.glob("last-*"), key=_update, reverse=True)
