@@ -82,13 +82,13 @@ def lines_of(part: str, device: str, folder: Path) -> Iterator[Line]:
                 yield {"part": part, **json.loads(text)}
         status = process.wait()
         timer.cancel()
-    seconds = round(time.perf_counter() - start, 1)
+    seconds = time.perf_counter() - start
     if status:
         said = errors.read_text(encoding="utf-8").strip().splitlines() or ["it said nothing"]
         late = f"ended after {limit} s, its limit; " if seconds >= limit else ""
-        yield {"part": part, "failed": f"{late}{said[-1]}", "seconds": seconds}
+        yield {"part": part, "failed": f"{late}{said[-1]}", "seconds": round(seconds, 1)}
     else:
-        yield {"part": part, "seconds": seconds}
+        yield {"part": part, "seconds": round(seconds, 1)}
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def our_metrics(case: Case, dims: Sequence[int]) -> Mapping[int, Mapping[str, fl
     table = list(case.embeddings)
     row_of = {text: row for row, text in enumerate(table)}
     encoder = SimpleNamespace(
+        device=torch.device("cpu"),
         name="prepared",
         width=len(case.embeddings[table[0]]),
         tokenize=lambda texts, prompt: [[row_of[text]] for text in texts],

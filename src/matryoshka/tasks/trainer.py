@@ -53,7 +53,7 @@ def make_module(recipe: TrainingRecipe, encoder: Encoder, plan: TrainingPlan) ->
         recipe.config["trainer"].get("log_every_n_steps") or 10,
         recipe.pairs_at_once,
         NonFiniteGuard(recipe.not_finite, recipe.skipped_at_most),
-        int(recipe.tokens_at_once),
+        0 if recipe.tokens_at_once == "auto" else recipe.tokens_at_once,  # a run has decided it before
     )
 
 
