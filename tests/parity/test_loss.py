@@ -107,7 +107,7 @@ def test_german_texts(parity: Parity, tmp_path: Path) -> None:
             assert their_parameters[name].grad is None
             continue
         shown = "gradient of each parameter, German texts, clipped at norm 1"
-        # To fp64 theirs is 3.6e-6 and ours 4.5e-6: one product for queries, keys and values rounds otherwise than three.
+        # From fp64 theirs is 3.6e-6 off, ours 4.5e-6: one product for q, k and v rounds otherwise than three.
         parity.within(shown, THEIRS, parameter.grad, their_parameters[name].grad, 2e-6)
 
 
