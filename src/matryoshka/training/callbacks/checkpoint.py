@@ -14,7 +14,6 @@ from annotated_types import Ge, Le
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.errors import StoppedError
-from matryoshka.processes.ending import may_take_long
 from matryoshka.processes.launched import launched
 from matryoshka.processes.signals import SignalsInTraining
 from matryoshka.processes.together import add_up, from_all, from_first, is_first, processes, rank
@@ -170,8 +169,7 @@ class Checkpoints(pl.Callback):
         try:
             if self.signals.at_once:
                 self.kept.abandon()
-            with may_take_long():
-                self.kept.finish()
+            self.kept.finish()
         except Exception as error:
             if isinstance(exception, StoppedError):
                 raise

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from matryoshka.errors import UserError
 from matryoshka.memory.limits import is_shortage
+from matryoshka.processes.ending import may_take_long
 from matryoshka.storage.atomic import UNFINISHED, remove_unfinished
 from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint, write_checkpoint
 from matryoshka.training.checkpoints.host_copy import HostCopy
@@ -113,7 +114,8 @@ class KeptCheckpoints:
 
     def finish(self) -> None:
         """Wait, and give back the memory of the copies. Raises what wait raises."""
-        self.wait()
+        with may_take_long():  # a signal's end must not cut off what it asked for
+            self.wait()
         for copied in self._copies.values():
             copied.forget()
 
