@@ -64,12 +64,12 @@ def load() -> tuple[Encoder, SentenceTransformer]:
     return encoder, theirs
 
 
-def autocast_forward(theirs: SentenceTransformer) -> None:
+def autocast_forward(theirs: SentenceTransformer, device: str = "cpu") -> None:
     """bf16 autocast around the model's forward only, its outputs back in fp32: what its Trainer's accelerator does."""
     forward = theirs.forward
 
     def cast(*args: Any, **options: Any) -> dict[str, Any]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16):
             output = forward(*args, **options)
         floats = {k: v.float() for k, v in output.items() if torch.is_tensor(v) and v.is_floating_point()}
         return {**output, **floats}

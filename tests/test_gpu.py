@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
@@ -30,6 +28,7 @@ from matryoshka.training.clipping import clip_gradients
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.precision import choose_precision
+from tests.calls import Calls
 from tests.encoder.test_packed_attention import backbone, encoder, gradients, padded_embeddings, sequences
 from tests.tiny import tiny_encoder
 
@@ -218,17 +217,10 @@ def test_the_optimizer_as_configured_is_one_fused_kernel(device: str) -> None:
     optimizer = make(weights)
     for weight in weights:
         weight.grad = torch.ones_like(weight)
-    called: list[str] = []
-
-    class Calls(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            called.append(func.overloadpacket.__name__)
-            return func(*args, **(kwargs or {}))
-
-    with Calls():
+    with Calls() as calls:
         optimizer.step()
-    assert called.count("_fused_adamw_") == 1
-    assert "_local_scalar_dense" not in called
+    assert calls.count["_fused_adamw_"] == 1
+    assert "_local_scalar_dense" not in calls.count
 
 
 @pytest.mark.gpu

@@ -11,7 +11,7 @@ from torch import nn
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.memory.measured import EncoderMemory, MakeOptimizer, loss_bytes, optimizer_bytes
-from matryoshka.processes.together import from_first
+from matryoshka.processes.together import from_first, takes_turns
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class RunMemory:
         """The peak of the run with these settings."""
         batches = list(_cut(self.batches, settings.batch_size, settings.max_seq_length))
         rows, columns, width = max(len(batch[0]) for batch in batches), len(batches[0]), self.encoder.width
-        dealt = 1 < self.processes <= self.accumulation
-        share, at_once = rows if dealt else -(-rows // self.processes), settings.pairs_at_once
+        whole = takes_turns(self.accumulation, self.processes)
+        share, at_once = rows if whole else -(-rows // self.processes), settings.pairs_at_once
         cached = at_once is not None and at_once < share
         parts = [part for batch in batches for part in _parts(batch, min(at_once or share, share))]
         joined = 1

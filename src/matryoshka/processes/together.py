@@ -110,6 +110,11 @@ def largest_share(rows: int) -> int:
     return -(-rows // processes())
 
 
+def takes_turns(micro_batches: int, among: int) -> bool:
+    """Whether, of so many processes, each takes whole micro-batches of an update: it has one for each at the least."""
+    return 1 < among <= micro_batches
+
+
 def add_up(x: Tensor) -> Tensor:
     """The sum of all processes' tensors of this shape, in place. Where all others have zeros, it is exact."""
     if processes() > 1:

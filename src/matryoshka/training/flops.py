@@ -58,10 +58,10 @@ def of_run(encoder: Encoder, batches: Sequence[Sequence[Sequence[int]]], micro_b
     return of_epoch * micro_batches / len(batches)
 
 
-def measured_rate(device: torch.device) -> float:
-    """bf16 operations a second of large products on a GPU."""
+def measured_rate(device: torch.device, dtype: torch.dtype = torch.bfloat16, size: int = 4096) -> float:
+    """Operations a second of products of this size on a GPU."""
     own = torch.Generator(device)  # else the training's dropout would be another one
-    a, b = (torch.randn(4096, 4096, device=device, dtype=torch.bfloat16, generator=own) for _ in range(2))
+    a, b = (torch.randn(size, size, device=device, dtype=dtype, generator=own) for _ in range(2))
     for repeats in (2, 10):  # the first ones set things up
         torch.cuda.synchronize(device)
         start = time.perf_counter()
@@ -69,4 +69,4 @@ def measured_rate(device: torch.device) -> float:
             a @ b
         torch.cuda.synchronize(device)
         seconds = (time.perf_counter() - start) / repeats
-    return 2 * 4096**3 / seconds
+    return 2.0 * size**3 / seconds

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.losses.nested_loss import NestedLoss
-from matryoshka.processes.together import add_up, largest_share, processes, rank
+from matryoshka.processes.together import add_up, largest_share, processes, rank, takes_turns
 from matryoshka.training.log_rows import MicroBatch
 
 
@@ -43,7 +43,7 @@ class Window:
 
         Then nothing is gathered, and the sum of their gradients is that of the update.
         """
-        return 1 < processes() <= self.accumulation
+        return takes_turns(self.accumulation, processes())
 
     @property
     def shared(self) -> bool:

@@ -32,6 +32,15 @@ def trained() -> tuple[nn.Module, torch.optim.Optimizer, dict[str, Any]]:
     return model, optimizer, {"of_run": of_run, **rest}
 
 
+def with_one_saved(folder: Path) -> tuple[KeptCheckpoints, nn.Module, torch.optim.Optimizer, dict[str, Any]]:
+    """Checkpoints that a thread has written one of, the best."""
+    model, optimizer, rest = trained()
+    saved = KeptCheckpoints(folder, background=True)
+    saved.save(1, model, state(optimizer, rest, 1))
+    saved.wait()
+    return saved, model, optimizer, rest
+
+
 def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight)
@@ -111,10 +120,7 @@ def test_where_the_host_has_no_room_the_training_waits(
 def test_an_error_is_raised_by_the_next_save_or_wait_once_and_the_one_before_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, optimizer, rest = trained()
-    saved = KeptCheckpoints(tmp_path, background=True)
-    saved.save(1, model, state(optimizer, rest, 1))
-    saved.wait()
+    saved, model, optimizer, rest = with_one_saved(tmp_path)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -147,10 +153,7 @@ def test_nothing_is_begun_after_an_error() -> None:
 def test_what_is_abandoned_ends_early_and_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, optimizer, rest = trained()
-    saved = KeptCheckpoints(tmp_path, background=True)
-    saved.save(1, model, state(optimizer, rest, 1))
-    saved.wait()
+    saved, model, optimizer, rest = with_one_saved(tmp_path)
     begun, check = threading.Event(), BackgroundWriter.check
 
     def until_abandoned(self: BackgroundWriter) -> None:
