@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.evaluator import Evaluator
     from matryoshka.projection.projection import Projection
     from matryoshka.report.files import Exporter
+    from matryoshka.training.blend import Blend
     from matryoshka.training.callbacks.checkpoint import Checkpoints
 
 Config = Mapping[str, Any]
@@ -78,6 +79,7 @@ class TrainingRecipe(Recipe):
     )
     callbacks: Mapping[str, pl.Callback] = part(several=True)
     checkpoint: Callable[..., Checkpoints] = part("kept", "parts", "state")
+    blend: Blend | None = part(optional=True)
     logger: Callable[..., Logger] | None = part("save_dir", optional=True)
     export: Exporter | None = part(optional=True)
     dims: list[int]

@@ -21,7 +21,8 @@ class PackedBatch:
     (Z = S + 1, int32). lengths: tokens of each sequence (on the host: no device sync). columns: how many of the
     sequences belong to each column (anchors first, then positives, then negatives). mask_BN: candidates that are no
     negatives of a row, if there are any (see negatives). rows: the pairs' numbers in the training set. numbers:
-    matrices (B, N) of numbers of the candidates, by the name under which a loss asks for them (see data.pairs).
+    matrices (B, N) of numbers of the candidates, by the name under which a loss asks for them (see data.pairs). masked:
+    entries of mask_BN that are true, counted on the host.
     """
 
     input_ids_T: Tensor
@@ -31,6 +32,7 @@ class PackedBatch:
     mask_BN: Tensor | None = None
     rows: tuple[int, ...] = ()
     numbers: Mapping[str, Tensor] = field(default_factory=dict)
+    masked: int = 0
 
     @classmethod
     def from_ids(
@@ -44,7 +46,8 @@ class PackedBatch:
         sequences = [ids for column in columns for ids in column]
         flat = torch.tensor([i for ids in sequences for i in ids], dtype=torch.int64)
         lengths = tuple(map(len, sequences))
-        return cls(flat, _cu_seqlens_Z(lengths), lengths, tuple(map(len, columns)), mask_BN, tuple(rows), numbers or {})
+        masked, sizes = 0 if mask_BN is None else int(mask_BN.sum()), tuple(map(len, columns))
+        return cls(flat, _cu_seqlens_Z(lengths), lengths, sizes, mask_BN, tuple(rows), numbers or {}, masked)
 
     @property
     def lengths_S(self) -> Tensor:

@@ -19,6 +19,7 @@ from matryoshka.report.page.templates import dims_figure
 from matryoshka.report.rankings import write_rankings
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal.doctor import write_diagnosis
+from matryoshka.report.verdict import verdict
 from matryoshka.storage.atomic import write_atomically, write_json
 from matryoshka.storage.credentials import masked_values
 from matryoshka.training.loss_spikes import loss_spikes
@@ -117,6 +118,9 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "selected": record.selected,
         "selected_value": record.selected_value,
         "split": record.split,
+        "verdict": list(verdict(record)),
+        "gains": {name: asdict(of) for name, of in record.gains.items()},
+        "blend": asdict(record.blend) if record.blend else None,
         "seconds": round(record.seconds, 1),
         "revisions": {group: record.config.get(group, {}).get("revision") for group in ("encoder", "data")},
         "environment": dict(record.environment),

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from matryoshka.encoder.pooling import Mode
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
+    from matryoshka.evaluation.gains import Gains
+    from matryoshka.training.blend import BlendOutcome
 
+TEST = "test"  # the name of the test set among others
 DEV = "dev/"  # in front of what is measured on dev queries, in the log
 PROJECTED = "projection/"  # in front of what the projection alone gives
 OVER_DIMS = {"mean": "mean {} over all dims", "worst": "lowest {} of all dims", "retention": "{} weighted by retention"}
@@ -108,6 +111,8 @@ class TrainingRecord:
     not made, since they were not finite. sets: name -> base and tuned on a further set, which chooses nothing.
     projected: what the projection alone gave before the encoder was trained with it; among the baselines too. Of a
     projection without training, updates is 0, tuned is the projection, and the log's steps are those of its fit.
+    gains: name of a set -> what it gained over the base, the test set's first. blend: which weights were kept, where
+    others than the tuned ones were tried.
     """
 
     name: str
@@ -135,11 +140,22 @@ class TrainingRecord:
     skipped: int = 0
     sets: Mapping[str, SetResults] = field(default_factory=dict)
     projected: EvaluationResult | None = None
+    gains: Mapping[str, Gains] = field(default_factory=dict)
+    blend: BlendOutcome | None = None
 
     @property
     def fitted_alone(self) -> bool:
         """Whether the encoder stayed as it was, and `tuned` is the projection behind it."""
         return self.updates == 0
+
+    @property
+    def kept(self) -> str:
+        """Which weights these are, in words."""
+        share = self.blend.kept.share if self.blend else 1
+        if not share:
+            return f"the weights before training, the best by {self.selection}"
+        of = "" if share == 1 else f"{share:g} of the way to "
+        return f"{of}the weights of update {self.saved_step:,}, the best by {self.selection}"
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -69,8 +69,8 @@ def measure_before(
 def measure_sets(
     sets: Mapping[str, TokenizedSet], measuring: Measuring, store: Store | None = None
 ) -> dict[str, EvaluationResult]:
-    """The encoder as it is now, on each of the further sets, without their rankings, which no file shows."""
-    return {name: replace(measuring.measure(texts, store), rankings=None) for name, texts in sets.items()}
+    """The encoder as it is now, on each of the further sets."""
+    return {name: measuring.measure(texts, store) for name, texts in sets.items()}
 
 
 def measure_baselines(recipe: Recipe, judgements: Judgements, measuring: Measuring) -> tuple[EvaluationResult, ...]:
@@ -82,8 +82,7 @@ def measure_baselines(recipe: Recipe, judgements: Judgements, measuring: Measuri
             results.append(from_first(by_words, lambda result: replace(result, rankings=None)))
             continue
         encoder = first_then_others(partial(Pretrained.named(name).load, None)).to(measuring.device)
-        dims = [dim for dim in measuring.dims if dim <= encoder.width] or [encoder.width]
-        its_own = replace(measuring, encoder=encoder, dims=dims)
+        its_own = measuring.of_encoder(encoder)
         results.append(its_own.measure(tokenized_set(encoder, judgements.data), OnDisk()))
     return tuple(results)
 

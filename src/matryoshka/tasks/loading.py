@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -106,7 +106,7 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     split = recipe.split.split(recipe.data)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
-    prompts = {name: encoder.prompts["query" if name == "anchor" else "document"] for name in split.pairs.column_names}
+    prompts = prompts_of(encoder, split.pairs.column_names)
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
     return TrainingData(
         encoder=encoder,
@@ -118,6 +118,11 @@ def load(recipe: TrainingRecipe) -> TrainingData:
         pairs=PairsSummary.of(recipe.data.name, split.pairs, tokens),
         data_commit=getattr(recipe.data, "commit", None),
     )
+
+
+def prompts_of(encoder: Encoder, columns: Sequence[str]) -> dict[str, str]:
+    """What stands in front of each column's texts."""
+    return {name: encoder.prompts["query" if name == "anchor" else "document"] for name in columns}
 
 
 def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -63,6 +63,11 @@ class Measuring:
         budget = from_first(lambda: recipe.evaluator.budget(encoder, device, trains=trains))
         evaluator = recipe.evaluator.with_budget(budget)
         return cls(encoder, evaluator, dims, "bf16" if "bf16" in precision else "fp32", device, store or InMemory())
+
+    def of_encoder(self, encoder: Encoder) -> Measuring:
+        """Another encoder measured the same way, at those of the dims that it has."""
+        dims = [dim for dim in self.dims if dim <= encoder.width] or [encoder.width]
+        return replace(self, encoder=encoder, dims=dims)
 
     @property
     def token_budget(self) -> int:

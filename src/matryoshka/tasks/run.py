@@ -20,7 +20,9 @@ from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
 from matryoshka.report.terminal import lines
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
+from matryoshka.tasks.blending import Blending, keep_start
 from matryoshka.tasks.first_lines import announce, memory_limits
+from matryoshka.tasks.guiding import prepare_guide
 from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load
 from matryoshka.tasks.measuring import Measuring
@@ -32,6 +34,8 @@ from matryoshka.tasks.start_point import StartPoint
 from matryoshka.tasks.step_choice import StepChoice
 from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
+from matryoshka.training.blend import BlendOutcome
+from matryoshka.training.checkpoints.kept import Best
 from matryoshka.training.device import device_of, prepare
 from matryoshka.training.precision import choose_precision
 from matryoshka.training.several_processes import joined
@@ -47,6 +51,7 @@ class Run:
         self.recipe = recipe
         self.folder = folder
         self.began = time.perf_counter()
+        self.blend: BlendOutcome | None = None
         self.stack = ExitStack()
 
     def __enter__(self) -> Run:
@@ -101,6 +106,7 @@ class Run:
         """What training has to beat; the first row of the log."""
         self.measuring.encoder.to(self.measuring.device)
         goes_on = self.start.state is not None
+        prepare_guide(self.recipe, self.data, self.measuring)
         project = partial(put_projection, self.recipe, self.data, self.measuring, self.folder, goes_on=goes_on)
         before = measure_before(self.recipe, self.data, self.measuring, project)
         for logger in self.loggers if self.start.state is None else ():
@@ -123,14 +129,19 @@ class Run:
     def fit(self, training: Training) -> None:
         """Go on from the checkpoint, if there is one, and train what is left; a step that cannot be made is kept."""
         self.start.restore(training.module, training.checkpoints, self.loggers)
+        from_first(lambda: keep_start(self.recipe, training.checkpoints.kept, training.module.encoder))
         if not self.start.is_trained(self.plan, training.module.progress):
             with step_kept(self.recipe, self.data, self.folder):
                 training.fit()
 
-    def restore_best(self, training: Training) -> float:
-        """Give the encoder the best weights; returns the selecting metric that made them the best."""
-        self.best = restore_best(training.checkpoints, training.module.encoder)
+    def restore_best(self, training: Training, before: Before) -> float:
+        """Give the encoder the weights that are kept; returns the selecting metric that made them the best."""
+        self.best = best = restore_best(training.checkpoints, training.module.encoder)
         self.measuring.encoder.to(self.measuring.device)
+        if self.recipe.blend:
+            blending = Blending(self.recipe, self.data, self.measuring, before, best, training.checkpoints.kept)
+            self.measuring, self.blend = blending.keep_best()
+            self.best = Best(best.step if self.blend.kept.share else 0, self.blend.kept.value)
         return self.best.value
 
     def measure(self) -> EvaluationResult:
@@ -146,6 +157,7 @@ class Run:
             return
         record = replace(
             training_record(self.recipe, self.data, self.measuring, before, self.best, tuned, self.sets),
+            blend=self.blend,
             updates=self.plan.updates,
             history=tuple(training.log.rows),
             skipped=training.module.nonfinite.skipped,

@@ -20,7 +20,7 @@ def train(recipe: TrainingRecipe, folder: Path) -> float:
         training = run.training()
         before = run.measure_before()
         run.fit(training)
-        value = run.restore_best(training)
+        value = run.restore_best(training, before)
         tuned = run.measure()
         run.write(training, before, tuned)
         return value

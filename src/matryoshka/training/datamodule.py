@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from matryoshka.data.equal_texts import text_numbers
+from matryoshka.data.guide import Guide
 from matryoshka.data.negatives import EqualTexts, Negatives
 from matryoshka.data.packing import PackedBatch, number_matrices
 from matryoshka.data.samplers import ShuffledSampler
@@ -75,6 +76,8 @@ class PairsModule(pl.LightningDataModule):
         """The rows of these numbers as one packed batch, column by column."""
         table = self.pairs[list(rows)]
         numbers = {} if self.numbers is None else number_matrices(self.numbers[list(rows)], self.columns[1:])
+        if isinstance(self.negatives, Guide):
+            numbers = {**self.negatives.numbers(rows), **numbers}
         columns = [table[column] for column in self.columns]
         return PackedBatch.from_ids(columns, self.negatives.mask(rows), rows, numbers)
 

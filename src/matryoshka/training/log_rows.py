@@ -20,7 +20,7 @@ class MicroBatch:
     """One of an update's micro-batches: what the log counts of it, and its rows.
 
     values_V: the losses of its dims and the whole one, on the device. divisor: what the loss is divided by. rows: its
-    pairs' numbers in the training set.
+    pairs' numbers in the training set. masked: the share of wrong candidates that are left out.
     """
 
     dims: Sequence[int]
@@ -29,12 +29,15 @@ class MicroBatch:
     pairs: int
     tokens: int
     rows: tuple[int, ...] = ()
+    masked: float = 0.0
 
     @classmethod
     def of(cls, batch: PackedBatch, dims: Sequence[int], divisor: int) -> MicroBatch:
         """The entry for a batch that is not encoded yet: losses of 0."""
         values_V = torch.zeros(len(dims) + 1, device=batch.input_ids_T.device)
-        return cls(tuple(sorted(dims)), values_V, divisor, batch.columns[0], sum(batch.lengths), batch.rows)
+        rows, candidates = batch.columns[0], sum(batch.columns[1:])
+        masked = batch.masked / max(1, rows * (candidates - 1))
+        return cls(tuple(sorted(dims)), values_V, divisor, rows, sum(batch.lengths), batch.rows, masked)
 
     def of_loss(self, loss: NestedLoss) -> MicroBatch:
         """The entry with its loss, without the graph."""
@@ -76,7 +79,7 @@ class LogRows:
 
     def state_dict(self) -> dict[str, Any]:
         """All as of the last update, and the seconds until now."""
-        names = ("dims", "values_V", "divisor", "pairs", "tokens")
+        names = ("dims", "values_V", "divisor", "pairs", "tokens", "masked")
         return {
             "counted": [{name: getattr(micro, name) for name in names} for micro in self.counted],
             "updates": self.updates,
@@ -105,6 +108,8 @@ class LogRows:
                 shares[dim] = shares.get(dim, 0.0) + 1 / micro.divisor
         row |= {f"train/loss/dim_{dim}": loss / shares[dim] for dim, loss in losses.items()}
         row |= {f"train/gradient_share/dim_{dim}": float(share) for dim, share in self.gradient_shares.items()}
+        if masked := sum(micro.masked for micro in self.counted):
+            row["train/masked"] = masked / len(self.counted)
         self.pause()
         row["train/pairs_per_second"] = sum(micro.pairs for micro in self.counted) / self.seconds
         row["train/tokens_per_second"] = sum(micro.tokens for micro in self.counted) / self.seconds

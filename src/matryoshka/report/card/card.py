@@ -21,6 +21,7 @@ from matryoshka.report.card.hyperparameters import non_default
 from matryoshka.report.figures.metric_figure import shares
 from matryoshka.report.markdown import fenced, plain, shortened, table
 from matryoshka.report.record import TrainingRecord
+from matryoshka.report.verdict import verdict
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 ORIGINS = {EMBEDDED: "intfloat/multilingual-e5-small"}  # where an embedded encoder's weights come from
@@ -48,6 +49,7 @@ def model_card(record: TrainingRecord) -> str:
         by_descent=by_descent(record),
         fit_rows=fit_rows(record) if alone else [],
         shares=gained,
+        verdict=verdict(record),
         pairs=record.pairs,
         title=_title(record),
         metadata=metadata(record).to_yaml(),

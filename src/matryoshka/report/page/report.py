@@ -20,6 +20,7 @@ from matryoshka.report.figures.palette import DARK, LIGHT
 from matryoshka.report.page.templates import page_figures, page_style, page_template
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal.result_table import essential
+from matryoshka.report.verdict import verdict
 from matryoshka.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Report:
     sets: Mapping[str, SetResults] = field(default_factory=dict)
     projected: EvaluationResult | None = None
     fitted_alone: bool = False
+    verdict: tuple[str, ...] = ()
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
@@ -80,7 +82,7 @@ class Report:
             "Trained on": pairs,
             "Updates": f"{record.updates:,}, each of {_pairs(config)}",
             **({"Troubles": "; ".join(record.troubles)} if record.troubles else {}),
-            "Kept": f"the weights of update {record.saved_step:,}, the best by {record.selection}",
+            "Kept": record.kept,
         }
         fitted = {"Fitted on": f"{pairs}; the encoder stays as it was", "Kept": f"the best by {record.selection}"}
         facts = {
@@ -91,6 +93,7 @@ class Report:
         }
         shared = ({item.name for item in fields(cls)} & {item.name for item in fields(record)}) - {"name"}
         told = {**{item: getattr(record, item) for item in shared}, "fitted_alone": record.fitted_alone}
+        told["verdict"] = verdict(record)
         done, name = ("a projection for", PROJECTION) if record.fitted_alone else ("trained on", TUNED)
         title = f"{record.name}: {record.base_model}, {done} {record.pairs.name}"
         return cls(title=title, name=name, facts=facts, **told)

@@ -18,6 +18,7 @@ from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.lines import console
 from matryoshka.report.terminal.result_table import show_protocols, show_result, show_sets
+from matryoshka.report.verdict import verdict
 
 IN_TERMINAL = 3  # queries that fell
 LENGTH = 90  # characters of a text there
@@ -26,6 +27,8 @@ LENGTH = 90  # characters of a text there
 def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
     """Base and tuned side by side, with the baselines; copies, further sets, vectors, failures; and every path."""
     lines.show_stand_in(record.stand_in)
+    for sentence in verdict(record):
+        lines.say("verdict", sentence)
     saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
     title = "base -> projection" if record.fitted_alone else f"base -> tuned ({saved}, evaluated again)"
     beside = [other for other in record.baselines if not record.fitted_alone or NO_DIM in other.metrics]

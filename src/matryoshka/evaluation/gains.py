@@ -1,0 +1,66 @@
+"""What a model gained on one set, query by query, against another on the same queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from matryoshka.evaluation.result import EvaluationResult
+from matryoshka.evaluation.uncertainty import bootstrap_intervals
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A difference of means over queries, and its interval of 95%, paired; None if all queries are one cluster."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+    def __str__(self) -> str:
+        """With sign and interval: `+.012 (+.004 to +.020)`."""
+        ends = "" if self.interval is None else f" ({_signed(self.interval[0])} to {_signed(self.interval[1])})"
+        return f"{_signed(self.value)}{ends}"
+
+
+@dataclass(frozen=True)
+class Gains:
+    """The gains in one metric on one set: at each dim, widest first, and in the mean over dims."""
+
+    metric: str
+    by_dim: Mapping[int, Gain]
+    mean: Gain
+
+    @property
+    def worst(self) -> int:
+        """The dim that gained least."""
+        return min(self.by_dim, key=lambda dim: self.by_dim[dim].value)
+
+
+def gains(before: EvaluationResult, after: EvaluationResult, metric: str) -> Gains | None:
+    """What came from before to after at the dims of both; None where either has no rankings (see EvaluationResult)."""
+    if before.rankings is None or after.rankings is None:
+        return None
+    dims = [dim for dim in after.dims if dim in before.metrics]
+    first_QD, second_QD = (
+        np.stack([result.rankings.as_is[dim].values[metric].numpy() for dim in dims], axis=1)  # type: ignore[union-attr]
+        for result in (before, after)
+    )
+    difference_QD = second_QD - first_QD
+    columns_QM = np.concatenate([difference_QD, difference_QD.mean(axis=1, keepdims=True)], axis=1)
+    ends = zip(*bootstrap_intervals(columns_QM, before.rankings.clusters_Q.numpy()), strict=True)
+    found = [
+        Gain(float(value), None if np.isnan(low) else (float(low), float(high)))
+        for value, (low, high) in zip(columns_QM.mean(axis=0), ends, strict=True)
+    ]
+    return Gains(metric, dict(zip(dims, found, strict=False)), found[-1])
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1)
