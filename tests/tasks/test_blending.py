@@ -49,7 +49,7 @@ def ndcg_of(model: str) -> float:
 def test_after_a_broken_rate_the_weights_before_training_are_kept_and_the_run_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], projection: str
 ) -> None:
-    assert train_tiny(monkeypatch, *BLEND, BROKEN, f"projection={projection}") == 0
+    assert train_tiny(monkeypatch, *BLEND, "blend.shares=[]", BROKEN, f"projection={projection}") == 0
 
     run, said = run_of(), capsys.readouterr().out
     values = {(one["share"]): one["value"] for one in run["blend"]["candidates"]}
