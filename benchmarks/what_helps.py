@@ -3,7 +3,6 @@
 FOLDER has train.jsonl and eval.jsonl of statutes, each row with its law as `source`; FILE has pairs of another domain.
 Whole laws are held out to choose by and to test on. Every row of the table is a run a seed, in a process of its own and
 kept in --runs: what is finished there is not run again, and `--page` only writes docs/what_helps.md from it.
-kept in --runs: what is finished there is not run again, and `--page` only writes docs/what_helps.md from it.
 """
 
 from __future__ import annotations

@@ -131,6 +131,8 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
         return
     if "baselines" not in broken:
         yield from baseline_problems(config.get("baselines") or [])
+    if "negatives" not in broken and (guide := (config.get("negatives") or {}).get("model")):
+        yield from (("negatives.model", message) for message in named_problems(guide))
     pooling = config.get("pooling") or {}
     if "export" in parts and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
         yield "export", f"no saved format can describe {pooling['_target_']}; use export=none"
@@ -142,17 +144,22 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
 
 def baseline_problems(names: Sequence[str]) -> Iterator[Problem]:
     """Models to compare with that do not exist."""
+    for i, name in enumerate(names):
+        if name != "bm25":
+            for message in named_problems(name):
+                yield f"baselines[{i}]", f"{message} (or bm25, the baseline without a model)"
+
+
+def named_problems(name: str) -> Iterator[str]:
+    """Why a model that is given by its name alone, without options, cannot be loaded."""
     from matryoshka.encoder.model_folder import TRUST
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.encoder.weight_files import READ_PICKLED
 
-    for i, name in enumerate(names):
-        if name != "bm25":
-            alone = f"evaluate it: evaluate.py model={name} encoder.{{}}=true; it can be no baseline"
-            for _, message in Pretrained.named(name).problems():
-                told = message.replace(TRUST, alone.format("trust_remote_code"))
-                told = told.replace(READ_PICKLED, alone.format("pickled_weights"))
-                yield f"baselines[{i}]", f"{told} (or bm25, the baseline without a model)"
+    alone = f"evaluate it: evaluate.py model={name} encoder.{{}}=true; it can be no baseline"
+    for _, message in Pretrained.named(name).problems():
+        told = message.replace(TRUST, alone.format("trust_remote_code"))
+        yield told.replace(READ_PICKLED, alone.format("pickled_weights"))
 
 
 def process_problems(trainer: Mapping[str, Any], batch_size: int | None) -> Iterator[tuple[str, str]]:
