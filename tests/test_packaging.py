@@ -27,9 +27,11 @@ def test_the_wheel_has_configuration_data_and_types(wheel: Path) -> None:
     assert len(configuration) > 30
     assert configuration <= names
     help_pairs = {f"matryoshka/embedded/german_help/{name}.jsonl" for name in ("train", "evaluation", "documents")}
-    assert help_pairs | {"matryoshka/py.typed", "matryoshka/report/card/card.md.j2"} <= names
+    music = {f"matryoshka/embedded/german_music/{name}.jsonl" for name in ("evaluation", "documents")}
+    assert help_pairs | music | {"matryoshka/py.typed", "matryoshka/report/card/card.md.j2"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert any(name.endswith("LICENSE.MPL-2.0") for name in names)
+    for licence in ("LICENSE.MPL-2.0", "LICENSE.GFDL-1.3"):
+        assert any(name.endswith(licence) for name in names)
 
 
 def test_an_installed_package_finds_its_configuration_anywhere(wheel: Path, tmp_path: Path) -> None:

@@ -91,9 +91,15 @@ def test_the_cards_pairs_are_looked_for_in_data_bmf_by_default(tmp_path: Path, m
     assert resolved("${bmf_pairs_or:german_help}") == "bmf"
 
 
-@pytest.mark.parametrize("name", ["train.jsonl", "evaluation.jsonl", "documents.jsonl"])
-def test_the_embedded_pairs_are_there(name: str) -> None:
-    assert Path(resolved(f"${{german_help:{name}}}")).is_file()
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("german_help:train.jsonl", "german_help:evaluation.jsonl", "german_help:documents.jsonl"),
+        *("german_music:evaluation.jsonl", "german_music:documents.jsonl"),
+    ],
+)
+def test_the_embedded_pairs_are_there(file: str) -> None:
+    assert Path(resolved(f"${{{file}}}")).is_file()
 
 
 @pytest.mark.skipif(not version("torch").endswith("+cpu"), reason="this torch may see a GPU")

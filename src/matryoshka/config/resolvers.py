@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ def register_resolvers() -> None:
         "why_not_card": why_not_card,
         "why_not_bmf_pairs": why_not_bmf_pairs,
         "bmf_folder": bmf_folder,
-        "german_help": german_help,
+        "german_help": partial(embedded_file, "german_help"),
+        "german_music": partial(embedded_file, "german_music"),
         "folder_name": folder_name,
         "run_name": run_name,
         "sweep_group": sweep_group,
@@ -81,11 +82,11 @@ def bmf_folder() -> str:
     return os.environ.get("MATRYOSHKA_BMF", "data/bmf")
 
 
-def german_help(name: str) -> str:
+def embedded_file(folder: str, name: str) -> str:
     """The path of a file of the embedded German pairs."""
-    from matryoshka.embedded.german_help import FOLDER
+    import matryoshka.embedded
 
-    return str(FOLDER / name)
+    return str(Path(matryoshka.embedded.__path__[0]) / folder / name)
 
 
 def folder_name(text: Any) -> str:
