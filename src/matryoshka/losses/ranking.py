@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from matryoshka.losses.candidates import left_out
+from matryoshka.losses.candidates import left_out, own_negatives
 
 Scale = Annotated[float, Gt(0), Le(10_000), "20"]
+Hardness = Annotated[float, Ge(0), Le(1000), "5"]
 Direction = Literal["anchor_to_positive", "positive_to_anchor", "both"]
 
 
@@ -47,16 +48,21 @@ class RankingLoss(nn.Module):
     scale: 1 / temperature. direction: which side asks. `anchor_to_positive`: each anchor among all passages, hard
     negatives included. `positive_to_anchor`: each positive among the batch's anchors (what sentence-transformers does
     with the columns in the order positive, anchor; hard negatives play no part). `both`: the mean of the two.
+    hardness: so many times its similarity, without gradient, is added to the score of a row's own hard negative: the
+    harder, the more it counts. Source: Schechter Vera et al. 2025 (EmbeddingGemma), arXiv:2509.20354.
     """
 
     stacked = True  # takes the matrices of all dims at once, (K, B, N), and gives (K,)
 
-    def __init__(self, scale: Scale = 20.0, direction: Direction = "anchor_to_positive") -> None:
+    def __init__(
+        self, scale: Scale = 20.0, direction: Direction = "anchor_to_positive", hardness: Hardness = 0.0
+    ) -> None:
         super().__init__()
-        self.scale = scale
-        self.direction = direction
+        self.scale, self.direction, self.hardness = scale, direction, hardness
 
     def forward(self, similarity_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
         """The loss of one matrix of similarities; entries true in mask_BN are no candidates."""
         scores_BN = similarity_BN * self.scale
+        if self.hardness:
+            scores_BN = scores_BN + self.hardness * similarity_BN.detach() * own_negatives(similarity_BN)
         return torch.stack([ranking_loss(*side) for side in sides(self.direction, scores_BN, mask_BN)]).mean(0)
