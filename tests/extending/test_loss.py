@@ -120,6 +120,35 @@ def test_data_without_its_numbers_are_refused(
     assert not Path("run").exists()
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_teacher_without_scores_is_refused(
+    searchpath: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_tiny(monkeypatch, searchpath, "loss=distilled", "loss.teacher=0.5") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "loss: DistilledLoss takes teacher_BN, numbers of each candidate, and the data have no column" in said
+    assert not Path("run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_distillation_without_a_teacher_is_trained_and_fits_a_projection(
+    searchpath: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train_tiny(monkeypatch, searchpath, "loss=distilled", "projection=learned", "export=none") == 0
+    assert any("train/loss/dim_8" in row for row in rows("run"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", ["kl", "margin_mse"])
+def test_distillation_from_the_teachers_scores_is_trained(
+    searchpath: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    words = ["data=scored", "data.path=scored.jsonl", "split=same", "export=none", "loss=distilled", "loss.teacher=1"]
+    assert train_tiny(monkeypatch, searchpath, *words, f"loss.teacher_kind={kind}", "pairs_at_once=2") == 0
+
+
 @pytest.mark.slow
 def test_the_embedded_encoder_learns_from_the_teacher(searchpath: str) -> None:
     train(searchpath, "data=scored", "data.path=scored.jsonl", "loss=teacher_kl")

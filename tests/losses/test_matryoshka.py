@@ -209,10 +209,10 @@ def test_some_dims_a_step_are_drawn_by_the_seed() -> None:
 
 def test_in_evaluation_every_dim_counts_and_nothing_is_drawn() -> None:
     loss = MatryoshkaLoss(RankingLoss(), DIMS, dims_per_step=2).eval()
-    before = loss.random.getstate()
+    before = loss.drawn_dims.random.getstate()
 
     assert set(loss(draw(4, 24), draw(4, 24, seed=1)).per_dim) == set(DIMS)
-    assert loss.random.getstate() == before
+    assert loss.drawn_dims.random.getstate() == before
 
 
 @pytest.mark.parametrize("dims_per_step", [4, 9])

@@ -110,3 +110,25 @@ def test_scale_multiplies_the_similarities() -> None:
     torch.testing.assert_close(RankingLoss(scale=7.5)(similarity_BN), ranking_loss(similarity_BN * 7.5))
     assert RankingLoss().scale == 20.0
     assert RankingLoss().direction == "anchor_to_positive"
+
+
+@pytest.mark.parametrize("direction", get_args(Direction))
+@pytest.mark.parametrize("masked", [False, True])
+def test_hardness_adds_to_the_scores_of_a_rows_own_hard_negatives(direction: Direction, masked: bool) -> None:
+    """Two columns of hard negatives: candidates 4 + i and 8 + i belong to row i. What is added has no gradient."""
+    similarity_BN = draw(4, 12).requires_grad_()
+    mask_BN = random_mask(4, 12) if masked else None
+    added_BN = torch.zeros(4, 12, dtype=torch.float64)
+    for i in range(4):
+        for j in (4 + i, 8 + i):
+            added_BN[i, j] = 5 * similarity_BN[i, j].detach()
+    forward = loss_by_loop(similarity_BN * 20 + added_BN, mask_BN)
+    backward = loss_by_loop(similarity_BN[:, :4].T * 20, None if mask_BN is None else mask_BN[:, :4].T)
+    expected = {"anchor_to_positive": forward, "positive_to_anchor": backward, "both": (forward + backward) / 2}
+
+    loss = RankingLoss(20.0, direction, hardness=5.0)(similarity_BN, mask_BN)
+    torch.testing.assert_close(loss, expected[direction], rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(x, similarity_BN)[0] for x in (loss, expected[direction]))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+    stacked = RankingLoss(20.0, direction, hardness=5.0)(torch.stack([similarity_BN, 2 * similarity_BN]), mask_BN)
+    torch.testing.assert_close(stacked[0], loss, rtol=0, atol=1e-12)

@@ -117,9 +117,9 @@ def test_what_an_optimizer_keeps(make: partial[torch.optim.Optimizer], kept: flo
 @pytest.mark.parametrize(("rows", "others"), [(400, 1), (300, 2)])
 def test_the_loss_of_many_rows_is_known_from_few(one_dim_at_a_time: bool, rows: int, others: int) -> None:
     loss = MatryoshkaLoss(RankingLoss(direction="both"), [32, 16, 8], dims_per_step=2)
-    state = loss.random.getstate()
+    state = loss.drawn_dims.random.getstate()
     known = loss_bytes(loss, rows, others, 32, True, one_dim_at_a_time)
-    assert loss.random.getstate() == state
+    assert loss.drawn_dims.random.getstate() == state
 
     inputs = [nn.Parameter(torch.ones(count, 32)) for count in (rows, rows * others)]
     mask_BN = torch.zeros(rows, rows * others, dtype=torch.bool)

@@ -64,6 +64,17 @@ def test_the_cards_loss_in_fp32(parity: Parity) -> None:
         parity.within(shown, THEIRS, torch.cat(gradients), torch.cat(their_gradients), 1e-6)
 
 
+@pytest.mark.parametrize("hardness", [0.5, 5.0])
+@pytest.mark.parametrize("direction", ["anchor_to_positive", "both"])
+def test_weighted_hard_negatives(parity: Parity, direction: Direction, hardness: float) -> None:
+    for columns, rows, near in itertools.product((2, 3, 4), (1, 13), (False, True)):
+        batch = draw(columns, rows, near, torch.float64)
+        (loss, gradients), (their, their_gradients) = both_sides(batch, CARD, WEIGHTS, 20.0, direction, hardness)
+        parity.within(f"loss, {direction}, hardness, fp64", THEIRS, loss, their, 1e-10)
+        shown = f"gradient at the embeddings, {direction}, hardness, fp64"
+        parity.within(shown, THEIRS, torch.cat(gradients), torch.cat(their_gradients), 1e-10)
+
+
 @pytest.mark.slow
 def test_embeddings_of_german_pairs(parity: Parity) -> None:
     encoder = embedded_encoder()

@@ -32,12 +32,12 @@ class Prepared(nn.Module):
         return {"sentence_embedding": self.embeddings_SD[features["input_ids"][:, 0]]}
 
 
-def their_loss(model: Any, scale: float, direction: Direction) -> MultipleNegativesRankingLoss:
+def their_loss(model: Any, scale: float, direction: Direction, hardness: float = 0.0) -> MultipleNegativesRankingLoss:
     """What they call each direction; positive_to_anchor is only an order of the columns there."""
+    options: Any = {"hardness_mode": "hard_negatives", "hardness_strength": hardness} if hardness else {}
     if direction == "both":
-        ways: Any = ("query_to_doc", "doc_to_query")
-        return MultipleNegativesRankingLoss(model, scale, directions=ways, partition_mode="per_direction")
-    return MultipleNegativesRankingLoss(model, scale)
+        options |= {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
+    return MultipleNegativesRankingLoss(model, scale, **options)
 
 
 def ours(columns: Columns, loss: MatryoshkaLoss) -> tuple[NestedLoss, list[Tensor]]:
@@ -55,12 +55,18 @@ def theirs(columns: Columns, make: Callable[[Any], TheirMatryoshkaLoss]) -> Resu
 
 
 def both_sides(
-    columns: Columns, dims: list[int], weights: list[float] | None, scale: float, direction: Direction
+    columns: Columns,
+    dims: list[int],
+    weights: list[float] | None,
+    scale: float,
+    direction: Direction,
+    hardness: float = 0.0,
 ) -> tuple[Result, Result]:
-    nested, our_gradients = ours(columns, MatryoshkaLoss(RankingLoss(scale, direction), dims, weights))
+    nested, our_gradients = ours(columns, MatryoshkaLoss(RankingLoss(scale, direction, hardness), dims, weights))
     order = slice(None, None, -1 if direction == "positive_to_anchor" else 1)
     loss, gradients = theirs(
-        columns[order], lambda model: TheirMatryoshkaLoss(model, their_loss(model, scale, direction), dims, weights)
+        columns[order],
+        lambda model: TheirMatryoshkaLoss(model, their_loss(model, scale, direction, hardness), dims, weights),
     )
     return (nested.total, our_gradients), (loss, gradients[order])
 

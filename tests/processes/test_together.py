@@ -25,6 +25,7 @@ from matryoshka.errors import StoppedError, UserError
 from matryoshka.evaluation.embeddings import OnDisk, embed
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
+from matryoshka.losses.distillation import DistilledLoss
 from matryoshka.losses.nested_loss import NestedLoss
 from matryoshka.memory.estimate import MemoryEstimate, MemorySettings, measure_memory
 from matryoshka.processes.launched import ProcessInfo, launched
@@ -52,8 +53,11 @@ from tests.several_processes import in_processes
 from tests.tiny import tiny_encoder
 from tests.training.callbacks.small import LIGHTNINGS_ADVICE, fit
 
-CASES = [(rows, columns, at_once) for rows, columns in [(7, 2), (6, 3), (1, 3)] for at_once in (None, 2)]
-LOSS = MatryoshkaLoss(RankingLoss(direction="both"), [64, 16], [1.0, 0.5])
+RANKING, DISTILLED = (
+    MatryoshkaLoss(loss, [64, 16], [1.0, 0.5]) for loss in (RankingLoss(direction="both"), DistilledLoss())
+)
+SHAPES = [(7, 2, RANKING), (6, 3, RANKING), (1, 3, RANKING), (7, 3, DISTILLED)]
+CASES = [(*shape, at_once) for shape in SHAPES for at_once in (None, 2)]
 TEXTS = ["der", "die das", "und der", "das haus", "ein rad", "x", "die schule am see"]
 pytestmark = [pytest.mark.filterwarnings(advice) for advice in LIGHTNINGS_ADVICE]
 
@@ -68,12 +72,15 @@ def micro_batch(rows: int, columns: int) -> PackedBatch:
 def losses_and_gradients() -> list[tuple[list[float], dict[str, Tensor]]]:
     """Of each case the losses of two micro-batches of a window, and the gradient of both."""
     found = []
-    for rows, columns, at_once in CASES:
+    for rows, columns, loss, at_once in CASES:
         encoder, losses = tiny_encoder(modes=("cls", "mean")).train(), []
         for batch in (micro_batch(rows, columns), micro_batch(5, 2)):
 
-            def loss_of(_: int, embeddings_SD: Tensor, batch: PackedBatch = batch) -> NestedLoss:
-                nested: NestedLoss = LOSS(*embeddings_SD.tensor_split([batch.columns[0]]), batch.mask_BN)
+            def loss_of(
+                _: int, embeddings_SD: Tensor, batch: PackedBatch = batch, own: Any = loss, once: int | None = at_once
+            ) -> NestedLoss:
+                both = embeddings_SD.tensor_split([batch.columns[0]])
+                nested: NestedLoss = own(*both, batch.mask_BN, one_dim_at_a_time=own is DISTILLED and once is not None)
                 return nested
 
             (nested,) = add_gradients(encoder, [batch], loss_of, 2, at_once, shared=processes() > 1)
@@ -85,7 +92,7 @@ def losses_and_gradients() -> list[tuple[list[float], dict[str, Tensor]]]:
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_have_the_loss_and_the_gradient_of_one(tmp_path: Path, count: int) -> None:
-    """Odd numbers of rows, fewer rows than processes, masks, negatives, two micro-batches an update, GradCache."""
+    """Odd numbers of rows, fewer than processes, masks, negatives, two micro-batches, GradCache, distillation."""
     alone = losses_and_gradients()
     for of_process in in_processes(losses_and_gradients, count, tmp_path / "run"):
         for (losses, gradients), (expected_losses, expected) in zip(of_process, alone, strict=True):

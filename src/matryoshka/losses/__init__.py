@@ -1,8 +1,9 @@
 """Losses over score matrices, and the one place that turns nested embeddings into scores."""
 
+from matryoshka.losses.distillation import DistilledLoss
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.losses.nested_loss import NestedLoss
 from matryoshka.losses.ranking import RankingLoss, ranking_loss
 from matryoshka.losses.similarities import nested_similarities
 
-__all__ = ["MatryoshkaLoss", "NestedLoss", "RankingLoss", "nested_similarities", "ranking_loss"]
+__all__ = ["DistilledLoss", "MatryoshkaLoss", "NestedLoss", "RankingLoss", "nested_similarities", "ranking_loss"]

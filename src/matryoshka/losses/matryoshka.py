@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from matryoshka.losses.drawn_dims import DrawnDims
+from matryoshka.losses.inputs import names_of
 from matryoshka.losses.nested_loss import NestedLoss, losses_of
 from matryoshka.losses.similarities import similarities_at, stacked_similarities
 
@@ -20,9 +19,9 @@ class MatryoshkaLoss(nn.Module):
 
     loss: takes a matrix of similarities (B, N) and, where its forward names them, mask_BN and numbers of the candidates
     such as teacher_BN (see data.pairs); where it says that it is `stacked`, those of all K dims at once, (K, B, N), of
-    which it gives (K,). weights: one a dim, in the order of dims; 1 each where none are given.
-    dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed` (as
-    sentence-transformers' n_dims_per_step draws right after random.seed(seed)); none or too many: all of them.
+    which it gives (K,). full_BN are the similarities at the widest dim of all, detached, whatever dims count.
+    weights: one a dim, in the order of dims; 1 each where none are given.
+    dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed` (see drawn_dims).
     Raises ValueError if weights and dims differ in number, or if dims_per_step is below 1.
     """
 
@@ -38,15 +37,10 @@ class MatryoshkaLoss(nn.Module):
         weights = [1.0] * len(dims) if weights is None else list(weights)
         if len(weights) != len(dims):
             raise ValueError(f"{len(weights)} weights for {len(dims)} dims")
-        if dims_per_step is not None and dims_per_step < 1:
-            raise ValueError(f"dims_per_step={dims_per_step}: at least one dim must count")
         self.loss = loss
         self.weights = dict(sorted(zip(dims, weights, strict=True), reverse=True))
-        self.dims_per_step = dims_per_step
-        self.random = random.Random(seed)
-        _, *others = inspect.signature(loss.forward).parameters.values()
-        self.takes = frozenset(other.name for other in others)
-        self.needs = frozenset(other.name for other in others if other.default is other.empty)
+        self.drawn_dims = DrawnDims(list(self.weights), dims_per_step, seed)
+        self.takes, self.needs, self.makes = names_of(loss)
 
     def forward(
         self,
@@ -62,26 +56,19 @@ class MatryoshkaLoss(nn.Module):
 
         mask_BN: candidates to leave out. numbers: matrices (B, N) by the name under which a loss may ask for them.
         dims: those that count; as `drawn_dims` gives them if None.
-        one_dim_at_a_time: for a large B x N. Nothing of this size is kept for the gradient: each dim's similarities
+        one_dim_at_a_time: for a large B x N. No dim's matrix is kept for the gradient: each dim's similarities
         are computed again when their turn comes, so the memory is that of one dim. Equal to rounding.
         """
         dims = sorted(self.drawn_dims() if dims is None else dims)
         given = {name: x_BN for name, x_BN in {"mask_BN": mask_BN, **(numbers or {})}.items() if name in self.takes}
         with torch.autocast(anchors_BD.device.type, enabled=False):
+            if "full_BN" in self.makes:
+                given["full_BN"] = similarities_at(anchors_BD.detach(), candidates_ND.detach(), max(self.weights))
             if one_dim_at_a_time:
                 losses_K = torch.stack([self._recomputed_at(dim, anchors_BD, candidates_ND, given) for dim in dims])
             else:
                 losses_K = losses_of(self.loss, stacked_similarities(anchors_BD, candidates_ND, dims), given)
             return NestedLoss.of(losses_K, {dim: self.weights[dim] for dim in dims})
-
-    def get_extra_state(self) -> Any:
-        """The state of the draws of dims."""
-        return self.random.getstate()
-
-    def set_extra_state(self, state: Any) -> None:
-        """Go on drawing dims from a saved state."""
-        version, numbers, rest = state
-        self.random.setstate((version, tuple(numbers), rest))
 
     def _recomputed_at(
         self, dim: int, anchors_BD: Tensor, candidates_ND: Tensor, given: Mapping[str, Tensor | None]
@@ -92,10 +79,3 @@ class MatryoshkaLoss(nn.Module):
 
         loss: Tensor = checkpoint(loss_at, anchors_BD, candidates_ND, use_reentrant=False)
         return loss
-
-    def drawn_dims(self) -> list[int]:
-        """The dims that count in the next micro-batch: in training perhaps drawn, else all."""
-        dims = list(self.weights)
-        if not self.training or self.dims_per_step is None or self.dims_per_step >= len(dims):
-            return dims
-        return [dims[i] for i in self.random.sample(range(len(dims)), self.dims_per_step)]
