@@ -57,7 +57,7 @@ ROWS: Mapping[str, Row] = {
     "moving_average": Row("+ moving average", (*PLAIN, "callbacks=[default,moving_average]")),
     "last_average": Row("+ average of the last half", (*PLAIN, "callbacks=[default,last_average]")),
     "guide": Row("+ guide", (*PLAIN, "negatives=guide")),
-    "distillation": Row("+ distillation over dims", (*PLAIN, "loss=distilled")),
+    "distillation": Row("+ distillation over dims", (*PLAIN, "loss=distilled", "loss.direction=both")),
     "mined": Row("+ mined negatives", PLAIN, task="mine"),
     "larger_batch": Row("+ batches of 128", (*PLAIN, "batch_size=128", "pairs_at_once=32", "optimizer.lr=4e-5")),
     "best": Row("experiment=best", ("experiment=best",), "theirs_8e-5"),
@@ -66,13 +66,13 @@ ROWS: Mapping[str, Row] = {
 
 def ours(row: Row, data: Path, folder: Path, seed: int) -> None:
     """A run of train.py; of mined negatives the mining first, whose time counts."""
-    words = [*data_words(data), *QUIET, *row.words, f"seed={seed}"]
+    own = [*_last_ones(row.words), *QUIET, f"seed={seed}"]
+    words = [*data_words(data), *own]
     if row.task == "mine":
         mining = folder.with_name(f"{folder.name}_mining")
-        run(["train.py", "task=mine", *data_words(data), *QUIET, *row.words, f"seed={seed}", f"hydra.run.dir={mining}"])
+        run(["train.py", "task=mine", *words, f"hydra.run.dir={mining}"])
         negatives = [key for key in _first_row(mining / "train.jsonl") if re.fullmatch(r"negative_\d+", key)]
-        words = [*data_words(data, mining / "train.jsonl"), *words[len(data_words(data)) :]]
-        words.append(f"data.negatives=[{','.join(negatives)}]")
+        words = [*data_words(data, mining / "train.jsonl"), *own, f"data.negatives=[{','.join(negatives)}]"]
     if row.task == "project":
         words += ["task=project", "projections=[]"]
     run(["train.py", *words, f"hydra.run.dir={folder}"])
@@ -133,6 +133,11 @@ def main() -> None:
     against = {name: row.against for name, row in ROWS.items()}
     titles = {name: row.title for name, row in ROWS.items()}
     print(write_page(runs, titles, against, options.output))
+
+
+def _last_ones(words: Sequence[str]) -> list[str]:
+    """Of words for the same key the last one."""
+    return list({word.partition("=")[0]: word for word in words}.values())
 
 
 def _first_row(path: Path) -> dict[str, Any]:

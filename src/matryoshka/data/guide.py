@@ -30,6 +30,8 @@ class Guide(KnownPositives):
     them is a third of what there is. It also gives these similarities as teacher_BN (see losses).
     """
 
+    gives = frozenset({"teacher_BN"})  # the numbers that losses need not find in the data
+
     def __init__(
         self,
         texts: Sequence[Sequence[int]],

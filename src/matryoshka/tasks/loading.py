@@ -158,9 +158,10 @@ def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
             f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers "
             "of each candidate; use projection=rotation, which needs no loss, or another loss"
         )
-    if missing := sorted(needs - kinds(split.numbers)):
+    by_guide = getattr(getattr(recipe.negatives, "func", None), "gives", frozenset())
+    if missing := sorted(needs - kinds(split.numbers) - by_guide):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
         raise UserError(
             f"loss: {type(recipe.loss).__name__} takes {', '.join(missing)}, numbers of each candidate, and the data "
-            f"have no column {columns}; add it, or choose another loss"
+            f"have no column {columns}; add it, let a guide give it (negatives=guide), or choose another loss"
         )
