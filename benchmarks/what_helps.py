@@ -49,13 +49,11 @@ ROWS: Mapping[str, Row] = {
     "projection": Row("projection alone", ("projection=learned", "loss=ranking_both"), "untrained", "project"),
     "training": Row("training from the projection, 2e-5", PLAIN, "projection"),
     "blend": Row("+ blend", (*PLAIN, "blend=start", "blend.shares=[0.3,0.5,0.7]", "blend.at_most=null")),
-    "high_rate": Row("at 8e-5 instead", (*PLAIN, "optimizer.lr=8e-5")),
     "high_rate_blend": Row(
         "at 8e-5 + blend",
         (*PLAIN, "optimizer.lr=8e-5", "blend=start", "blend.shares=[0.3,0.5,0.7]", "blend.at_most=null"),
     ),
     "moving_average": Row("+ moving average", (*PLAIN, "callbacks=[default,moving_average]")),
-    "last_average": Row("+ average of the last half", (*PLAIN, "callbacks=[default,last_average]")),
     "guide": Row("+ guide", (*PLAIN, "negatives=guide")),
     "distillation": Row("+ distillation over dims", (*PLAIN, "loss=distilled", "loss.direction=both")),
     "mined": Row("+ mined negatives", PLAIN, task="mine"),

@@ -17,11 +17,11 @@ DEV_LAWS = ("sgb_7", "tkg", "betrvg", "gmbhg", "vwvfg", "weg")
 class Sizes:
     """How many of each there are at most. documents: those beside the answers."""
 
-    pairs: int = 1440
-    queries: int = 500
-    documents: int = 500
-    dev: int = 300
-    other: int = 300
+    pairs: int = 1152
+    queries: int = 400
+    documents: int = 400
+    dev: int = 200
+    other: int = 200
 
 
 def write_data(laws: Path, other: Path, folder: Path, sizes: Sizes, test_laws: Sequence[str] = TEST_LAWS) -> str:

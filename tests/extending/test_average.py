@@ -29,73 +29,37 @@ from tests.extending.recorder import RECORDER, recorded
 from tests.real_pairs import write_pairs
 
 AVERAGE = Addition(
-    python='''"""Averaged weights: smoother than the last ones, and often better."""
+    python='''"""An average of the weights by a rule of one's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
-import pytorch_lightning as pl
-import torch
 from annotated_types import Ge, Lt
-from torch import Tensor
 
-from matryoshka.training.module import EmbeddingModule
+from matryoshka.training.callbacks.averages import WeightAverage
 
 
-class WeightAverage(pl.Callback):
-    """An exponential moving average of the encoder's weights over updates. Measured and kept as best is the average.
+class ShortAverage(WeightAverage):
+    """An average that forgets fast. Measured and kept as best is the average.
 
-    decay: the share of the average that an update leaves. Source: Polyak and Juditsky 1992.
+    decay: the share of the average that an update leaves.
     """
 
-    def __init__(self, decay: Annotated[float, Ge(0), Lt(1), "0.99"] = 0.99) -> None:
+    def __init__(self, decay: Annotated[float, Ge(0), Lt(1), "0.7"] = 0.7) -> None:
+        super().__init__()
         self.decay = decay
-        self.updates = 0
-        self.average: dict[str, Tensor] = {}
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: EmbeddingModule) -> None:
-        """Begin with the weights as they are; a run that goes on has its average already."""
-        for name, weight in _weights(pl_module).items():
-            self.average[name] = self.average.get(name, weight).to(weight.device, copy=True)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: EmbeddingModule, *args: Any) -> None:
-        """Follow the weights after an update; most micro-batches make none where accumulation is above 1."""
-        if pl_module.updates > self.updates:
-            self.updates = pl_module.updates
-            for name, weight in _weights(pl_module).items():
-                self.average[name].lerp_(weight, 1 - self.decay)
-
-    @contextmanager
-    def weights_to_measure(self, module: EmbeddingModule) -> Iterator[None]:
-        """Inside, the encoder has the average."""
-        trained = {name: weight.clone() for name, weight in _weights(module).items()}
-        module.encoder.load_state_dict(self.average, strict=False)
-        try:
-            yield
-        finally:
-            module.encoder.load_state_dict(trained, strict=False)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What must survive a stop."""
-        return {"updates": self.updates, "average": self.average}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.updates, self.average = state_dict["updates"], dict(state_dict["average"])
-
-
-def _weights(module: EmbeddingModule) -> dict[str, Tensor]:
-    return {name: weight.detach() for name, weight in module.encoder.named_parameters()}
+    def share(self, update: int, updates: int) -> float:
+        """How much of the average the weights after this update become."""
+        return 1 - self.decay
 ''',
     group="callbacks",
     choice="average",
-    yaml="""# The average of the weights over updates is measured and kept, not the last: callbacks=[default,average].
+    yaml="""# An average of the last few weights is measured and kept, not the last: callbacks=[default,average].
 average:
-  _target_: weight_average.WeightAverage
-  decay: 0.99
+  _target_: weight_average.ShortAverage
+  decay: 0.7
 """,
 )
 WORDS = ("callbacks=[default,average,recorder]", "callbacks.average.decay=0.7")
@@ -133,7 +97,7 @@ def on_dev(row: dict[str, float]) -> dict[str, float]:
     ("words", "key", "remedy"),
     [
         (["+callbacks.average.dceay=0.5"], "callbacks.average.dceay", "did you mean callbacks.average.decay?"),
-        (["callbacks.average.decay=1"], "callbacks.average.decay", "use for example 0.99"),
+        (["callbacks.average.decay=1"], "callbacks.average.decay", "use for example 0.7"),
         (["callbacks.average.decay=viel"], "callbacks.average.decay", "not a valid number"),
     ],
 )

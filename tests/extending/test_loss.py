@@ -116,7 +116,7 @@ def test_data_without_its_numbers_are_refused(
     assert train_tiny(monkeypatch, searchpath, "loss=teacher_kl") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "loss: TeacherKL takes teacher_BN, numbers of each candidate, and the data have no column" in said
-    assert "positive_teacher; add it, or choose another loss" in said
+    assert "positive_teacher; add it, let a guide give it (negatives=guide), or choose another loss" in said
     assert not Path("run").exists()
 
 

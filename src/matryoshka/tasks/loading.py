@@ -158,7 +158,7 @@ def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
             f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers "
             "of each candidate; use projection=rotation, which needs no loss, or another loss"
         )
-    by_guide = getattr(getattr(recipe.negatives, "func", None), "gives", frozenset())
+    by_guide: frozenset[str] = getattr(getattr(recipe.negatives, "func", None), "gives", frozenset())
     if missing := sorted(needs - kinds(split.numbers) - by_guide):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
         raise UserError(
