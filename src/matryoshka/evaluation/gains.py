@@ -62,5 +62,13 @@ def gains(before: EvaluationResult, after: EvaluationResult, metric: str) -> Gai
     return Gains(metric, dict(zip(dims, found, strict=False)), found[-1])
 
 
+def gains_by_set(
+    metric: str, before_and_after: Mapping[str, tuple[EvaluationResult, EvaluationResult]]
+) -> dict[str, Gains]:
+    """The gains of each set by name, of those that have rankings."""
+    found = {name: gains(before, after, metric) for name, (before, after) in before_and_after.items()}
+    return {name: of for name, of in found.items() if of}
+
+
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("0.", ".", 1)

@@ -11,7 +11,7 @@ from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.failures import find_failures
-from matryoshka.evaluation.gains import Gains, gains
+from matryoshka.evaluation.gains import gains_by_set
 from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.processes.together import broadcast_state, from_first
 from matryoshka.report import files
@@ -64,18 +64,12 @@ def training_record(
         baselines=before.baselines,
         failures=find_failures(tuned.rankings, recipe.dims),
         projected=before.projected,
-        gains=_gains(recipe.evaluator.metric, before, tuned, sets),
+        gains=gains_by_set(
+            recipe.evaluator.metric,
+            {TEST: (before.base, tuned), **{name: (before.sets[name], result) for name, result in sets.items()}},
+        ),
         sets={name: SetResults(before.sets[name], result) for name, result in sets.items()},
     )
-
-
-def _gains(
-    metric: str, before: Before, tuned: EvaluationResult, sets: Mapping[str, EvaluationResult]
-) -> dict[str, Gains]:
-    """What each set gained, by name, the test set first."""
-    both = {TEST: (before.base, tuned), **{name: (before.sets[name], result) for name, result in sets.items()}}
-    found = {name: gains(*results, metric) for name, results in both.items()}
-    return {name: of for name, of in found.items() if of}
 
 
 def what_to_deploy(data: TrainingData, measuring: Measuring) -> Deployment | None:

@@ -10,9 +10,10 @@ import torch
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.failures import find_failures
+from matryoshka.evaluation.gains import gains_by_set
 from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.report.environment.environment import environment
-from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
+from matryoshka.report.record import TEST, EncoderSummary, PairsSummary, TrainingRecord
 from matryoshka.tasks.frozen import Frozen, behind, deployment
 from matryoshka.tasks.kinds import FittedKind
 from matryoshka.tasks.loading import TrainingData
@@ -33,7 +34,8 @@ def projected_record(
     metric, sets = recipe.evaluator.metric, {}
     for name, vectors in frozen.further.items():
         before, after = (frozen.measured(vectors, recipe, saved) for saved in (None, kept.saved))
-        sets[name] = SetResults(replace(before, rankings=None), replace(after, rankings=None))
+        sets[name] = SetResults(before, after)
+    compared = {TEST: (base, kept.test), **{name: (of.base or of.tuned, of.tuned) for name, of in sets.items()}}
     return TrainingRecord(
         name=recipe.name,
         base_model=frozen.name,
@@ -58,6 +60,7 @@ def projected_record(
         deployment=what_to_deploy(recipe, frozen, kept),
         failures=find_failures(kept.test.rankings, recipe.dims),
         sets=sets,
+        gains=gains_by_set(metric, compared),
     )
 
 
