@@ -22,6 +22,7 @@ LOGGED = {
     LOSS: "training loss",
     "train/learning_rate": "learning rate",
     "train/gradient_norm": "gradient norm, before clipping",
+    "train/masked": "share of candidates that are no negatives",
 }
 AT_DIM = re.compile(r"(?P<dev>dev/)?(?P<name>.+)/dim_(?P<dim>\d+)")
 DRAWN = 1000  # points of a curve; of more, every second, third, ... is drawn

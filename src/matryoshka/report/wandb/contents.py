@@ -8,6 +8,7 @@ from typing import Any
 
 from matryoshka.evaluation.failures import Failures
 from matryoshka.report.record import DEV, PROJECTED, TrainingRecord
+from matryoshka.report.verdict import verdict
 from matryoshka.report.wandb import names
 from matryoshka.storage.credentials import is_secret_name, masked_values
 
@@ -55,6 +56,7 @@ def summary_of(record: TrainingRecord) -> dict[str, Any]:
         "selected": record.selected,
         "split": record.split,
         "stand_in": "; ".join(record.stand_in),
+        "verdict": "; ".join(verdict(record)),
     }
     return summary | {name: value for name, value in told.items() if value not in (None, "")}
 
