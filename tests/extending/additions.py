@@ -27,7 +27,13 @@ NOT_COMPARED = ("per_second", "memory", "seconds", "model")
 SMALL = (
     *("data=pairs", "data.train=train.jsonl", "data.evaluation=evaluation.jsonl", "evaluator=quick", "baselines=[]"),
     *("batch_size=4", "accumulation=2", "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "logger=none"),
-    *("trainer.accelerator=cpu", "trainer.precision=32-true", "checkpoint.minutes=0", "hydra.run.dir=run"),
+    *(
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "checkpoint.minutes=0",
+        "hydra.run.dir=run",
+        "blend=none",
+    ),
 )
 # A second on the random encoder; more on the embedded one, though the texts are cut short.
 TINY = ["encoder=pretrained", "encoder.model=tiny", "pooling=saved", "dims=[32,8]", "optimizer.lr=0.01", *SMALL]

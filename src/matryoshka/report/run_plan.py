@@ -46,7 +46,8 @@ class RunPlan:
 
     pairs, batch_size: of the training; training: its micro-batches and updates. schedule: its rates. after_epochs:
     measured after each epoch, by the metric `selected`; at_ends: before and after training. memory, available: bytes
-    at the peak, and what there is (None: unknown). weights: bytes of the encoder; saved: whether a model is written.
+    at the peak, and what there is (None: unknown). weights: bytes of the encoder; saved: whether a model is written;
+    blended: whether the weights before training are kept.
     operations: floating-point operations of the training's products.
     """
 
@@ -63,12 +64,14 @@ class RunPlan:
     available: float | None
     weights: int
     saved: bool
+    blended: bool = False
     operations: float = 0.0
 
     @property
     def disk(self) -> tuple[int, int]:
         """Bytes at the most, and bytes that stay: checkpoints while training, then the model from them."""
-        return bytes_on_disk(self.memory.gradients, self.memory.optimizer, self.weights if self.saved else 0)
+        model = self.weights if self.saved else 0
+        return bytes_on_disk(self.memory.gradients, self.memory.optimizer, model, start=self.blended)
 
     @property
     def notes(self) -> Iterator[str]:

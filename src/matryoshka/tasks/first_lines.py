@@ -41,7 +41,8 @@ def announce(
     needed = limits.needed()
     lines.show_memory(needed, limits.available, recipe)
     whole = sum(p.numel() * p.element_size() for p in data.encoder.parameters()) if recipe.export else 0
-    lines.say("disk", require_room(folder, *bytes_on_disk(needed.gradients, needed.optimizer, whole)))
+    room = bytes_on_disk(needed.gradients, needed.optimizer, whole, start=recipe.blend is not None)
+    lines.say("disk", require_room(folder, *room))
     return diagnosis
 
 

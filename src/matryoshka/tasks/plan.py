@@ -64,6 +64,7 @@ def run_plan(recipe: TrainingRecipe, data: TrainingData, training: TrainingPlan,
         available=limits.available,
         weights=sum(p.numel() * p.element_size() for p in data.encoder.parameters()),
         saved=recipe.export is not None,
+        blended=recipe.blend is not None,
         operations=of_run(data.encoder, limits.memory.batches, training.updates * training.accumulation),
     )
 

@@ -9,13 +9,14 @@ from matryoshka.errors import UserError
 from matryoshka.training.checkpoints.kept import FOLDER, LASTS
 
 
-def bytes_on_disk(weights: float, optimizer: float, model: float) -> tuple[int, int]:
+def bytes_on_disk(weights: float, optimizer: float, model: float, *, start: bool = False) -> tuple[int, int]:
     """Bytes at the most, and bytes that stay.
 
     weights: that are trained; optimizer: what it keeps of them; model: what is exported, if anything. At the most there
-    are the checkpoints that are kept, the best weights of each, and beside them another checkpoint or the model.
+    are the checkpoints that are kept, the best weights of each, and beside them another checkpoint or the model. start:
+    whether the weights before training are kept too.
     """
-    kept = LASTS * (2 * weights + optimizer)
+    kept = LASTS * (2 * weights + optimizer) + start * weights
     return round(kept + max(weights + optimizer, model)), round(model)
 
 
