@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from matryoshka.losses.drawn_dims import DrawnDims
-from matryoshka.losses.inputs import names_of
+from matryoshka.losses.inputs import among, names_of
 from matryoshka.losses.nested_loss import NestedLoss, losses_of
 from matryoshka.losses.similarities import similarities_at, stacked_similarities
 
@@ -19,7 +20,8 @@ class MatryoshkaLoss(nn.Module):
 
     loss: takes a matrix of similarities (B, N) and, where its forward names them, mask_BN and numbers of the candidates
     such as teacher_BN (see data.pairs); where it says that it is `stacked`, those of all K dims at once, (K, B, N), of
-    which it gives (K,). full_BN are the similarities at the widest dim of all, detached, whatever dims count.
+    which it gives (K,). full_BN are the similarities at the widest dim of all, detached, whatever dims count;
+    anchors_BB and positives_BN, at each dim, those within each side (see inputs).
     weights: one a dim, in the order of dims; 1 each where none are given.
     dims_per_step: in training only so many dims count in each micro-batch, drawn anew by `seed` (see drawn_dims).
     Raises ValueError if weights and dims differ in number, or if dims_per_step is below 1.
@@ -67,14 +69,19 @@ class MatryoshkaLoss(nn.Module):
             if one_dim_at_a_time:
                 losses_K = torch.stack([self._recomputed_at(dim, anchors_BD, candidates_ND, given) for dim in dims])
             else:
-                losses_K = losses_of(self.loss, stacked_similarities(anchors_BD, candidates_ND, dims), given)
+                at_dims = partial(stacked_similarities, dims=dims)
+                stacks = among(self.makes, at_dims, anchors_BD, candidates_ND)
+                losses_K = losses_of(self.loss, at_dims(anchors_BD, candidates_ND), given, stacks)
             return NestedLoss.of(losses_K, {dim: self.weights[dim] for dim in dims})
 
     def _recomputed_at(
         self, dim: int, anchors_BD: Tensor, candidates_ND: Tensor, given: Mapping[str, Tensor | None]
     ) -> Tensor:
+        at_dim = partial(similarities_at, dim=dim)
+
         def loss_at(anchors_BD: Tensor, candidates_ND: Tensor) -> Tensor:
-            loss: Tensor = self.loss(similarities_at(anchors_BD, candidates_ND, dim), **given)
+            own = among(self.makes, at_dim, anchors_BD, candidates_ND)
+            loss: Tensor = self.loss(at_dim(anchors_BD, candidates_ND), **given, **own)
             return loss
 
         loss: Tensor = checkpoint(loss_at, anchors_BD, candidates_ND, use_reentrant=False)
