@@ -197,6 +197,7 @@ CARD = {
     "dims": [768, 512, 256, 128, 64],
     "dim_weights": None,
     "dims_per_step": None,
+    "cuts": "dims",
     "batch_size": 16,
     "accumulation": 16,
     "accumulation_across_epochs": "carry",

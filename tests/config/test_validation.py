@@ -141,6 +141,8 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ("sampler._target_=builtins.dict", "sampler._target_", "no 'builtins.dict'"),
     # Dims and their weights.
     ("dims=[]", "dims", "dims=[768,512,256,128,64]"),
+    ("dims=nested", "dims", "use cuts=nested to train at numbers drawn between them"),
+    ("cuts=some", "cuts", "'dims' or 'nested'"),
     ("dims=[0]", "dims[0]", "0 is not at least 1; remove it"),
     ("dims=[64,-64]", "dims[1]", "-64 is not at least 1; remove it"),
     ("dims=[64,768,64]", "dims[2]", "64 is given twice; use dims=[768,64]"),

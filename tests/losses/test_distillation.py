@@ -110,7 +110,13 @@ def test_equals_loops_over_rows_and_candidates(
     mask_BN, teacher_BN = some_mask() if masked else None, some_scores()
 
     loss = MatryoshkaLoss(distilled, list(DIMS), list(DIMS.values()))
-    nested = loss(*inputs, mask_BN, {"teacher_BN": teacher_BN}, dims=dims, one_dim_at_a_time=one_dim_at_a_time)
+    nested = loss(
+        *inputs,
+        mask_BN,
+        {"teacher_BN": teacher_BN},
+        cuts={dim: dim for dim in dims},
+        one_dim_at_a_time=one_dim_at_a_time,
+    )
     expected = by_loop(distilled, inputs, mask_BN, teacher_BN, dims)
     torch.testing.assert_close(nested.total, expected, rtol=0, atol=1e-11)
     for found, wanted in zip(

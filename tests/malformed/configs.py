@@ -36,6 +36,8 @@ TRAINING: dict[str, Said] = {
     "dims_per_step=0": ("dims_per_step: 0 of 2 dims cannot be drawn; use 1 to 2",),
     "dims_per_step=3": ("dims_per_step: 3 of 2 dims cannot be drawn; use 1 to 2",),
     "dims_per_step=1.5": ("dims_per_step: 1.5 is not a valid integer",),
+    "dims=nested": ("dims: is the list of dims that is measured; use cuts=nested",),
+    "cuts=64": ("cuts: 64 is not 'dims' or 'nested'",),
     # Batches.
     "batch_size=0": ("batch_size: 0 is not at least 1; use",),
     "batch_size=1": ("batch_size: with 1 pair there are no in-batch negatives; use at least 2",),

@@ -20,6 +20,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.ranking import Direction
+from matryoshka.losses.ranking_directions import PartitionMode, Pool, RankingDirectionsLoss
 from tests.parity.conftest import Parity, release
 from tests.parity.german_texts import german_pairs
 from tests.parity.two_encoders import PROMPTS, backbone_of, embedded_encoder, saved_and_loaded
@@ -72,6 +73,36 @@ def test_weighted_hard_negatives(parity: Parity, direction: Direction, hardness:
         (loss, gradients), (their, their_gradients) = both_sides(batch, CARD, WEIGHTS, 20.0, direction, hardness)
         parity.within(f"loss, {direction}, hardness, fp64", THEIRS, loss, their, 1e-10)
         shown = f"gradient at the embeddings, {direction}, hardness, fp64"
+        parity.within(shown, THEIRS, torch.cat(gradients), torch.cat(their_gradients), 1e-10)
+
+
+POOLS: dict[Pool, str] = {
+    "anchor_to_positive": "query_to_doc",
+    "anchor_to_anchor": "query_to_query",
+    "positive_to_anchor": "doc_to_query",
+    "positive_to_positive": "doc_to_doc",
+}
+FURTHER = [ways for n in range(4) for ways in itertools.combinations(list(POOLS)[1:], n)]
+PARTITIONS: list[tuple[PartitionMode, tuple[Pool, ...]]] = [
+    *(("joint", ways) for ways in FURTHER),
+    *(("per_direction", ways) for ways in ((), ("positive_to_anchor",))),  # theirs takes no other either
+]
+
+
+@pytest.mark.parametrize(("mode", "further"), PARTITIONS, ids=lambda x: x if isinstance(x, str) else "-".join(x))
+def test_further_directions(parity: Parity, mode: PartitionMode, further: tuple[Pool, ...]) -> None:
+    directions: list[Pool] = ["anchor_to_positive", *further]
+    options: Any = {"directions": tuple(POOLS[name] for name in directions), "partition_mode": mode}
+
+    def make(model: Any) -> TheirMatryoshkaLoss:
+        return TheirMatryoshkaLoss(model, MultipleNegativesRankingLoss(model, 20.0, **options), CARD, WEIGHTS)
+
+    loss = MatryoshkaLoss(RankingDirectionsLoss(directions, 20.0, mode), CARD, WEIGHTS)
+    for columns, rows, near in itertools.product((2, 3, 4), (1, 13), (False, True)):
+        batch = draw(columns, rows, near, torch.float64)
+        (nested, gradients), (their, their_gradients) = ours(batch, loss), theirs(batch, make)
+        parity.within(f"loss, {mode} softmax of directions, fp64", THEIRS, nested.total, their, 1e-10)
+        shown = f"gradient at the embeddings, {mode} softmax of directions, fp64"
         parity.within(shown, THEIRS, torch.cat(gradients), torch.cat(their_gradients), 1e-10)
 
 

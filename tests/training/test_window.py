@@ -35,7 +35,7 @@ def test_micro_batches_wait_for_each_other_up_to_so_many_tokens(tokens_at_once: 
         if window.is_full_for(each):
             found.append(len(window.waiting))
             window.waiting = []
-        window.add(each, [32, 8], 4)
+        window.add(each, {32: 32, 8: 8}, 4)
     assert [*found, len(window.waiting)] == groups
     assert [micro.tokens for micro in window.close()[0]] == [20, 20, 60, 20]
     assert window.close() == ([], {})
@@ -48,7 +48,7 @@ def trained(folder: Path, tokens_at_once: int) -> tuple[dict[str, Tensor], list[
     encoder.backbone.register_forward_hook(lambda *_: passes.append(1))
     module = EmbeddingModule(
         encoder,
-        MatryoshkaLoss(RankingLoss(), [32, 8], dims_per_step=1),
+        MatryoshkaLoss(RankingLoss(), [32, 8], dims_per_step=1, cuts="nested"),
         plan,
         partial(torch.optim.SGD, lr=0.1, momentum=0.9),
         schedulers.cosine,

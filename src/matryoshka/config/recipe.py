@@ -98,6 +98,7 @@ class TrainingRecipe(Recipe):
     workers: Annotated[int, Ge(0), Le(1000), "0, to prepare batches in the training's own process"] | Literal["auto"]
     dim_weights: list[Annotated[float, Ge(0), Le(1_000_000), "1"]] | None
     dims_per_step: int | None
+    cuts: Literal["dims", "nested"] = "dims"
     not_finite: Literal["stop", "skip"]
     skipped_at_most: Annotated[int, Ge(0), Le(10**9), "10; not_finite=stop to skip none"]
     reference: dict[str, Any] = field(default_factory=dict)  # as where it is removed with ~reference

@@ -30,11 +30,14 @@ from matryoshka.errors import ConfigError
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
 LOADED = {"_target_", "_partial_"}
+NESTED = "is the list of dims that is measured; use cuts=nested to train at numbers drawn between them"
 
 
 def check_training(config: Config) -> None:
     """Raises ConfigError with every problem of a composed and resolved conf/train.yaml."""
-    structure = list(_structure(config, TrainingRecipe))
+    nested = config.get("dims") == "nested"
+    found = _structure(config, TrainingRecipe)
+    structure = [(key, NESTED if nested and key == "dims" else message) for key, message in found]
     broken = _broken(structure)
     problems = list(structure)
     if not broken & {"dims", "dim_weights", "dims_per_step"}:

@@ -38,12 +38,23 @@ class NestedLoss:
         return NestedLoss(self.total.detach(), self.dims, self.losses_K, self.summands_K.detach())
 
 
-def losses_of(loss: nn.Module, similarities_KBN: Tensor, given: Mapping[str, Tensor | None]) -> Tensor:
-    """The loss of each matrix, (K,): of all at once where the loss is `stacked`. given: its further arguments."""
+def losses_of(
+    loss: nn.Module,
+    similarities_KBN: Tensor,
+    given: Mapping[str, Tensor | None],
+    stacks: Mapping[str, Tensor],
+) -> Tensor:
+    """The loss of each matrix, (K,): of all at once where the loss is `stacked`.
+
+    Its further arguments: given, equal for all dims, and stacks, which have a matrix for each.
+    """
     if getattr(loss, "stacked", False):
-        losses_K: Tensor = loss(similarities_KBN, **given)
+        losses_K: Tensor = loss(similarities_KBN, **given, **stacks)
         return losses_K
-    return torch.stack([loss(similarity_BN, **given) for similarity_BN in similarities_KBN])
+    losses = []
+    for k, similarity_BN in enumerate(similarities_KBN):
+        losses.append(loss(similarity_BN, **given, **{name: x_KBN[k] for name, x_KBN in stacks.items()}))
+    return torch.stack(losses)
 
 
 def gradient_shares(nested: NestedLoss, embeddings_SD: Tensor) -> dict[int, Tensor]:

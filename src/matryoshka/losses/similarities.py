@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -52,9 +52,12 @@ def stacked_similarities(rows_BD: Tensor, candidates_ND: Tensor, dims: Sequence[
         return similarities_KBN
 
 
-@cache
+@lru_cache(maxsize=64)
 def _within(dims: tuple[int, ...], width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """1 at the numbers that belong to a dim, else 0: (K, D). Kept, so that a step need not send it to the device."""
+    """1 at the numbers that belong to a dim, else 0: (K, D). Kept, so that a step need not send it to the device.
+
+    Of dims that are drawn anew each time (cuts) only the last ones are.
+    """
     with torch.inference_mode(False):
         return sent(torch.stack([torch.arange(width) < dim for dim in dims]).to(dtype), device)
 

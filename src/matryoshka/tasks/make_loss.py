@@ -8,4 +8,5 @@ from matryoshka.losses.matryoshka import MatryoshkaLoss
 
 def make_loss(recipe: TrainingRecipe) -> MatryoshkaLoss:
     """The recipe's loss over the recipe's dims."""
-    return MatryoshkaLoss(recipe.loss, recipe.dims, recipe.dim_weights, recipe.dims_per_step, recipe.seed)
+    drawn = recipe.dims_per_step, recipe.seed, recipe.cuts
+    return MatryoshkaLoss(recipe.loss, recipe.dims, recipe.dim_weights, *drawn)

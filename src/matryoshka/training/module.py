@@ -71,7 +71,7 @@ class EmbeddingModule(MeasuredModule):
         window, waiting = self.window, self.window.waiting
 
         def loss_of(number: int, embeddings_SD: Tensor) -> NestedLoss:
-            batch, options = waiting[number].batch, {"dims": waiting[number].dims, "one_dim_at_a_time": window.cuts}
+            batch, options = waiting[number].batch, {"cuts": waiting[number].cuts, "one_dim_at_a_time": window.splits}
             both = embeddings_SD.tensor_split([batch.columns[0]])
             nested: NestedLoss = self.loss(*both, batch.mask_BN, batch.numbers, **options)
             if waiting[number].place == 0 and self.logs_next:
@@ -79,7 +79,7 @@ class EmbeddingModule(MeasuredModule):
             return nested
 
         if waiting:
-            batches, at_once = [each.batch for each in waiting], window.pairs_at_once if window.cuts else None
+            batches, at_once = [each.batch for each in waiting], window.pairs_at_once if window.splits else None
             window.encoded(add_gradients(self.encoder, batches, loss_of, divisor, at_once, shared=window.shared))
 
     def update(self) -> None:

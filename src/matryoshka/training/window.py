@@ -16,11 +16,12 @@ from matryoshka.training.log_rows import MicroBatch
 
 @dataclass(frozen=True)
 class Waiting:
-    """A micro-batch that is yet to be encoded. place: its number in its window. dims: those that count in its loss."""
+    """A micro-batch that is yet to be encoded. place: its number in its window. cuts: the dims that count in its loss,
+    each with its cut."""
 
     place: int
     batch: PackedBatch
-    dims: Sequence[int]
+    cuts: Mapping[int, int]
 
 
 class Window:
@@ -51,7 +52,7 @@ class Window:
         return processes() > 1 and not self.deals
 
     @property
-    def cuts(self) -> bool:
+    def splits(self) -> bool:
         """Whether a micro-batch that waits is encoded part by part."""
         rows = max(each.batch.columns[0] for each in self.waiting)
         return self.pairs_at_once is not None and self.pairs_at_once < (largest_share(rows) if self.shared else rows)
@@ -61,12 +62,12 @@ class Window:
         tokens = sum(len(each.batch.input_ids_T) for each in self.waiting)
         return tokens > 0 and tokens + len(batch.input_ids_T) > self.tokens_at_once
 
-    def add(self, batch: PackedBatch, dims: Sequence[int], divisor: int) -> None:
+    def add(self, batch: PackedBatch, cuts: Mapping[int, int], divisor: int) -> None:
         """Take in the next micro-batch. Of another process's only the losses will be known."""
         place = len(self.micro_batches)
-        self.micro_batches.append(MicroBatch.of(batch, dims, divisor))
+        self.micro_batches.append(MicroBatch.of(batch, list(cuts), divisor))
         if not self.deals or place % processes() == rank():
-            self.waiting.append(Waiting(place, batch, dims))
+            self.waiting.append(Waiting(place, batch, cuts))
 
     def encoded(self, losses: Sequence[NestedLoss]) -> None:
         """Note the losses of all that waited."""

@@ -48,7 +48,7 @@ def train(
     torch.manual_seed(3)
     module, data = small_module()
     plan = TrainingPlan(module.plan.micro_batches, 2, across_epochs)
-    loss = MatryoshkaLoss(RankingLoss(), [32, 8], dims_per_step=1)
+    loss = MatryoshkaLoss(RankingLoss(), [32, 8], dims_per_step=1, cuts="nested")
     encoder = tiny_encoder(dropout=0.1)
     make = partial(schedulers.reduce_on_plateau, warmup=2)
     module = EmbeddingModule(encoder, loss, plan, module.make_optimizer, make, log_every=2)

@@ -166,6 +166,7 @@ def _loss(record: TrainingRecord) -> dict[str, Any]:
     loss, dims = dict(record.config["loss"]), list(record.config["dims"])
     name = str(loss.pop("_target_")).rpartition(".")[2]
     weights = record.config["dim_weights"] or [1] * len(dims)
-    return {"loss": name, **loss, "matryoshka_dims": dims, "matryoshka_weights": list(weights)} | {
-        "n_dims_per_step": record.config.get("dims_per_step") or -1
-    }
+    cuts = {"cuts": "nested"} if record.config.get("cuts") == "nested" else {}
+    per_step = record.config.get("dims_per_step") or -1
+    shown = {"loss": name, **loss, "matryoshka_dims": dims, "matryoshka_weights": list(weights)}
+    return {**shown, "n_dims_per_step": per_step, **cuts}
