@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from matryoshka.embedded.german_help import FOLDER
@@ -12,3 +13,9 @@ def write_pairs(folder: Path, train: int, evaluation: int) -> None:
     for name, rows in (("train", train), ("evaluation", evaluation)):
         lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+
+
+def rows_of(name: str, count: int) -> list[dict[str, str]]:
+    """So many of the first rows of a file."""
+    lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[:count]
+    return [json.loads(line) for line in lines]

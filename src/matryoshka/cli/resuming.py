@@ -15,19 +15,20 @@ from typing import cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
+from matryoshka.config.overrides import quoted
 from matryoshka.errors import UserError
 from matryoshka.processes.launched import launched, speaks
 
-PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)  # what needs no quotes in Hydra's grammar
+FINISHED = {"train": "run.json", "mine": "mining.json"}  # of each task that can go on, the last file that it writes
+TASK = re.compile(r"^task: (\w+)$", re.MULTILINE)
 
 
-def run_to_resume(resume: str | bool, fresh: Path) -> Path:
-    """The folder that `resume=` means: the one it names, or the newest unfinished run beside Hydra's fresh folder.
+def run_to_resume(resume: str | bool, fresh: Path, task: str = "train") -> Path:
+    """The folder that `resume=` means: the one it names, or the task's newest unfinished run beside Hydra's fresh one.
 
     Raises UserError where there is none.
     """
-    # Not at the top: they take most of a second, which a mistake in the command need not wait for.
-    from matryoshka.report.files import FINISHED
+    # Not at the top: it takes most of a second, which a mistake in the command need not wait for.
     from matryoshka.sweep.jobs import is_running
 
     if isinstance(resume, str):
@@ -37,11 +38,18 @@ def run_to_resume(resume: str | bool, fresh: Path) -> Path:
             raise UserError(f"resume={resume}: holds no run (config.yaml is missing); give the folder of one")
         return folder
     runs = [path.parent for path in fresh.parent.glob("*/config.yaml") if path.parent != fresh]
-    unfinished = [run for run in runs if (run / "checkpoints").is_dir() or not (run / FINISHED).is_file()]
+    runs = [run for run in runs if _task_of(run) == task]
+    unfinished = [run for run in runs if (run / "checkpoints").is_dir() or not (run / FINISHED[task]).is_file()]
     unfinished = [run for run in unfinished if not is_running(run)]
     if not unfinished:
         raise UserError(f"resume=true: there is no unfinished run in {fresh.parent}; without it a new one begins")
     return max(unfinished, key=lambda run: (run / "config.yaml").stat().st_mtime)
+
+
+def _task_of(run: Path) -> str:
+    """The task of a run, as its configuration says."""
+    found = TASK.search((run / "config.yaml").read_text(encoding="utf-8"))
+    return found[1] if found else "train"
 
 
 def use_folder(folder: Path) -> None:
@@ -65,31 +73,33 @@ def use_folder(folder: Path) -> None:
 
 def going_on(folder: Path) -> str:
     """A sentence on a run that ends early: what is there, and the command that goes on from it."""
+    searched = any(folder.glob("search/*.safetensors"))
     updates = [path.name.removeprefix("last-") for path in folder.glob("checkpoints/last-*")]
-    if not (numbers := [int(text) for text in updates if text.isdigit()]):
+    numbers = [int(text) for text in updates if text.isdigit()]
+    if not numbers and not searched:
         return f"what was written until then is in {folder}"
+    saved = f"saved after update {max(numbers)}" if numbers else "what was searched is kept"
     words = [word for word in sys.argv[1:] if word.partition("=")[0] not in ("resume", "hydra.run.dir")]
     program = [*(["python"] if sys.argv[0].endswith(".py") else []), *shlex.split(sys.argv[0])]
     if launched():
-        return f"saved after update {max(numbers)}; to go on: the same command with {_word(folder)}"
+        return f"{saved}; to go on: the same command with {_word(folder)}"
     command = shlex.join([*program, *words, _word(folder)])
-    return f"saved after update {max(numbers)}; to go on: {command}"
+    return f"{saved}; to go on: {command}"
 
 
 def _word(folder: Path) -> str:
     """resume=<folder> as Hydra's grammar reads it, whatever is in the name."""
-    name = str(folder)
-    return f"resume={name}" if PLAIN.fullmatch(name) else "resume='" + name.replace("'", r"\'") + "'"
+    return f"resume={quoted(str(folder))}"
 
 
 def run_folder(task: str, resume: str | bool | None, folder: Path) -> Path:
     """Hydra's folder, or that of the run that resume=... goes on with, which Hydra's log then goes to as well."""
-    if not resume or task != "train" or not speaks():
+    if not resume or task not in FINISHED or not speaks():
         return folder
     given = any(word.startswith("hydra.run.dir=") for word in HydraConfig.get().overrides.hydra)
     if given and resume is True:
         return folder
-    other = run_to_resume(resume, folder)
+    other = run_to_resume(resume, folder, task)
     use_folder(other)
     remove_if_unused(folder)
     return other
@@ -97,14 +107,14 @@ def run_folder(task: str, resume: str | bool | None, folder: Path) -> Path:
 
 @contextmanager
 def only_one_there(task: str, folder: Path) -> Iterator[None]:
-    """Two trainings would write over each other in one folder. Raises UserError where another process is at work."""
+    """Two runs would write over each other in one folder. Raises UserError where another process is at work."""
     from matryoshka.sweep.jobs import is_running, running
 
-    if task != "train" or not speaks():
+    if task not in FINISHED or not speaks():
         yield
         return
     if is_running(folder):
-        raise UserError(f"{folder}: another process is training there; wait for it or stop it")
+        raise UserError(f"{folder}: another process is at work there; wait for it or stop it")
     with running(folder):
         yield
 

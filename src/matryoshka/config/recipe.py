@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.evaluation.bm25 import BM25
     from matryoshka.evaluation.evaluator import Evaluator
+    from matryoshka.mining.mining import Mining
     from matryoshka.projection.projection import Projection
     from matryoshka.report.files import Exporter
     from matryoshka.training.blend import Blend
@@ -62,6 +63,7 @@ class TrainingRecipe(Recipe):
 
     split: DevOfTrain | SameSet = part()
     doctor: Doctor = part()
+    mining: Mining = part()
     projection: Projection | None = part(optional=True)
     loss: nn.Module = part()
     negatives: Callable[..., Negatives] = part("texts", "pairs")
@@ -88,7 +90,7 @@ class TrainingRecipe(Recipe):
     accumulation_across_epochs: AcrossEpochs
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
-    task: Literal["train", "project", "doctor", "plan"]
+    task: Literal["train", "project", "mine", "doctor", "plan"]
     resume: bool | str
     projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
     compact_vocabulary: bool
@@ -160,6 +162,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | ComparisonRecipe)
 RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
     "train": TrainingRecipe,
     "project": TrainingRecipe,
+    "mine": TrainingRecipe,
     "doctor": TrainingRecipe,
     "plan": TrainingRecipe,
     "evaluate": EvaluationRecipe,

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from matryoshka.data.pairs import CANDIDATE
 from matryoshka.data.ranges import Count
+from matryoshka.data.reading.numbers import require_numbers
 from matryoshka.data.reading.rows import first_row, missing_column, read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
@@ -44,6 +46,8 @@ class PairFiles:
     train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train is None
     of what is only measured.
     pairs_at_most: how many to train on, always the same ones; None: all.
+    numbers: what the training file says of each candidate, as `teacher`: a column of numbers behind the name of the
+    positive's column and of each of the negatives', positive_teacher and negative_1_teacher.
     documents: further files whose `positive` column only widens the corpus that is searched.
     Every evaluation and dev row is a query with one relevant document, its own; without an `id` column rows are
     numbered. The corpus of dev is that of evaluation, with dev's passages in place of evaluation's.
@@ -59,15 +63,24 @@ class PairFiles:
     id: str | None = None
     dev: str | None = None
     pairs_at_most: Count | None = None
+    numbers: Sequence[str] = ()
 
     def problems(self) -> Iterator[Problem]:
         """Missing files, unknown endings and columns that a file does not have."""
         pair = [column for column in (self.anchor, self.positive, self.id) if column is not None]
         texts = [self.anchor, self.positive, *self.negatives]
+        for kind in self.numbers:
+            if not CANDIDATE.fullmatch(f"positive_{kind}"):
+                yield (
+                    "numbers",
+                    f"{kind!r} names no numbers; use small letters, digits and _, as in data.numbers=[teacher]",
+                )
         if len(set(texts)) < len(texts):
             yield "positive", f"the columns {', '.join(texts)} name one column twice; anchor and positive differ"
         if self.train is not None:
-            yield from _file_problems("train", self.train, texts)
+            candidates = [self.positive, *self.negatives]
+            numbers = [f"{column}_{kind}" for column in candidates for kind in self.numbers]
+            yield from _file_problems("train", self.train, [*texts, *numbers])
         yield from _file_problems("evaluation", self.evaluation, pair)
         if self.dev is not None:
             yield from _file_problems("dev", self.dev, pair)
@@ -80,7 +93,7 @@ class PairFiles:
         if self.train is None:
             raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train')}")
         rows = drawn_pairs(read_rows(self.train), self.pairs_at_most)
-        return training_columns(rows, self.anchor, self.positive, self.negatives, self.train)
+        return training_columns(rows, self.anchor, self.positive, self.negatives, self.train, self.numbers)
 
     def retrieval_set(self) -> RetrievalSet:
         """Each evaluation row as a query and its passage; the documents' passages besides."""
@@ -147,9 +160,17 @@ def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Prob
             yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
 
 
-def training_columns(rows: Dataset, anchor: str, positive: str, negatives: Sequence[str], origin: str) -> Dataset:
-    """These columns as anchor, positive, negative_1 ...; raises DataError at a missing one and at an empty text."""
+def training_columns(
+    rows: Dataset, anchor: str, positive: str, negatives: Sequence[str], origin: str, numbers: Sequence[str] = ()
+) -> Dataset:
+    """These columns as anchor, positive, negative_1 ..., and their numbers as positive_teacher, negative_1_teacher ....
+
+    Raises DataError at a missing column, at an empty text and at what is no number.
+    """
     columns = {anchor: "anchor", positive: "positive"}
     columns |= {column: f"negative_{i}" for i, column in enumerate(negatives, start=1)}
     require_texts(rows, list(columns), origin)
-    return rows.select_columns(list(columns)).rename_columns(columns)
+    candidates = {old: new for old, new in columns.items() if new != "anchor"}
+    scores = {f"{old}_{kind}": f"{new}_{kind}" for old, new in candidates.items() for kind in numbers}
+    require_numbers(rows, list(scores), origin)
+    return rows.select_columns([*columns, *scores]).rename_columns(columns | scores)

@@ -68,12 +68,9 @@ class StartPoint:
                 kept.folder, ignore_errors=True
             )  # best weights without a state, maybe of another configuration
             return cls(kept, config)
-        before = _saved_config(folder)
+        before = saved_config(folder)
         config = pinned_as_before(config, before)
-        if differing := list(different_keys(before, config)):
-            lines = [f"  {key}: {one} there, {other} now" for key, one, other in differing]
-            remedy = "give the same values to go on with it, or another hydra.run.dir=... to begin a new one"
-            raise UserError("\n".join([f"{folder}: holds a run of another configuration; {remedy}:", *lines]))
+        require_same(folder, before, config)
         if finished and config["export"] and not (folder / "model").is_dir():
             raise UserError(
                 f"{folder}: this run is finished and kept no model (export=none); train anew in another folder"
@@ -125,6 +122,14 @@ class StartPoint:
         return self.state is not None and len(progress.selecting) == len(plan.epoch_ends)
 
 
+def require_same(folder: Path, before: Config, config: Config) -> None:
+    """Raises UserError with the keys in which the configuration of the run in a folder is another one."""
+    if differing := list(different_keys(before, config)):
+        lines = [f"  {key}: {one} there, {other} now" for key, one, other in differing]
+        remedy = "give the same values to go on with it, or another hydra.run.dir=... to begin a new one"
+        raise UserError("\n".join([f"{folder}: holds a run of another configuration; {remedy}:", *lines]))
+
+
 def run_hash(config: Config) -> str:
     """Equal for two configurations that train alike."""
     return config_hash(_compared(config))
@@ -152,7 +157,8 @@ def _flat(values: Config, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _saved_config(folder: Path) -> dict[str, Any]:
+def saved_config(folder: Path) -> dict[str, Any]:
+    """The configuration that a run wrote. Raises UserError where it cannot be read."""
     path = folder / "config.yaml"
     try:
         return dict(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,0 +1,1 @@
+"""Hard negatives out of the training passages: searched, filtered by thresholds, chosen."""
