@@ -47,14 +47,15 @@ def moved(seed: int) -> Encoder:
     encoder, generator = tiny_encoder(), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in encoder.parameters():
-            weight += 0.05 * torch.randn(weight.shape, generator=generator)
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
     return encoder
 
 
 def matrix(seed: int) -> Tensor:
     """A rotation of the tiny encoder's embeddings."""
     drawn_DD = torch.randn(32, 32, generator=torch.Generator().manual_seed(seed))
-    return torch.linalg.qr(drawn_DD).Q.contiguous()
+    rotation_DD: Tensor = torch.linalg.qr(drawn_DD).Q.contiguous()
+    return rotation_DD
 
 
 def read(path: str) -> Any:
@@ -126,9 +127,9 @@ def test_found_weights_are_the_best_on_dev_and_what_is_measured_is_saved(
 
 
 def test_one_run_is_mixed_with_its_start_and_the_projection_as_it_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted = SavedProjection(matrix(0).numpy(), np.zeros((2, 32), np.float32), dims=(32, 8))
+    fitted = SavedProjection(matrix(0).numpy(), np.ones((2, 32), np.float32), dims=(32, 8))
     trained = moved(0)
-    put_behind(trained, SavedProjection(matrix(1).numpy(), np.zeros((2, 32), np.float32)))
+    put_behind(trained, SavedProjection(matrix(1).numpy(), np.ones((2, 32), np.float32)))
     SentenceTransformersFolder().save(trained, Path("projected/model"))
     fitted.write(Path("projected"))
     words = (*MIX, "blend=start", "blend.shares=[0.5]", "runs=[projected]", SETS)

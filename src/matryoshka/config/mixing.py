@@ -15,8 +15,8 @@ EXACT = 1e-6  # how close to 1 the sum of weights has to be
 
 def model_named(run: str, encoder: Mapping[str, Any]) -> Pretrained:
     """A run's folder, a model folder or a hub name. encoder: the recipe's, which says what is trusted."""
-    trusted = {key: bool(encoder.get(key)) for key in ("trust_remote_code", "pickled_weights")}
-    return replace(Pretrained.named(run), **trusted)
+    code, pickled = (bool(encoder.get(key)) for key in ("trust_remote_code", "pickled_weights"))
+    return replace(Pretrained.named(run), trust_remote_code=code, pickled_weights=pickled)
 
 
 def mixing_problems(config: Mapping[str, Any], broken: set[str]) -> Iterator[Problem]:
