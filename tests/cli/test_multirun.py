@@ -45,6 +45,7 @@ def test_a_quote_in_a_recipes_name_stays_in_its_folder() -> None:
     [
         ({"task": "train"}, ""),
         ({"task": "doctor"}, "doctor"),
+        ({"task": "blend"}, ""),
         ({"ask": None, "compare": None}, ""),
         ({"ask": "Wie?", "compare": None}, "ask"),
         ({"ask": None, "compare": ["one", "other"]}, "compare"),

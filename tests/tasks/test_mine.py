@@ -87,7 +87,12 @@ def test_every_row_has_negatives_with_scores_and_nothing_is_held_out_or_right(
         assert held_out.isdisjoint(normalised(row[name]) for name in names)
         assert all(-1 <= row[score] <= 1 for score in scores)
     said = capsys.readouterr().out
-    for words in ("36 training rows of pairs over 36 passages", "and BM25, fused", "relative 0.95", "refused, relative"):
+    for words in (
+        "36 training rows of pairs over 36 passages",
+        "and BM25, fused",
+        "relative 0.95",
+        "refused, relative",
+    ):
         assert words in said, words
     assert not (workplace / "run/search").exists()
     assert (workplace / "run/mining.html").stat().st_size > 0
@@ -258,9 +263,7 @@ def test_killed_it_goes_on_and_ends_as_an_undisturbed_run(workplace: Path, monke
 
 
 @pytest.mark.slow
-def test_the_embedded_encoder_finds_negatives_for_german_pairs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_embedded_encoder_finds_negatives_for_german_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pairs(tmp_path, train=60, evaluation=12)
     monkeypatch.chdir(tmp_path)
     data = ("data=pairs", "data.train=train.jsonl", "data.evaluation=evaluation.jsonl")

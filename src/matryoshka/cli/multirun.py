@@ -142,7 +142,7 @@ def _sum_up(folder: Path, sweep: Sweep) -> None:
 
 def looks_at(config: DictConfig) -> str:
     """What the jobs only show, without a result: doctor, plan, ask or compare; empty where they train or measure."""
-    if (task := config.get("task", "train")) not in ("train", "project"):
+    if (task := config.get("task", "train")) not in ("train", "project", "blend"):
         return str(task)
     return next((key for key in ("ask", "compare") if config.get(key) is not None), "")
 

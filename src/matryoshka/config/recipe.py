@@ -90,7 +90,7 @@ class TrainingRecipe(Recipe):
     accumulation_across_epochs: AcrossEpochs
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
-    task: Literal["train", "project", "mine", "doctor", "plan"]
+    task: Literal["train", "project", "mine", "blend", "doctor", "plan"]
     resume: bool | str
     projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
     compact_vocabulary: bool
@@ -103,6 +103,8 @@ class TrainingRecipe(Recipe):
     cuts: Literal["dims", "nested"] = "dims"
     not_finite: Literal["stop", "skip"]
     skipped_at_most: Annotated[int, Ge(0), Le(10**9), "10; not_finite=stop to skip none"]
+    runs: list[str] = field(default_factory=list)
+    weights: list[Annotated[float, Ge(0), Le(1), "0.5"]] | None = None
     reference: dict[str, Any] = field(default_factory=dict)  # as where it is removed with ~reference
 
     @property
@@ -163,6 +165,7 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
     "train": TrainingRecipe,
     "project": TrainingRecipe,
     "mine": TrainingRecipe,
+    "blend": TrainingRecipe,
     "doctor": TrainingRecipe,
     "plan": TrainingRecipe,
     "evaluate": EvaluationRecipe,

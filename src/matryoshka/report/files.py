@@ -86,6 +86,8 @@ def write_training(
         write_rankings(folder / "rankings_base", record.base.rankings)
     if record.diagnosis:
         written["data doctor"] = write_diagnosis(folder, record.diagnosis)["diagnosis"]
+    if record.mixed:
+        written["mix"] = write_json(folder / "blend.json", {**asdict(record.mixed), "weights": record.mixed.weights})
     written |= {
         "every logged value": folder / "metrics.jsonl",
         "configuration": folder / "config.yaml",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.failures import Failures
     from matryoshka.evaluation.gains import Gains
     from matryoshka.training.blend import BlendOutcome
+    from matryoshka.training.mixes import MixOutcome
 
 TEST = "test"  # the name of the test set among others
 DEV = "dev/"  # in front of what is measured on dev queries, in the log
@@ -112,7 +113,8 @@ class TrainingRecord:
     projected: what the projection alone gave before the encoder was trained with it; among the baselines too. Of a
     projection without training, updates is 0, tuned is the projection, and the log's steps are those of its fit.
     gains: name of a set -> what it gained over the base, the test set's first. blend: which weights were kept, where
-    others than the tuned ones were tried.
+    others than the tuned ones were tried. mixed: of weights that were not trained but mixed of several models', which
+    and what the mixes came to; then updates is 0, and `tuned` is the kept mix.
     """
 
     name: str
@@ -142,15 +144,18 @@ class TrainingRecord:
     projected: EvaluationResult | None = None
     gains: Mapping[str, Gains] = field(default_factory=dict)
     blend: BlendOutcome | None = None
+    mixed: MixOutcome | None = None
 
     @property
     def fitted_alone(self) -> bool:
         """Whether the encoder stayed as it was, and `tuned` is the projection behind it."""
-        return self.updates == 0
+        return self.updates == 0 and self.mixed is None
 
     @property
     def kept(self) -> str:
         """Which weights these are, in words."""
+        if self.mixed:
+            return f"{self.mixed.kept.name}{', as given' if self.mixed.given else f', the best by {self.selection}'}"
         share = self.blend.kept.share if self.blend else 1
         if not share:
             return f"the weights before training, the best by {self.selection}"

@@ -18,8 +18,8 @@ def _sentences(record: TrainingRecord) -> Iterator[str]:
     for name, of in record.gains.items():
         where = f"on the test queries ({record.tuned.data})" if name == TEST else f"elsewhere, on {name}"
         yield f"{where}: {_said(of)}"
-    if record.blend:
-        yield f"kept: {record.blend.said}"
+    if choice := record.blend or record.mixed:
+        yield f"kept: {choice.said}"
 
 
 def _said(of: Gains) -> str:

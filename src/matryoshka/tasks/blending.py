@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.evaluation.embeddings import InMemory, OnDisk
-from matryoshka.evaluation.result import Metrics
 from matryoshka.processes.together import broadcast_state, from_first
 from matryoshka.report.terminal import lines
-from matryoshka.tasks.baselines import Before, measure_sets
+from matryoshka.tasks.baselines import Before
+from matryoshka.tasks.choosing import Limit, best_allowed
 from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.training.blend import Blend, BlendOutcome, Candidate, set_mixed
@@ -41,7 +41,7 @@ class Blending:
     ) -> None:
         self.blend = recipe.blend or Blend((), None)
         self.data, self.measuring, self.before, self.best = data, measuring, before, best
-        self.metric = recipe.evaluator.metric
+        self.limit = Limit(recipe, data, before)
         self.files = [kept.folder / START / WEIGHTS, kept.best(best.step).folder / WEIGHTS]
         self.stores = {1.0: measuring.store}
 
@@ -50,57 +50,35 @@ class Blending:
 
         Of equal ones the more tuned. Returns how to measure them, with what was encoded so far, and the choice.
         """
-        candidates, refused = self._candidates(), dict[str, str]()
-        for candidate in sorted(candidates, key=lambda one: -one.value):
-            self._use(candidate)
-            measuring = self._measuring(candidate)
-            if why := self._forbidden(candidate, measuring):
-                refused[candidate.name] = why
-                continue
-            outcome = BlendOutcome(self.measuring.selected, tuple(candidates), candidate, refused)
-            lines.say("kept", outcome.said)
-            return measuring, outcome
-        raise AssertionError("the untrained encoder loses nothing to itself")
+        candidates = self._candidates()
+        kept, measuring, refused = best_allowed(candidates, self._use, self.limit)
+        outcome = BlendOutcome(self.measuring.selected, tuple(candidates), kept, refused)
+        lines.say("kept", outcome.said)
+        return measuring, outcome
 
     def _candidates(self) -> list[Candidate]:
         """All of them with what they are worth on the choosing queries, the most tuned first."""
         selected, found = self.measuring.selected, [Candidate(1.0, self.best.value)]
         for share in (*self.blend.shares, 0.0):
             candidate = Candidate(share, 0.0)
-            self._use(candidate)
-            result = self._measuring(candidate).measure(self.data.selecting)
+            result = self._use(candidate).measure(self.data.selecting)
             found.append(replace(candidate, value=result.value(selected)))
         if self.before.projected:
             base = self.before.dev_base or self.before.base
             found.append(Candidate(None, base.value(selected)))
         return found
 
-    def _use(self, candidate: Candidate) -> None:
-        """Give the encoder these weights, from the first process's disk."""
+    def _use(self, candidate: Candidate) -> Measuring:
+        """Give the encoder these weights, from the first process's disk; returns how to measure them."""
         encoder, share = self.measuring.encoder, candidate.share or 0.0
         files = dict(zip(self.files, (1 - share, share), strict=True))
         from_first(lambda: set_mixed(encoder, {file: part for file, part in files.items() if part}))
         broadcast_state(encoder)
         if candidate.share is None:
             del encoder.dense[-1]
+        return self._measuring(candidate)
 
     def _measuring(self, candidate: Candidate) -> Measuring:
         """Untrained weights are found on the disk, by whatever run has encoded with them."""
         kind: Callable[[], InMemory | OnDisk] = InMemory if candidate.share else OnDisk
         return replace(self.measuring, store=self.stores.setdefault(candidate.share or 0.0, kind()))
-
-    def _forbidden(self, candidate: Candidate, measuring: Measuring) -> str | None:
-        """Why a further set forbids these weights."""
-        if self.blend.at_most is None or candidate.share is None:
-            return None
-        for name, result in measure_sets(self.data.sets, measuring).items():
-            lost = _lost(self.before.sets[name].metrics, result.metrics, self.metric, result.dims)
-            dim = max(lost, key=lambda dim: lost[dim])
-            if lost[dim] > self.blend.at_most:
-                most = f"blend.at_most={self.blend.at_most:g}"
-                return f"not {candidate.name}: it loses {lost[dim]:.4f} at dim {dim} of the set {name}, over {most}"
-        return None
-
-
-def _lost(before: Metrics, after: Metrics, metric: str, dims: Sequence[int]) -> dict[int, float]:
-    return {dim: before[dim][metric] - after[dim][metric] for dim in dims}

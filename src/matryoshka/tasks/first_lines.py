@@ -24,6 +24,8 @@ from matryoshka.tasks.vocabulary import Vocabulary
 from matryoshka.training.checkpoints.disk import bytes_on_disk, require_room
 from matryoshka.training.plan import TrainingPlan
 
+STAYS = "none: the encoder stays as it is"
+
 
 def announce(
     folder: Path,
@@ -55,9 +57,9 @@ def announce_vectors(recipe: TrainingRecipe, split: Split) -> None:
     lines.say("split", split.label)
 
 
-def announce_frozen(recipe: TrainingRecipe, data: TrainingData, precision_reason: str) -> None:
-    """The first lines of a task on texts that trains no encoder."""
-    lines.announce(recipe, data.encoder, data.pairs, data.split, None, precision_reason)
+def announce_frozen(recipe: TrainingRecipe, data: TrainingData, precision_reason: str, no_updates: str = STAYS) -> None:
+    """The first lines of a task on texts that trains no encoder. no_updates: why there are none."""
+    lines.announce(recipe, data.encoder, data.pairs, data.split, no_updates, precision_reason)
     show_diagnosis(data.examine(recipe.doctor), brief=True)
 
 

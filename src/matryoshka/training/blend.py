@@ -42,6 +42,11 @@ class Candidate:
     value: float
 
     @property
+    def untrained(self) -> bool:
+        """Whether it is the untrained encoder alone."""
+        return self.share is None
+
+    @property
     def name(self) -> str:
         """In words, for tables."""
         if self.share is None:

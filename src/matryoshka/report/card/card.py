@@ -38,34 +38,40 @@ def model_card(record: TrainingRecord) -> str:
     environment.undefined = jinja2.StrictUndefined
     environment.filters |= {"text": plain, "fenced": fenced, "capitalized": lambda text: text[:1].upper() + text[1:]}
     environment.globals |= {"table": table}
-    alone, tuned = record.fitted_alone, record.tuned
+    untrained, tuned = record.fitted_alone or record.mixed, record.tuned
     gained = shares(tuned, record.base, record.projected, shown_metric(tuned)) if record.projected else ""
     source = files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         record=record,
         tuned=tuned,
-        own="Projection" if alone else "Tuned",
-        verb="fitted" if alone else "trained",
+        own="Mixed" if record.mixed else "Projection" if record.fitted_alone else "Tuned",
+        verb="fitted" if record.fitted_alone else "trained",
         by_descent=by_descent(record),
-        fit_rows=fit_rows(record) if alone else [],
+        fit_rows=fit_rows(record) if record.fitted_alone else [],
         shares=gained,
         verdict=verdict(record),
+        share_rows=_shares_of_mix(record),
         pairs=record.pairs,
         title=_title(record),
         metadata=metadata(record).to_yaml(),
         base_link=_base_link(record.base_model),
         architecture=_architecture(record),
         loss=json.dumps(_loss(record), indent=4),
-        hyperparameters={} if alone else non_default(record.config),
+        hyperparameters={} if untrained else non_default(record.config),
         projection=kept_projection(record),
         config=yaml.safe_dump(
-            without_training(record.config) if alone else dict(record.config), sort_keys=False, allow_unicode=True
+            without_training(record.config) if untrained else dict(record.config), sort_keys=False, allow_unicode=True
         ),
         **_usage(record),
         **evaluation_tables(record),
         **training_data_tables(record),
         **log_table(record),
     )
+
+
+def _shares_of_mix(record: TrainingRecord) -> list[list[str]]:
+    """Whose weights were mixed, and each one's share."""
+    return [[plain(name), f"{share:.4g}"] for name, share in record.mixed.weights.items()] if record.mixed else []
 
 
 def metadata(record: TrainingRecord) -> ModelCardData:

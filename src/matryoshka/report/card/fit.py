@@ -28,8 +28,8 @@ OF_TRAINING = {  # groups and values of the configuration that no fit reads
 
 
 def by_descent(record: TrainingRecord) -> bool:
-    """Whether a loss was descended: by a training, or by the steps of a fit; a closed form has none."""
-    return not record.fitted_alone or bool(fit_rows(record))
+    """Whether a loss was descended: by a training, or by the steps of a fit; a closed form has none, a mix neither."""
+    return (not record.fitted_alone and not record.mixed) or bool(fit_rows(record))
 
 
 def fit_rows(record: TrainingRecord) -> list[Mapping[str, float]]:
@@ -38,12 +38,12 @@ def fit_rows(record: TrainingRecord) -> list[Mapping[str, float]]:
 
 
 def kept_projection(record: TrainingRecord) -> dict[str, Any]:
-    """The kind and the values of the recipe's projection; nothing where another kind, with its defaults, was kept.
+    """The kind and the values of the recipe's projection; nothing of a mix, nor where another, with defaults, was kept.
 
     Without the learning rate at which a training goes on with it, if there was none.
     """
     values = dict(record.config.get("projection") or {})
-    if "_target_" not in values:
+    if "_target_" not in values or record.mixed:
         return {}
     kind = str(values.pop("_target_")).rpartition(".")[2].lower()
     if not record.fitted_alone:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
+    from matryoshka.training.mixes import MixOutcome
 
-TUNED, BASE, PROJECTION = "tuned", "base", "projection"
+TUNED, BASE, PROJECTION, MIXED = "tuned", "base", "projection", "mixed"
 Groups = list[tuple[int, list[tuple[str, EvaluationResult]]]]
 KEEP = 0.98  # of the full value: what the advised way to store vectors keeps
 # On paper nothing can be clicked; browsers that know ::details-content do not need it.
@@ -70,6 +71,7 @@ class Report:
     sets: Mapping[str, SetResults] = field(default_factory=dict)
     projected: EvaluationResult | None = None
     fitted_alone: bool = False
+    mixed: MixOutcome | None = None
     verdict: tuple[str, ...] = ()
 
     @classmethod
@@ -84,10 +86,11 @@ class Report:
             **({"Troubles": "; ".join(record.troubles)} if record.troubles else {}),
             "Kept": record.kept,
         }
+        mixed = {"Mixed": ", ".join(record.mixed.sources) if record.mixed else "", "Kept": record.kept}
         fitted = {"Fitted on": f"{pairs}; the encoder stays as it was", "Kept": f"the best by {record.selection}"}
         facts = {
             "Base model": f"{record.base_model}; {pooling}" if encoder.architecture else record.base_model,
-            **(fitted if record.fitted_alone else trained),
+            **(mixed if record.mixed else fitted if record.fitted_alone else trained),
             **_measured(record.tuned, record.environment),
             "Duration": in_words(record.seconds),
         }
@@ -95,6 +98,7 @@ class Report:
         told = {**{item: getattr(record, item) for item in shared}, "fitted_alone": record.fitted_alone}
         told["verdict"] = verdict(record)
         done, name = ("a projection for", PROJECTION) if record.fitted_alone else ("trained on", TUNED)
+        done, name = ("mixed for", MIXED) if record.mixed else (done, name)
         title = f"{record.name}: {record.base_model}, {done} {record.pairs.name}"
         return cls(title=title, name=name, facts=facts, **told)
 

@@ -67,10 +67,10 @@ def announce(
     encoder: Encoder,
     pairs: PairsSummary,
     split: Split,
-    plan: TrainingPlan | None,
+    plan: TrainingPlan | str,
     why_precision: str,
 ) -> None:
-    """The first lines of a run. plan: None where no encoder is trained."""
+    """The first lines of a run. plan: in words where no encoder is trained."""
     config = recipe.config
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     lengths = ", ".join(f"{column} {mean:.0f}" for column, (_, mean, _) in pairs.lengths.items())
@@ -82,11 +82,11 @@ def announce(
         f"{len(split.test.queries):,} test queries over {len(split.test.corpus):,} documents",
         "split": split.label,
         "dims": ", ".join(map(str, config["dims"])),
-        "updates": f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
+        "updates": plan
+        if isinstance(plan, str)
+        else f"{plan.updates:,} of {batch} x {windows} pairs in {len(plan.micro_batches)} epochs, "
         f"{optimizer['_target_'].rpartition('.')[2]} at {optimizer.get('lr')}, "
-        f"{config['scheduler']['_target_'].rpartition('.')[2]} schedule"
-        if plan
-        else "none: the encoder stays as it is",
+        f"{config['scheduler']['_target_'].rpartition('.')[2]} schedule",
         "device": f"{config['trainer'].get('accelerator', 'auto')} -> {_device(config)}, "
         f"{config['trainer']['precision']} ({why_precision})",
     }

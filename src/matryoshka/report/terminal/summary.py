@@ -31,6 +31,7 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
         lines.say("verdict", sentence)
     saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
     title = "base -> projection" if record.fitted_alone else f"base -> tuned ({saved}, evaluated again)"
+    title = f"base -> mixed ({record.kept})" if record.mixed else title
     beside = [other for other in record.baselines if not record.fitted_alone or NO_DIM in other.metrics]
     show_result(record.tuned, record.base, title, beside)
     lines.say("split", record.split)
