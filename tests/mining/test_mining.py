@@ -185,9 +185,7 @@ def test_random_picks_are_of_the_seed_and_pass_the_thresholds() -> None:
 
 def test_random_pairs_are_rescaled_to_zero() -> None:
     search, _ = searched(Mining())
-    every = [
-        search.scorer.scores([row], [c])[0] for row in range(36) for c in search.candidates.rows
-    ]
+    every = [search.scorer.scores([row], [c])[0] for row in range(36) for c in search.candidates.rows]
 
     assert search.scorer.random > 0.5  # crowded
     assert search.scorer.rescaled(np.array(every)).mean() == pytest.approx(0, abs=1e-6)
