@@ -15,6 +15,7 @@ import pytest
 
 from matryoshka.data.beir import BeirFolder
 from matryoshka.data.hub import HubPairs
+from matryoshka.data.pairs import texts_and_numbers
 from matryoshka.data.sources import PairFiles
 from matryoshka.errors import DataError
 
@@ -410,3 +411,35 @@ def test_one_column_under_two_names_is_a_problem(tmp_path: Path) -> None:
     problems = dict(PairFiles("x", path, path, anchor="question", positive="question").problems())
 
     assert "name one column twice" in problems["positive"]
+
+
+SCORED = [{**row, "answer_teacher": 0.9, "wrong_teacher": 0.1 * n, "worse_teacher": 0} for n, row in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_numbers_stand_behind_the_names_of_the_candidates(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path / f"rows{ending}", SCORED)
+    options: dict[str, Any] = {"anchor": "question", "positive": "answer", "negatives": ["wrong", "worse"]}
+    source = PairFiles("mine", train=path, evaluation=path, numbers=["teacher"], **options)
+
+    texts, numbers = texts_and_numbers(source.training_pairs(), "mine")
+
+    assert list(source.problems()) == []
+    assert texts.column_names == ["anchor", "positive", "negative_1", "negative_2"]
+    assert numbers is not None
+    assert numbers["negative_1_teacher"][:] == pytest.approx([0, 0.1, 0.2])
+    assert numbers.column_names == ["positive_teacher", "negative_1_teacher", "negative_2_teacher"]
+
+
+def test_columns_of_numbers_that_are_none_are_told(tmp_path: Path) -> None:
+    rows = [{"anchor": "a", "positive": "b", "positive_teacher": value} for value in (1.0, None)]
+    path = write(tmp_path / "rows.jsonl", rows)
+
+    ((key, missing),) = PairFiles("mine", path, path, numbers=["margin"]).problems()
+    _, named = next(PairFiles("mine", path, path, numbers=["2"]).problems())
+
+    assert key == "train"
+    assert "has no column 'positive_margin'" in missing
+    assert "names no numbers" in named
+    with pytest.raises(DataError, match="row 2: 'positive_teacher' is None, not a number; give every row"):
+        PairFiles("mine", path, path, numbers=["teacher"]).training_pairs()

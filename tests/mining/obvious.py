@@ -1,4 +1,4 @@
-"""Mining as a person would do it by hand: every pair looked at, one row at a time. Slow; what the fast way must equal."""
+"""Mining as a person would do it by hand: every pair looked at, a row at a time. Slow; what the fast way must equal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def is_right(texts: Texts, row: int, passage: str) -> bool:
 
 
 def ranking_by(texts: Texts, row: int, score: Callable[[int], float]) -> list[int]:
-    """The candidates that may be negatives of the row, by descending score; without a score above -inf they are none."""
+    """The candidates that may be negatives of the row, by descending score; one of -inf is no hit."""
     may = [c for c in pool(texts) if not is_right(texts, row, texts.positives[c]) and score(c) > -math.inf]
     return sorted(may, key=lambda c: (-score(c), c))
 

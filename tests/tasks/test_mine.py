@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from matryoshka.cli import app
 from matryoshka.data.copies import normalised
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.pooling import Pooling
+from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.mining import kept_search
+from matryoshka.mining.cross_encoder import CrossEncoder
 from matryoshka.mining.scored import RowSearch
+from tests.mining.test_cross_encoder import save_cross_encoder
 from tests.real_pairs import write_pairs
 from tests.tasks.test_train_and_sweep import run
 from tests.tiny import tiny_encoder
@@ -106,9 +111,6 @@ def numbers_of(workplace: Path) -> dict[str, Any]:
 @pytest.mark.usefixtures("undrawn")
 def test_the_scores_are_the_encoders_cosines(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, *MINE, "mining=bm25", "mining.per_row=2", "pooling=mean") == 0
-
-    from matryoshka.encoder.pooling import Pooling
-    from matryoshka.encoder.pretrained import Pretrained
 
     encoder = Pretrained("tiny").load(Pooling(["mean"]))
     for row in lines(workplace / "run/train.jsonl")[:8]:
@@ -227,6 +229,23 @@ def test_thresholds_that_nothing_passes_are_told(
     assert run(monkeypatch, *MINE, "mining.absolute=-1", "mining.ranks=[1,3]") == 2
     assert "mining: no row has a negative that passes" in capsys.readouterr().err
     assert not (workplace / "run/train.jsonl").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_cross_encoder_scores_what_bm25_finds_and_nothing_is_encoded(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_cross_encoder(workplace / "cross")
+    monkeypatch.setattr(Encoder, "encode_batches", lambda *_, **__: iter(()))
+    words = ("mining=bm25", "mining.cross_encoder=cross", "mining.relative=1.0", "mining.ranks=[1,6]")
+    assert run(monkeypatch, *MINE, *words) == 0
+
+    cross_encoder = CrossEncoder.load("cross", torch.device("cpu"))
+    assert numbers_of(workplace)["scored_by"] == "cross"
+    for row in lines(workplace / "run/train.jsonl")[:5]:
+        (score,) = cross_encoder.scores([row["anchor"]], [row["negative_1"]])
+        assert row["negative_1_teacher"] == pytest.approx(float(score), abs=1e-4)
+        assert row["negative_1_teacher"] <= row["positive_teacher"]
 
 
 @pytest.mark.slow
