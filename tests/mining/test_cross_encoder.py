@@ -29,9 +29,9 @@ def save_cross_encoder(folder: Path, labels: int = 1) -> Path:
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=66,
-        num_labels=labels,
         initializer_range=0.5,
     )
+    config.num_labels = labels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         XLMRobertaForSequenceClassification(config).save_pretrained(folder)

@@ -54,8 +54,10 @@ def some_vectors(texts: Texts) -> PairVectors:
     for anchor, positive in zip(texts.anchors, texts.positives, strict=True):
         vector[anchor] = vector[anchor] + 0.8 * vector[positive]
     rows = torch.arange(len(texts.anchors))
-    sides = (torch.stack([vector[text] for text in column]) for column in (texts.anchors, texts.positives))
-    return PairVectors(*sides, rows, rows)
+    anchors_ND, positives_ND = (
+        torch.stack([vector[text] for text in side]) for side in (texts.anchors, texts.positives)
+    )
+    return PairVectors(anchors_ND, positives_ND, rows, rows)
 
 
 VECTORS = some_vectors(TEXTS)

@@ -274,7 +274,12 @@ def test_killed_it_goes_on_and_ends_as_an_undisturbed_run(workplace: Path, monke
 
     searched: list[int] = []
     search = RowSearch.__call__
-    monkeypatch.setattr(RowSearch, "__call__", lambda self, rows: searched.append(len(rows)) or search(self, rows))
+
+    def counted(self: RowSearch, rows: Sequence[int]) -> Any:
+        searched.append(len(rows))
+        return search(self, rows)
+
+    monkeypatch.setattr(RowSearch, "__call__", counted)
     assert command(monkeypatch, *words, "hydra.run.dir=killed") == 0
 
     assert len(searched) == 9 - done

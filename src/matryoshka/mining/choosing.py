@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from matryoshka.mining.candidates import Numbers, Places
 from matryoshka.mining.mining import Mining
 from matryoshka.mining.scored import ScoredRows
 from matryoshka.mining.thresholds import PASSES
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class ChosenRows:
     ranks_MK: Places
     scores_MK: Numbers
     positive_M: Numbers
-    repeated_MK: Places
-    beyond_MK: Places
+    repeated_MK: Flags
+    beyond_MK: Flags
     left_out: int
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from matryoshka.evaluation.nearest import exact_cosine, exact_length
 from matryoshka.mining.candidates import Candidates, Numbers
@@ -52,14 +53,8 @@ class CosineScorer:
     def random(self) -> float:
         """mu: the mean of all products is the product of the mean vectors."""
         rows_C = self.vectors.positive_N[torch.tensor(self.candidates.rows)]
-        means = [
-            sum(F.normalize(x_MD[some].double(), dim=1).sum(0) for some in rows_M.split(CHUNK)) / len(rows_M)
-            for x_MD, rows_M in (
-                (self.vectors.anchors_AD, self.vectors.anchor_N),
-                (self.vectors.positives_PD, rows_C),
-            )
-        ]
-        return float(means[0] @ means[1])
+        anchor_D = _mean_direction(self.vectors.anchors_AD, self.vectors.anchor_N)
+        return float(anchor_D @ _mean_direction(self.vectors.positives_PD, rows_C))
 
     def scores(self, rows: Sequence[int], positives_of: Sequence[int]) -> Numbers:
         """As Scorer."""
@@ -101,3 +96,9 @@ class CrossEncoderScorer:
         """As Scorer."""
         rescaled: Numbers = 1 / (1 + np.exp(-scores.astype(np.float64)))
         return rescaled
+
+
+def _mean_direction(x_MD: Tensor, rows_M: Tensor) -> Tensor:
+    """The mean of these rows, each of length 1, (D,), in fp64."""
+    sums_SD = torch.stack([F.normalize(x_MD[some_S].double(), dim=1).sum(0) for some_S in rows_M.split(CHUNK)])
+    return sums_SD.sum(0) / len(rows_M)
