@@ -86,9 +86,10 @@ class TrainingRecipe(Recipe):
     accumulation_across_epochs: AcrossEpochs
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
-    task: Literal["train", "project", "doctor", "plan"]
+    task: Literal["train", "project", "curve", "doctor", "plan"]
     resume: bool | str
     projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
+    shares: list[Annotated[float, Gt(0), Le(1), "0.5"]]
     compact_vocabulary: bool
     pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
     tokens_at_once: Annotated[int, Ge(0), "auto, or 0 to encode each micro-batch alone"] | Literal["auto"]
@@ -157,6 +158,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | ComparisonRecipe)
 RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
     "train": TrainingRecipe,
     "project": TrainingRecipe,
+    "curve": TrainingRecipe,
     "doctor": TrainingRecipe,
     "plan": TrainingRecipe,
     "evaluate": EvaluationRecipe,
