@@ -23,11 +23,16 @@ def projection_problems(config: Mapping[str, Any], broken: set[str]) -> Iterator
     """A task that cannot use the data or the projection. broken: root keys that are known to be wrong."""
     task, projection = config.get("task"), config.get("projection")
     projection = projection if isinstance(projection, Mapping) else {}
-    if has_vectors(config) and task != "project":
+    if has_vectors(config) and task not in ("project", "curve"):
         yield "data", "vectors without texts can only be projected: python train.py task=project data=vectors ..."
     if has_vectors(config) and config.get("sets"):
         yield "sets", "are of texts, and the data are vectors without an encoder; use sets=none"
+    if task == "curve" and "shares" not in broken:
+        yield from _share_problems(config["shares"])
     if "projection" in broken:
+        return
+    if task == "curve" and projection.get("_target_") == FITTED:
+        yield "projection", "a fitted matrix is the same for any number of pairs; use projection=learned"
         return
     if task == "project" and not projection and not config.get("projections"):
         yield (
@@ -47,6 +52,14 @@ def stored_width_problems(dims: Sequence[int], source: Any) -> Iterator[Problem]
     except UserError:  # said already
         return
     yield from too_wide(dims, width, "the vectors'")
+
+
+def _share_problems(shares: Sequence[float]) -> Iterator[Problem]:
+    """Shares of which no curve can be drawn."""
+    if len(set(shares)) < len(shares):
+        yield "shares", f"{list(shares)} names one twice; use shares=[0.25,0.5,1.0]"
+    elif len(shares) < 2:
+        yield "shares", f"{list(shares)} are too few to tell what more pairs gain; use shares=[0.5,1.0]"
 
 
 def _fitted_problems(run: str, dims: Sequence[int], task: str) -> Iterator[Problem]:

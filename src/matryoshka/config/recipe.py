@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le
 from hydra.errors import InstantiationException
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Config = Mapping[str, Any]
 AcrossEpochs = Literal["carry", "flush"]
 Precision = Literal["auto", "fp32", "bf16"]
+Task = Literal["train", "project", "curve", "mine", "blend", "doctor", "plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +91,10 @@ class TrainingRecipe(Recipe):
     accumulation_across_epochs: AcrossEpochs
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
-    task: Literal["train", "project", "mine", "blend", "doctor", "plan"]
+    task: Task
     resume: bool | str
     projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
+    shares: list[Annotated[float, Gt(0), Le(1), "0.5"]]
     compact_vocabulary: bool
     pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
     tokens_at_once: Annotated[int, Ge(0), "auto, or 0 to encode each micro-batch alone"] | Literal["auto"]
@@ -162,12 +164,7 @@ class EvaluationRecipe(Recipe, ComparisonRecipe):
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe | ComparisonRecipe)
 RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
-    "train": TrainingRecipe,
-    "project": TrainingRecipe,
-    "mine": TrainingRecipe,
-    "blend": TrainingRecipe,
-    "doctor": TrainingRecipe,
-    "plan": TrainingRecipe,
+    **dict.fromkeys(get_args(Task), TrainingRecipe),
     "evaluate": EvaluationRecipe,
     "compare": ComparisonRecipe,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -43,6 +43,10 @@ class PairVectors:
     def width(self) -> int:
         """Numbers of a vector."""
         return self.anchors_AD.shape[1]
+
+    def chosen(self, rows_M: Tensor) -> PairVectors:
+        """Some of the pairs, with the embeddings of all in the same memory."""
+        return replace(self, anchor_N=self.anchor_N[rows_M], positive_N=self.positive_N[rows_M])
 
     def batch(self, rows_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Anchors and positives of these pairs, (B, D), fp32, of length 1; and what are no negatives, (B, B).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -76,14 +77,19 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
 
 
 def read(
-    recipe: TrainingRecipe, why_precision: str
+    recipe: TrainingRecipe, why_precision: str, require: Callable[[int], object] = bool
 ) -> tuple[TrainingRecipe, TrainingData | None, Frozen, Measuring | None]:
-    """All embeddings, and the texts and their encoder if there are any; the recipe with the commits that were read."""
+    """All embeddings, and the texts and their encoder if there are any; the recipe with the commits that were read.
+
+    require: gets the number of training pairs before anything is encoded, and raises where there are too few.
+    """
     if isinstance(recipe.data, VectorFiles):
         split = recipe.split.split(recipe.data)
+        require(len(split.pairs))
         from_first(partial(announce_vectors, recipe, split))
         return recipe, None, Frozen.of_files(recipe.data, split), None
     data = first_then_others(lambda: load(recipe))
+    require(len(data.split.pairs))
     recipe = rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit)))
     from_first(partial(announce_frozen, recipe, data, why_precision))
     encoder = data.encoder.to(device := device_of(recipe.accelerator, recipe.devices))
