@@ -196,11 +196,11 @@ def test_a_word_that_is_no_command_shows_how_it_is_used(word: str, code: int, sh
 
 MISTAKES = [
     # Choices.
-    (("experiment=bfm",), "experiment=bfm: unknown choice; did you mean bmf? there are bmf, debug"),
-    (("+experiment=nothing",), "experiment=nothing: unknown choice; there are bmf, debug"),
+    (("experiment=bfm",), "experiment=bfm: unknown choice; did you mean bmf? there are best, bmf, debug"),
+    (("+experiment=nothing",), "experiment=nothing: unknown choice; there are best, bmf, debug"),
     (("encoder=bge",), "encoder=bge: unknown choice; did you mean bge_m3? there are bge_m3, e5_small"),
     (("optimizer=sgd",), "optimizer=sgd: unknown choice; there are adamw"),
-    (("loss=[ranking2]",), "loss=ranking2: unknown choice; did you mean ranking? there are ranking, "),
+    (("loss=[ranking2]",), "loss=ranking2: unknown choice; did you mean ranking? there are distilled, ranking, "),
     (("logger=",), "logger=: unknown choice; there are csv, none"),
     (("logger=null",), "logger=null: a group takes the name of a choice; --help lists them"),
     (("loss={a: 3}",), "loss: takes the name of a choice; its values are changed one by one, loss.<key>=<value>"),
