@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from matryoshka.evaluation.result import EvaluationResult
-from matryoshka.evaluation.uncertainty import bootstrap_intervals
+from matryoshka.evaluation.uncertainty import Floats, Ints, bootstrap_intervals
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,26 @@ class Gain:
     value: float
     interval: tuple[float, float] | None
 
+    @classmethod
+    def of(cls, difference_Q: Floats, clusters_Q: Ints) -> Gain:
+        """From what each query gains."""
+        low, high = (float(end[0]) for end in bootstrap_intervals(difference_Q[:, None], clusters_Q))
+        return cls(float(difference_Q.mean()), None if math.isnan(low) else (low, high))
+
+    @property
+    def above(self) -> bool:
+        """Whether the whole interval is above 0."""
+        return self.interval is not None and self.interval[0] > 0
+
+    @property
+    def below(self) -> bool:
+        """Whether the whole interval is below 0."""
+        return self.interval is not None and self.interval[1] < 0
+
     @property
     def shown(self) -> bool:
         """Whether the interval leaves out 0."""
-        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+        return self.above or self.below
 
     def __str__(self) -> str:
         """With sign and interval: `+.012 (+.004 to +.020)`."""
@@ -53,13 +70,9 @@ def gains(before: EvaluationResult, after: EvaluationResult, metric: str) -> Gai
         for result in (before, after)
     )
     difference_QD = second_QD - first_QD
-    columns_QM = np.concatenate([difference_QD, difference_QD.mean(axis=1, keepdims=True)], axis=1)
-    ends = zip(*bootstrap_intervals(columns_QM, before.rankings.clusters_Q.numpy()), strict=True)
-    found = [
-        Gain(float(value), None if np.isnan(low) else (float(low), float(high)))
-        for value, (low, high) in zip(columns_QM.mean(axis=0), ends, strict=True)
-    ]
-    return Gains(metric, dict(zip(dims, found, strict=False)), found[-1])
+    clusters_Q = before.rankings.clusters_Q.numpy()
+    found = {dim: Gain.of(difference_QD[:, i], clusters_Q) for i, dim in enumerate(dims)}
+    return Gains(metric, found, Gain.of(difference_QD.mean(axis=1), clusters_Q))
 
 
 def gains_by_set(

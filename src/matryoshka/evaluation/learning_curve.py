@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from matryoshka.evaluation.gains import Gain
 from matryoshka.evaluation.result import display_name
 from matryoshka.evaluation.uncertainty import Floats, Ints, bootstrap_intervals
 
@@ -30,30 +31,6 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A paired difference of two means over the same queries, with its 95% interval; None of one group of queries."""
-
-    value: float
-    interval: Interval | None
-
-    @classmethod
-    def of(cls, difference_Q: Floats, clusters_Q: Ints) -> Difference:
-        """From what each query gains."""
-        low, high = (float(end[0]) for end in bootstrap_intervals(difference_Q[:, None], clusters_Q))
-        return cls(float(difference_Q.mean()), None if math.isnan(low) else (low, high))
-
-    @property
-    def above(self) -> bool:
-        """Whether the whole interval is above 0."""
-        return self.interval is not None and self.interval[0] > 0
-
-    @property
-    def below(self) -> bool:
-        """Whether the whole interval is below 0."""
-        return self.interval is not None and self.interval[1] < 0
-
-
-@dataclass(frozen=True)
 class LearningCurve:
     """The metric at each number of pairs, fewest first, and what its end says.
 
@@ -63,8 +40,8 @@ class LearningCurve:
 
     metric: str
     points: tuple[CurvePoint, ...]
-    last: Difference
-    cut: Difference
+    last: Gain
+    cut: Gain
     kept: Mapping[int, float]
 
     @property
@@ -138,13 +115,13 @@ def learning_curve(
     return LearningCurve(
         metric,
         tuple(points),
-        last=Difference.of(mean_SQ[-1] - mean_SQ[-2], clusters_Q),
-        cut=Difference.of(all_QD[:, -1] - all_QD[:, 0], clusters_Q),
+        last=Gain.of(mean_SQ[-1] - mean_SQ[-2], clusters_Q),
+        cut=Gain.of(all_QD[:, -1] - all_QD[:, 0], clusters_Q),
         kept={dim: points[-1].values[dim] / full if full else 1.0 for dim in dims},
     )
 
 
-def _told(difference: Difference) -> str:
+def _told(difference: Gain) -> str:
     """+0.012 (95%: +0.004 to +0.020)."""
     if difference.interval is None:
         return f"{_signed(difference.value)} (no interval: all queries share answers)"
