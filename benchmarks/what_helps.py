@@ -56,7 +56,7 @@ ROWS: Mapping[str, Row] = {
     "moving_average": Row("+ moving average", (*PLAIN, "callbacks=[default,moving_average]")),
     "guide": Row("+ guide", (*PLAIN, "negatives=guide")),
     "distillation": Row("+ distillation over dims", (*PLAIN, "loss=distilled", "loss.direction=both")),
-    "mined": Row("+ a mined negative each", (*PLAIN, "mining.per_row=1"), task="mine"),
+    "mined": Row("+ a mined negative each", (*PLAIN, "mining.per_row=1", "sampler.clashes=mask"), task="mine"),
     "larger_batch": Row("+ batches of 128", (*PLAIN, "batch_size=128", "pairs_at_once=32", "optimizer.lr=4e-5")),
     "best": Row("experiment=best", ("experiment=best",), "theirs_8e-5"),
 }
