@@ -88,8 +88,9 @@ class TrainingRecipe(Recipe):
     accumulation_across_epochs: AcrossEpochs
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
-    task: Literal["train", "project", "doctor", "plan"]
+    task: Literal["train", "project", "doctor", "plan", "explain"]
     resume: bool | str
+    run: str | None
     projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
     compact_vocabulary: bool
     pairs_at_once: Annotated[int, Ge(1), "{} is not at least 1; use null to keep the whole micro-batch"] | None
@@ -161,6 +162,7 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
     "project": TrainingRecipe,
     "doctor": TrainingRecipe,
     "plan": TrainingRecipe,
+    "explain": TrainingRecipe,
     "evaluate": EvaluationRecipe,
     "compare": ComparisonRecipe,
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.failures import Failures
     from matryoshka.evaluation.gains import Gains
     from matryoshka.training.blend import BlendOutcome
+    from matryoshka.training.explanation.explanation import Explanation
 
 TEST = "test"  # the name of the test set among others
 DEV = "dev/"  # in front of what is measured on dev queries, in the log
@@ -112,7 +113,7 @@ class TrainingRecord:
     projected: what the projection alone gave before the encoder was trained with it; among the baselines too. Of a
     projection without training, updates is 0, tuned is the projection, and the log's steps are those of its fit.
     gains: name of a set -> what it gained over the base, the test set's first. blend: which weights were kept, where
-    others than the tuned ones were tried.
+    others than the tuned ones were tried. explanation: what training changed, where it was at hand.
     """
 
     name: str
@@ -142,6 +143,7 @@ class TrainingRecord:
     projected: EvaluationResult | None = None
     gains: Mapping[str, Gains] = field(default_factory=dict)
     blend: BlendOutcome | None = None
+    explanation: Explanation | None = None
 
     @property
     def fitted_alone(self) -> bool:

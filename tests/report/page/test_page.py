@@ -94,7 +94,18 @@ def page(source: str) -> Page:
 def test_every_section_is_there_and_in_the_contents(page: Page) -> None:
     links = [link.attributes["href"] for link in page.root.find("nav")[0].find("a")]
 
-    names = ["summary", "protocols", "doctor", "curves", "metrics", "deploy", "failures", "config", "environment"]
+    names = [
+        "summary",
+        "protocols",
+        "doctor",
+        "curves",
+        "changed",
+        "metrics",
+        "deploy",
+        "failures",
+        "config",
+        "environment",
+    ]
     assert links == [f"#{name}" for name in names]
     assert list(page.sections) == names
     headings = {name: section.find("h2")[0].text for name, section in page.sections.items()}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
+    from matryoshka.training.explanation.explanation import Explanation
 
 TUNED, BASE, PROJECTION = "tuned", "base", "projection"
 Groups = list[tuple[int, list[tuple[str, EvaluationResult]]]]
@@ -71,6 +72,7 @@ class Report:
     projected: EvaluationResult | None = None
     fitted_alone: bool = False
     verdict: tuple[str, ...] = ()
+    explanation: Explanation | None = None
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
@@ -139,6 +141,7 @@ class Report:
             "sets": ("Further sets", bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
             "curves": ("Projection" if self.fitted_alone else "Training", len(self.history) > 1),
+            "changed": ("What training changed", self.explanation is not None),
             "metrics": ("All metrics", True),
             "deploy": ("What to deploy", self.deployment is not None),
             "failures": ("Where it fails", self.failures is not None),
@@ -162,6 +165,7 @@ def html_report(report: Report) -> str:
         diagnosis=report.diagnosis,
         deployment=report.deployment,
         failures=report.failures,
+        explanation=report.explanation,
         keep=KEEP,
         precisions=PRECISIONS,
         **page_figures(report, KEEP),

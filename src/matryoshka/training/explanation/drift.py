@@ -43,7 +43,7 @@ class TextVectors:
 
 
 def mean_cosine(before_MD: Tensor, after_ME: Tensor) -> float:
-    """Mean over rows of the cosine similarity of both, over the numbers that both have: a saved model may have fewer."""
+    """Mean over rows of the cosine similarity of both, of the numbers that both have: a saved model may have fewer."""
     width = min(before_MD.shape[1], after_ME.shape[1])
     cosine_M = F.cosine_similarity(before_MD[:, :width].double(), after_ME[:, :width].double(), dim=1)
     return float(cosine_M.mean())
