@@ -38,7 +38,7 @@ def explain(recipe: TrainingRecipe, folder: Path) -> float:
     Of the recipe only the run's folder and the device count: all else is as the run's own configuration says.
     """
     quiet_libraries()
-    prepare(device := device_of(recipe.accelerator, 1))
+    prepare(device := device_of(recipe.accelerator, recipe.devices))
     run = FinishedRun.read(str(recipe.run))
     pl.seed_everything(int(run.config.get("seed", recipe.seed)), verbose=False)  # by which a pooling may draw weights
     recipe = run.recipe(recipe)

@@ -211,7 +211,7 @@ def test_ids_are_unique_and_every_reference_is_to_one(page: Page, source: str) -
 def test_figures_are_there_in_light_and_dark_and_have_a_name(page: Page) -> None:
     figures = [figure for section in page.sections.values() for figure in section.find("figure")]
 
-    assert len(figures) == 4
+    assert len(figures) == 5
     for figure in figures:
         light, dark = (box for box in figure.children if box.tag == "div")
         assert (light.attributes["class"], dark.attributes["class"]) == ("light", "dark")
