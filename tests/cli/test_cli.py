@@ -435,7 +435,10 @@ def test_a_look_at_the_data_alone(shell: Shell, task: Callable[[Task], None]) ->
     assert asked == ["doctor"]
     outcome = shell("task=docter")
     assert outcome.code == 2
-    assert "task: \"docter\" is not 'train', 'project', 'curve', 'mine', 'blend', 'doctor' or 'plan'" in outcome.err
+    assert (
+        "task: \"docter\" is not 'train', 'project', 'curve', 'mine', 'blend', 'explain', 'doctor' or 'plan'"
+        in outcome.err
+    )
 
 
 def test_a_comparison_needs_two_runs_and_no_model(shell: Shell) -> None:

@@ -76,7 +76,7 @@ TRAINING: dict[str, Said] = {
     f"name={'x' * 300}": ("name:", "cannot name a folder; use at most"),
     "name=3": ("name: 3 is not a valid string",),
     "name=null": ("name: null is not a valid string",),
-    "task=eat": ("task", "'train', 'project', 'curve', 'mine', 'blend', 'doctor' or 'plan'"),
+    "task=eat": ("task", "'train', 'project', 'curve', 'mine', 'blend', 'explain', 'doctor' or 'plan'"),
     "task=blend": ("runs: is empty; name what is mixed: runs=[",),
     "runs=[a]": ("runs: are mixed by task=blend",),
     "runs=a": ("runs", "is not a valid array"),

@@ -15,6 +15,11 @@ from matryoshka.evaluation.deployment.quantisation import PRECISIONS, bytes_per_
 from matryoshka.evaluation.failures import Failure, Failures, Lost
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult
 from matryoshka.report.record import TrainingRecord
+from matryoshka.training.explanation.batches import BatchMeasures
+from matryoshka.training.explanation.drift import Drift
+from matryoshka.training.explanation.explanation import Explanation
+from matryoshka.training.explanation.findings import findings
+from matryoshka.training.explanation.margins import Margin
 from tests.report.records import DIMS, record, result
 
 NASTY = "</pre><script>document.title = 'ran'</script><img src=x onerror=\"document.title='ran'\"> & 'x' $a_{ <b"
@@ -54,9 +59,20 @@ def whole_record() -> TrainingRecord:
         diagnosis=_diagnosis(),
         deployment=_deployment(),
         failures=_failures(),
+        explanation=explanation(),
         environment={"python": NASTY, "processor": "an abacus"},
         config={**record().config, "note": f"{NASTY} {LONG}"},
     )
+
+
+def explanation() -> Explanation:
+    """All measures, with something to do for most, of sets whose names try to break a page."""
+    drift = {"test": Drift(0.8, 0.9), NASTY: Drift(0.91, 0.93), LONG: Drift(0.99, 0.98)}
+    before = {dim: Margin(0.05 + dim / 500, 0.4 - dim / 100) for dim in DIMS}
+    after = {dim: Margin(0.02 + dim / 300, 0.45 - dim / 90) for dim in DIMS}
+    cosines = {dim: {other: 1 - abs(dim - other) / 20 for other in DIMS} for dim in DIMS}
+    batches = BatchMeasures(31, 1984, 0.0213, 0.1, 0.613, cosines)
+    return Explanation(drift, before, after, batches, findings(drift, [NASTY, LONG], before, after, batches))
 
 
 def _diagnosis() -> Diagnosis:

@@ -13,7 +13,7 @@ import torch
 from matryoshka.config.consistency import process_problems
 from matryoshka.errors import UserError
 from matryoshka.processes.launched import devices_here
-from matryoshka.tasks import curve, evaluate, plan, project, run
+from matryoshka.tasks import curve, evaluate, explain, plan, project, run
 from matryoshka.training.checkpoints.random_states import random_states
 from matryoshka.training.device import device_of, prepare
 
@@ -122,9 +122,10 @@ def begin(recipe: Any, folder: Path) -> None:
         (project, project.project, TRAINING, "cuda:1"),
         (curve, curve.curve, TRAINING, "cuda:1"),
         (plan, plan.plan, TRAINING, "cuda:1"),
+        (explain, explain.explain, TRAINING, "cuda:1"),
         (evaluate, evaluate.evaluate, EVALUATION, "cuda:0"),
     ],
-    ids=["train", "project", "curve", "plan", "evaluate"],
+    ids=["train", "project", "curve", "plan", "explain", "evaluate"],
 )
 def test_every_task_prepares_its_device_before_anything_else(
     module: Any, task: Callable[..., Any], recipe: Any, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     from matryoshka.training.callbacks.checkpoint import Checkpoints
 
 Config = Mapping[str, Any]
-AcrossEpochs = Literal["carry", "flush"]
 Precision = Literal["auto", "fp32", "bf16"]
-Task = Literal["train", "project", "curve", "mine", "blend", "doctor", "plan"]
+Task = Literal["train", "project", "curve", "mine", "blend", "explain", "doctor", "plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +87,12 @@ class TrainingRecipe(Recipe):
     dims: list[int]
     batch_size: Count
     accumulation: Count
-    accumulation_across_epochs: AcrossEpochs
+    accumulation_across_epochs: Literal["carry", "flush"]
     max_grad_norm: Annotated[float, Gt(0), Le(10**12), "1.0, or 1e9 for no clipping"]
     seed: Seed
     task: Task
     resume: bool | str
+    run: str | None
     projections: list[Literal["pca", "rotation", "orthogonal", "learned"]]
     shares: list[Annotated[float, Gt(0), Le(1), "0.5"]]
     compact_vocabulary: bool

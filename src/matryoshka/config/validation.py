@@ -22,6 +22,7 @@ from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
 from matryoshka.config.mixing import mixing_problems
 from matryoshka.config.normal_form import LIGHTNINGS
+from matryoshka.config.past_run import run_problems
 from matryoshka.config.projecting import projection_problems
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems
@@ -44,6 +45,7 @@ def check_training(config: Config) -> None:
     if not broken & {"dims", "dim_weights", "dims_per_step"}:
         problems += dims_problems(config["dims"], config.get("dim_weights"), config.get("dims_per_step"))
     wrong = {key for key, _ in structure}
+    problems += [] if "run" in broken else list(run_problems(config))
     problems += [*count_problems(config, wrong), *limit_problems(config, _roots(TrainingRecipe), wrong)]
     _raise(problems + _in_common(config, broken))
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
-import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -20,6 +18,7 @@ from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import Advance
 from matryoshka.evaluation.fingerprint import encoder_fingerprint
 from matryoshka.evaluation.mapped_rows import mapped_zeros
+from matryoshka.evaluation.text_batch import TextBatch
 from matryoshka.processes.together import add_up, from_first, is_first, processes, rank
 from matryoshka.storage.cache import LIMIT, cache_folder, keep, mark_used, remove_oldest
 
@@ -126,7 +125,7 @@ def embed(
     zeros = mapped_zeros if mapped and processes() == 1 else torch.zeros
     embeddings = [zeros(len(ids), encoder.pooled_width) for ids in parts]
     batches = [
-        _Batch(ids, texts, values_ND)
+        TextBatch(ids, texts, values_ND)
         for ids, values_ND in zip(parts, embeddings, strict=True)
         for texts in stable_batches(ids, token_budget)
     ]
@@ -148,43 +147,24 @@ def embed(
             store.put(batch.key(fingerprint), Embedded(batch.values_ND[batch.texts], share))
     if store:
         store.close()
-    return [_behind_pooling(encoder, pooled_ND) for pooled_ND in embeddings], from_first(lambda: seconds)
+    return [behind_pooling(encoder, pooled_ND) for pooled_ND in embeddings], from_first(lambda: seconds)
 
 
 @torch.inference_mode()
-def _behind_pooling(encoder: Encoder, pooled_ND: Tensor) -> Tensor:
+def behind_pooling(encoder: Encoder, pooled_ND: Tensor) -> Tensor:
     """The dense layers of embeddings that have only been pooled."""
     if not len(encoder.dense):
         return pooled_ND
     return torch.cat([encoder.dense(rows_SD.to(encoder.device)).cpu() for rows_SD in pooled_ND.split(ROWS)])
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Texts that are encoded together, and where their embeddings go."""
-
-    ids: TokenIds
-    texts: list[int]
-    values_ND: Tensor
-
-    @cached_property
-    def tokens(self) -> int:
-        return sum(map(len, self.lists()))
-
-    def lists(self) -> list[list[int]]:
-        return [self.ids[text] for text in self.texts]
-
-    def key(self, fingerprint: str | None) -> str:
-        return xxhash.xxh3_128(repr((fingerprint, self.lists())).encode()).hexdigest()
-
-
 def _encode(
     encoder: Encoder,
-    batches: Sequence[_Batch],
+    batches: Sequence[TextBatch],
     embeddings: Sequence[Tensor],
     precision: Precision,
     advance: Advance | None,
-) -> list[tuple[_Batch, float]]:
+) -> list[tuple[TextBatch, float]]:
     """Fill in the embeddings in one pass; of each batch its share of the pass's seconds, by tokens."""
     tokens = sum(batch.tokens for batch in batches)
     start = time.perf_counter()

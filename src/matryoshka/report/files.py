@@ -123,6 +123,7 @@ def _write_run(folder: Path, record: TrainingRecord) -> Path:
         "verdict": list(verdict(record)),
         "gains": {name: asdict(of) for name, of in record.gains.items()},
         "blend": asdict(record.blend) if record.blend else None,
+        "explanation": record.explanation.as_dict() if record.explanation else None,
         "seconds": round(record.seconds, 1),
         "revisions": {group: record.config.get(group, {}).get("revision") for group in ("encoder", "data")},
         "environment": dict(record.environment),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matryoshka.evaluation.failures import Failures
     from matryoshka.evaluation.gains import Gains
     from matryoshka.training.blend import BlendOutcome
+    from matryoshka.training.explanation.explanation import Explanation
     from matryoshka.training.mixes import MixOutcome
 
 TEST = "test"  # the name of the test set among others
@@ -115,6 +116,7 @@ class TrainingRecord:
     gains: name of a set -> what it gained over the base, the test set's first. blend: which weights were kept, where
     others than the tuned ones were tried. mixed: of weights that were not trained but mixed of several models', which
     and what the mixes came to; then updates is 0, and `tuned` is the kept mix.
+    explanation: what training changed, where it was at hand.
     """
 
     name: str
@@ -145,6 +147,7 @@ class TrainingRecord:
     gains: Mapping[str, Gains] = field(default_factory=dict)
     blend: BlendOutcome | None = None
     mixed: MixOutcome | None = None
+    explanation: Explanation | None = None
 
     @property
     def fitted_alone(self) -> bool:

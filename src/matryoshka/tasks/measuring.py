@@ -17,6 +17,7 @@ from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.deployment.measuring import drawn, measure_deployment
 from matryoshka.evaluation.embeddings import InMemory, Store, embed
 from matryoshka.evaluation.evaluator import Evaluator
+from matryoshka.evaluation.kept_embeddings import kept_embeddings
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.set_vectors import SetVectors
 from matryoshka.evaluation.tokenized_set import TokenizedSet
@@ -121,6 +122,16 @@ class Measuring:
         """Embeddings of these texts, by the budget and the precision that all are measured with; see `embed`."""
         options: Any = {"token_budget": self.token_budget, "precision": self.precision, "advance": advance}
         return embed(self.encoder, parts, store=store, mapped=mapped, **options)[0]
+
+    def kept(self, texts: TokenizedSet, store: Store) -> list[Tensor] | None:
+        """Embeddings of a measured set's documents and queries, of the first process alone; nothing is encoded.
+
+        None where they are not all kept, or stay on the disk.
+        """
+        if self._on_disk(texts):
+            return None
+        options: Any = {"token_budget": self.token_budget, "precision": self.precision}
+        return kept_embeddings(self.encoder, [texts.documents, texts.queries], store, **options)
 
     def deployment(self, texts: TokenizedSet, passages: TokenIds) -> Deployment | None:
         """What cutting and rounding the vectors costs in the selecting metric, copies merged.

@@ -21,6 +21,7 @@ from matryoshka.report.environment.environment import write_environment
 from matryoshka.report.terminal import lines
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
 from matryoshka.tasks.blending import Blending, keep_start
+from matryoshka.tasks.explaining import StartOfTraining
 from matryoshka.tasks.first_lines import announce, memory_limits
 from matryoshka.tasks.guiding import prepare_guide
 from matryoshka.tasks.hub_commits import pinned
@@ -109,6 +110,7 @@ class Run:
         prepare_guide(self.recipe, self.data, self.measuring)
         project = partial(put_projection, self.recipe, self.data, self.measuring, self.folder, goes_on=goes_on)
         before = measure_before(self.recipe, self.data, self.measuring, project)
+        self.begins = StartOfTraining.of(self.data, self.measuring)
         for logger in self.loggers if self.start.state is None else ():
             logger.log_metrics(before.logged, step=0)
         selecting, pairs = self.data.selecting, self.data.pairs
@@ -149,6 +151,7 @@ class Run:
         tuned = self.measuring.measure(self.data.test)
         self.deployment = what_to_deploy(self.data, self.measuring)
         self.sets = measure_sets(self.data.sets, self.measuring)
+        self.explanation = self.begins.explained(self.recipe, self.data, self.measuring)
         return tuned
 
     def write(self, training: Training, before: Before, tuned: EvaluationResult) -> None:
@@ -158,6 +161,7 @@ class Run:
         record = replace(
             training_record(self.recipe, self.data, self.measuring, before, self.best, tuned, self.sets),
             blend=self.blend,
+            explanation=self.explanation,
             updates=self.plan.updates,
             history=tuple(training.log.rows),
             skipped=training.module.nonfinite.skipped,

@@ -94,7 +94,18 @@ def page(source: str) -> Page:
 def test_every_section_is_there_and_in_the_contents(page: Page) -> None:
     links = [link.attributes["href"] for link in page.root.find("nav")[0].find("a")]
 
-    names = ["summary", "protocols", "doctor", "curves", "metrics", "deploy", "failures", "config", "environment"]
+    names = [
+        "summary",
+        "protocols",
+        "doctor",
+        "curves",
+        "changed",
+        "metrics",
+        "deploy",
+        "failures",
+        "config",
+        "environment",
+    ]
     assert links == [f"#{name}" for name in names]
     assert list(page.sections) == names
     headings = {name: section.find("h2")[0].text for name, section in page.sections.items()}
@@ -200,7 +211,7 @@ def test_ids_are_unique_and_every_reference_is_to_one(page: Page, source: str) -
 def test_figures_are_there_in_light_and_dark_and_have_a_name(page: Page) -> None:
     figures = [figure for section in page.sections.values() for figure in section.find("figure")]
 
-    assert len(figures) == 4
+    assert len(figures) == 5
     for figure in figures:
         light, dark = (box for box in figure.children if box.tag == "div")
         assert (light.attributes["class"], dark.attributes["class"]) == ("light", "dark")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
+    from matryoshka.training.explanation.explanation import Explanation
     from matryoshka.training.mixes import MixOutcome
 
 TUNED, BASE, PROJECTION, MIXED = "tuned", "base", "projection", "mixed"
@@ -73,6 +74,7 @@ class Report:
     fitted_alone: bool = False
     mixed: MixOutcome | None = None
     verdict: tuple[str, ...] = ()
+    explanation: Explanation | None = None
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
@@ -143,6 +145,7 @@ class Report:
             "sets": ("Further sets", bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
             "curves": ("Projection" if self.fitted_alone else "Training", len(self.history) > 1),
+            "changed": ("What training changed", self.explanation is not None),
             "metrics": ("All metrics", True),
             "deploy": ("What to deploy", self.deployment is not None),
             "failures": ("Where it fails", self.failures is not None),
@@ -166,6 +169,7 @@ def html_report(report: Report) -> str:
         diagnosis=report.diagnosis,
         deployment=report.deployment,
         failures=report.failures,
+        explanation=report.explanation,
         keep=KEEP,
         precisions=PRECISIONS,
         **page_figures(report, KEEP),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from matryoshka.evaluation.result import display_name, lexical
 from matryoshka.report.figures.curves import training_curves
 from matryoshka.report.figures.deployment_figure import metric_against_bytes
 from matryoshka.report.figures.doctor_figure import doctor_figure
+from matryoshka.report.figures.margins_figure import margins_at_dims
 from matryoshka.report.figures.metric_figure import finding, metric_against_dim
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 BEFORE = re.compile(r"^.*?<svg\b[^>]*?(viewBox=\"[^\"]*\").*?</defs>", flags=re.DOTALL)  # to the end of its own style
 TAG = re.compile(r"<[^>]*>")  # in texts and values, > is escaped
 ID = re.compile(r"""( id="|xlink:href="#|url\(#)""")  # matplotlib numbers its groups anew in every figure
+MARGINS_LABEL = "Margins of the test queries against dimensions kept, before and after training"
 FONTS = re.compile(r"font-family: [^;\"]*")
 
 
@@ -97,6 +99,13 @@ def page_figures(report: Report, keep: float) -> dict[str, Markup]:
     if deployment := report.deployment:
         drawn = partial(metric_against_bytes, deployment, keep, note)
         figures["deployment"] = (drawn, f"{name} against bytes per vector. {deployment.advice(keep)}")
+    if (explanation := report.explanation) and explanation.after:
+        figures["margins"] = (partial(margins_at_dims, explanation, note), MARGINS_LABEL)
+    return light_and_dark(figures)
+
+
+def light_and_dark(figures: Mapping[str, tuple[Callable[..., Figure], str]]) -> dict[str, Markup]:
+    """`<name>_figure_light` and `_dark` of each. figures: name -> what draws it, and what a screen reader says."""
     return {
         f"{key}_figure_{theme}": inline_svg(figure(dark=theme == "dark"), f"{key}-{theme}", label)
         for key, (figure, label) in figures.items()

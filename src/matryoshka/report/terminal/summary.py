@@ -34,6 +34,8 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
     title = f"base -> mixed ({record.kept})" if record.mixed else title
     beside = [other for other in record.baselines if not record.fitted_alone or NO_DIM in other.metrics]
     show_result(record.tuned, record.base, title, beside)
+    for finding in record.explanation.to_do if record.explanation else ():
+        lines.say(finding.measure, str(finding))
     lines.say("split", record.split)
     for trouble in record.troubles:
         lines.say("training", trouble)
