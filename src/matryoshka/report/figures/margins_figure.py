@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,7 +24,7 @@ def margins_at_dims(explanation: Explanation, note: str = "", dark: bool = False
     if not explanation.after:
         raise ValueError("no margins were measured")
     figure, palette = blank(3.9, dark)
-    title = "How much nearer the best right document is than the nearest wrong one"
+    title = "Margins: the best right document against the nearest wrong one"
     y = headings(figure, title, [], note, (0.9, 0.83), palette)
     both = (explanation.before, explanation.after)
     for left, name, unit in zip(LEFTS, ("mean", "negative"), (1.0, 100.0), strict=True):
@@ -40,7 +42,7 @@ def _panel(axes: Axes, dims: list[int], values: list[list[float]], label: str, p
     axes.set_xticks(dims, [str(dim) if dim in spaced(dims) else "" for dim in dims])
     axes.minorticks_off()
     axes.set_xlabel("dimensions kept", color=palette.muted)
-    looks = (
+    looks: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         (BEFORE, palette.base, palette.muted, {"linestyle": (0, (4, 2.5)), "marker": "s", "markersize": 4.5}),
         (AFTER, palette.tuned, palette.tuned, {"linewidth": 2.4, "marker": "o", "markersize": 6.5}),
     )
