@@ -24,7 +24,7 @@ def margins_at_dims(explanation: Explanation, note: str = "", dark: bool = False
     if not explanation.after:
         raise ValueError("no margins were measured")
     figure, palette = blank(3.9, dark)
-    title = "How much nearer the best right document is than the nearest wrong one"
+    title = "Margins: the best right document against the nearest wrong one"
     y = headings(figure, title, [], note, (0.9, 0.83), palette)
     both = (explanation.before, explanation.after)
     for left, name, unit in zip(LEFTS, ("mean", "negative"), (1.0, 100.0), strict=True):
