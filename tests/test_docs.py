@@ -108,9 +108,10 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
         if name.startswith("my_"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(content, encoding="utf-8")
-    run = tmp_path / "outputs" / "bmf" / "2026-01-31_12-00-00"
-    run.mkdir(parents=True)
-    (run / "model").symlink_to(model)
+    for date in ("2026-01-31", "2026-02-01"):
+        run = tmp_path / "outputs" / "bmf" / f"{date}_12-00-00"
+        run.mkdir(parents=True)
+        (run / "model").symlink_to(model)
     (tmp_path / "my_model").symlink_to(model)
     bge_m3 = {"hidden_size": 1024, "max_position_embeddings": 8194, "model_type": "xlm-roberta"}
     monkeypatch.setattr(pretrained, "hub_config", lambda *_: bge_m3)

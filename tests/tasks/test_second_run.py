@@ -69,7 +69,7 @@ def test_nothing_is_tokenized_once_training_begins(workplace: Path, monkeypatch:
 def test_a_second_run_tokenizes_nothing_and_encodes_only_what_it_trained(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, encoded: list[bool]
 ) -> None:
-    words = ("logger=none", "export=none", "trainer.max_epochs=1")
+    words = ("logger=none", "export=none", "trainer.max_epochs=1", "blend=none")
     assert run(monkeypatch, *words, "hydra.run.dir=first") == 0
     # dev and test before training and after it, where the epoch's weights are the best and dev is not encoded again;
     # and, after it, the training passages that int8 is calibrated on

@@ -77,7 +77,7 @@ def test_every_job_runs_once_and_new_values_add_only_their_own(
     second = written(workplace)
     assert len(second) == 3 and {name: second[name] for name in first} == first
     assert len(summary(workplace)) == 3
-    for name in ("summary.parquet", "index.html", "experiment/best.yaml"):
+    for name in ("summary.parquet", "index.html", "experiment/best_job.yaml"):
         assert (workplace / "sweep" / name).is_file(), name
 
 

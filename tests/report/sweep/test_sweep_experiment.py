@@ -42,10 +42,10 @@ def best(*words: str) -> Any:
 def test_it_composes_to_the_jobs_own_configuration(words: tuple[str, ...], tmp_path: Path) -> None:
     done = best(*(word for word in words if not word.startswith("hydra.")))
     done = replace(done, jobs=(replace(done.jobs[0], overrides=words), *done.jobs[1:]))
-    write_atomically(tmp_path / "experiment" / "best.yaml", best_experiment(done))
+    write_atomically(tmp_path / "experiment" / "best_job.yaml", best_experiment(done))
 
-    again = plain(f"hydra.searchpath=[file://{tmp_path}]", "+experiment=best")
-    assert again.pop("name").endswith("_best")
+    again = plain(f"hydra.searchpath=[file://{tmp_path}]", "+experiment=best_job")
+    assert again.pop("name").endswith("_best_job")
     assert again == {key: value for key, value in done.best.config.items() if key != "name"}
 
 
@@ -56,19 +56,19 @@ def test_its_first_default_is_the_jobs_own_experiment_and_its_head_says_what_it_
     assert "# Stand-in: embedded:e5_small" in text
     head = yaml.safe_load(text)
     assert head["defaults"] == ["bmf", {"/sweep": "dims_lr_scheduler"}, "_self_", {"override /scheduler": "linear"}]
-    assert (head["seed"], head["name"]) == (1, "bmf_best")
+    assert (head["seed"], head["name"]) == (1, "bmf_best_job")
 
 
 def test_the_command_runs_it(tmp_path: Path) -> None:
     folder = tmp_path / "a sweep's folder"
     done = best("+experiment=bmf", "export=none", "seed=3", "~reference")
-    write_atomically(folder / "experiment" / "best.yaml", best_experiment(done))
+    write_atomically(folder / "experiment" / "best_job.yaml", best_experiment(done))
     command = shlex.split(rerun_command(folder, done.best))
 
     assert command[-2:] == ["~reference", "export=sentence_transformers"]
     shown = subprocess.run([sys.executable, *command[1:], "--cfg", "job"], cwd=ROOT, capture_output=True, check=True)
     config = yaml.safe_load(shown.stdout)
-    assert (config["name"], config["seed"], "reference" in config) == ("bmf_best", 3, False)
+    assert (config["name"], config["seed"], "reference" in config) == ("bmf_best_job", 3, False)
     assert config["export"]["_target_"].endswith("SentenceTransformersFolder") or "_target_" in config["export"]
 
 

@@ -124,7 +124,7 @@ def test_a_trial_that_was_given_up_is_no_failure(tmp_path: Path) -> None:
 def test_the_best_job_can_be_run_again(page: Page, folder: Path) -> None:
     command, experiment = (part.text for part in page.sections["again"].find("pre"))
 
-    assert command == f"python train.py --config-dir {folder} +experiment=best export=sentence_transformers"
+    assert command == f"python train.py --config-dir {folder} +experiment=best_job export=sentence_transformers"
     assert "# @package _global_" in experiment and "override /scheduler: cosine" in experiment
 
 

@@ -1,4 +1,4 @@
-"""A job of a sweep as an experiment that `python train.py +experiment=best` runs again."""
+"""A job of a sweep as an experiment that `python train.py +experiment=best_job` runs again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matryoshka.report.sweep.sweep_verdict import verdict
 from matryoshka.sweep.result import JobResult, Sweep, value_at
 
 EXPERIMENT, SWEEP = "experiment", "sweep"  # groups whose files set values all over the configuration
-NAME = "best"
+NAME = "best_job"  # not `best`, an experiment that comes along
 
 
 def best_experiment(sweep: Sweep) -> str:
-    """The YAML of experiment/best.yaml: the best job's own experiment and sweep files, then its choices and values.
+    """The YAML of experiment/best_job.yaml: the best job's own experiment and sweep files, then its choices and values.
 
     Values are those of the job's configuration, so nothing of the command's grammar is left to guess. Empty where there
     is no best job, or no configuration of it.
