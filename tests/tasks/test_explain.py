@@ -22,7 +22,7 @@ from tests.real_pairs import write_pairs
 from tests.tiny import tiny_encoder
 
 MORE = "+sets.more={_target_: matryoshka.data.sources.PairFiles, name: more, train: null, evaluation: evaluation.jsonl}"
-MEASURES = ["drift", "margins", "false negatives", "easy batches", "gradients"]
+MEASURES = ["drift", "margins", "negatives", "batches", "gradients"]
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ def found(**changes: object) -> dict[str, Finding]:
 def test_where_no_threshold_is_passed_there_is_nothing_to_do() -> None:
     said = found()
 
-    assert list(said) == ["drift", "margins", "false negatives", "easy batches", "gradients"]
+    assert list(said) == ["drift", "margins", "negatives", "batches", "gradients"]
     assert all(str(finding).endswith(": nothing to do") for finding in said.values())
     assert "documents of the further set words" in said["drift"].said and "0.950" in said["drift"].said
 
@@ -40,9 +40,9 @@ def test_where_no_threshold_is_passed_there_is_nothing_to_do() -> None:
             "22.0% of the queries, 20.0% before",
             module.AGAINST_LOST_MARGINS,
         ),
-        ({"batches": BatchMeasures(3, 12, 0.02, 0.5, 0.5, COSINES)}, "false negatives", "2.00%", ("negatives=guide",)),
-        ({"batches": BatchMeasures(3, 12, 0, 0.1, 0.6, COSINES)}, "easy batches", "60%", module.AGAINST_EASY_BATCHES),
-        ({"batches": BatchMeasures(3, 12, 0, 0.6, 0.1, COSINES)}, "easy batches", "60%", module.AGAINST_EASY_BATCHES),
+        ({"batches": BatchMeasures(3, 12, 0.02, 0.5, 0.5, COSINES)}, "negatives", "2.00%", ("negatives=guide",)),
+        ({"batches": BatchMeasures(3, 12, 0, 0.1, 0.6, COSINES)}, "batches", "60%", module.AGAINST_EASY_BATCHES),
+        ({"batches": BatchMeasures(3, 12, 0, 0.6, 0.1, COSINES)}, "batches", "60%", module.AGAINST_EASY_BATCHES),
         (
             {"batches": BatchMeasures(3, 12, 0, 0, 0, {8: {8: 1, 4: -0.1}, 4: {8: -0.1, 4: 1}})},
             "gradients",
@@ -93,5 +93,5 @@ def test_what_is_in_use_is_not_advised() -> None:
     assert in_use == {"blend=start", "negatives=guide", "callbacks=[default,moving_average]"}
     assert found(drift=drift, in_use=in_use)["drift"].levers == ("a lower optimizer.lr",)
     many = BatchMeasures(3, 12, 0.5, 0, 0, COSINES)
-    assert found(batches=many, in_use=in_use)["false negatives"].levers == ("another setting of what is in use",)
+    assert found(batches=many, in_use=in_use)["negatives"].levers == ("another setting of what is in use",)
     assert levers_in_use({}) == frozenset()

@@ -99,11 +99,11 @@ def _each(
 def _of_batches(batches: BatchMeasures) -> Iterator[tuple[str, str, bool, tuple[str, ...]]]:
     share = batches.false_negatives
     said = f"{share:.2%} of the candidates that count as negatives are about as near as the positive before training"
-    yield "false negatives", said, share > MOST_FALSE_NEGATIVES, AGAINST_FALSE_NEGATIVES
+    yield "negatives", said, share > MOST_FALSE_NEGATIVES, AGAINST_FALSE_NEGATIVES
     share = max(batches.easy_before, batches.easy_after)
     shares = f"{batches.easy_before:.0%} of the batches before training and {batches.easy_after:.0%} after it"
     said = f"{shares} have a loss below {NEAR_ZERO:g} a dim"
-    yield "easy batches", said, share > MOST_EASY, AGAINST_EASY_BATCHES
+    yield "batches", said, share > MOST_EASY, AGAINST_EASY_BATCHES
     if batches.lowest:
         dim, other, cosine = batches.lowest
         said = f"the gradients of dims {dim} and {other} have a cosine of {cosine:.3f}, the lowest of all pairs"
