@@ -28,7 +28,10 @@ SEEDS = (42, 43, 44)
 DIMS = "dims=[768,512,256,128,64]"
 QUIET = ("evaluator=quick", "baselines=[]", "logger=none", "export=none", "doctor.languages=0", DIMS)
 # Ours without any of the means: a projection to begin with, and one epoch at a low rate.
-PLAIN = ("projection=learned", "loss=ranking_both", "optimizer.lr=2e-5", "batch_size=32", "trainer.max_epochs=1")
+PLAIN = (
+    *("projection=learned", "loss=ranking_both", "optimizer.lr=2e-5", "batch_size=32", "trainer.max_epochs=1"),
+    "blend=none",
+)
 
 
 @dataclass(frozen=True)

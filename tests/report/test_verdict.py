@@ -64,6 +64,7 @@ def test_page_card_and_tracker_say_it(tmp_path: Path) -> None:
     assert "letters &lt;b&gt;: nDCG@10 worse by" in page
     assert "- Kept: a = 0.5 of the tuned weights" in card
     assert "0.5 of the way to the weights of update 19" in page
+    assert "is the saved model: 0.5 of the way to the weights of update 19" in card
     assert "worse by -.020" in summary_of(told())["verdict"]
 
 

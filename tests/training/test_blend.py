@@ -75,7 +75,23 @@ def test_shares_are_tried_once_each_the_most_tuned_first() -> None:
 def test_the_outcome_in_words(share: float | None, said: str) -> None:
     kept, other = Candidate(share, 0.5), Candidate(0.25, 0.4)
 
-    found = BlendOutcome("ndcg@10", (kept, other), kept, {"x": "not x: it loses"}).said
+    found = BlendOutcome("ndcg@10", (kept, other), kept).said
 
     assert found.startswith(said)
-    assert found.endswith("(0.25 tuned 0.4000); not x: it loses")
+    assert found.endswith("(0.25 tuned 0.4000)")
+
+
+@pytest.mark.parametrize("share", [None, 0.0])
+def test_a_better_one_that_was_refused_is_told(share: float | None) -> None:
+    kept, other = Candidate(share, 0.4), Candidate(1.0, 0.5)
+
+    found = BlendOutcome("ndcg@10", (other, kept), kept, {"tuned": "not tuned: it loses"}).said
+
+    assert "what is better is not allowed" in found
+    assert found.endswith("(tuned 0.5000); not tuned: it loses")
+
+
+def test_without_a_projection_the_weights_before_training_are_the_untrained_ones() -> None:
+    assert Candidate(0.0, 0.5, projected=False).untrained
+    assert Candidate(None, 0.5).untrained
+    assert not Candidate(0.0, 0.5).untrained

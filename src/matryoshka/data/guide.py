@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from matryoshka.data.samplers import BatchSummary
 
+MOST_UNRELATED = 1 - 1e-6  # where all texts are equal to the guide, nothing can be told apart
 RANDOM_PAIRS = 10_000  # whose mean similarity is that of texts which have nothing to do with each other
 
 
@@ -45,6 +46,7 @@ class Guide(KnownPositives):
         self.model, self.absolute, self.relative, self.rescaled = model, absolute, relative, rescaled
         self.columns: list[tuple[Tensor, Tensor]] = []
         self.unrelated = 0.0
+        self._last: tuple[tuple[int, ...], Tensor] | None = None  # one batch is asked for its mask and its numbers
 
     def masks(self, batches: BatchSummary) -> bool:
         """Which batches, only the guide knows."""
@@ -58,13 +60,15 @@ class Guide(KnownPositives):
             (anchors_UD, anchor_N), (positives_VD, positive_N) = self.columns[:2]
             one_P, other_P = torch.randint(len(anchor_N), (2, RANDOM_PAIRS), generator=generator)
             pairs_PD = anchors_UD[anchor_N[one_P]] * positives_VD[positive_N[other_P]]
-            self.unrelated = float(pairs_PD.sum(1).mean())
+            self.unrelated = min(float(pairs_PD.sum(1).mean()), MOST_UNRELATED)
 
     def similarities(self, rows: Sequence[int]) -> Tensor:
         """The guide's similarity of each row's anchor and each of the batch's candidates, (B, N)."""
-        (anchors_BD, *candidates) = (texts_UD[row_N[list(rows)]] for texts_UD, row_N in self.columns)
-        similarity_BN = anchors_BD @ torch.cat(candidates).T
-        return (similarity_BN - self.unrelated) / (1 - self.unrelated)
+        if self._last is None or self._last[0] != tuple(rows):
+            (anchors_BD, *candidates) = (texts_UD[row_N[list(rows)]] for texts_UD, row_N in self.columns)
+            similarity_BN = anchors_BD @ torch.cat(candidates).T
+            self._last = tuple(rows), (similarity_BN - self.unrelated) / (1 - self.unrelated)
+        return self._last[1]
 
     def numbers(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What it says of the candidates, by the name under which a loss asks for it."""

@@ -104,8 +104,7 @@ class TrainingRecord:
     real one. history: every logged row, with `step` (updates) and `epoch`; training rows have `train/loss`,
     evaluations the metrics by full name. saved_step: the update whose weights were kept; `tuned` is their
     evaluation. selected: the metric that chose them; selected_value: what it was then. config: the resolved
-    configuration, plain values. environment: versions and hardware. seconds: the whole run. batches: those of the
-    first epoch, in numbers.
+    configuration, plain values. environment: versions and hardware. seconds: the whole run. batches: an epoch's.
     base, tuned and the baselines (BM25, other models) are measured on the same test queries. split: a sentence on which
     queries chose the checkpoint and which are reported. dev_base: the base on the queries that chose, None where these
     are the test queries; the history has the later ones as `dev/...`. diagnosis: what the data doctor found.
@@ -153,6 +152,16 @@ class TrainingRecord:
     def fitted_alone(self) -> bool:
         """Whether the encoder stayed as it was, and `tuned` is the projection behind it."""
         return self.updates == 0 and self.mixed is None
+
+    @property
+    def blended(self) -> bool:
+        """Whether other weights were kept than those of the saved update."""
+        return self.blend is not None and self.blend.kept.share != 1
+
+    @property
+    def trained_projection(self) -> EvaluationResult | None:
+        """What the projection alone gave, where a training with it was kept: then the two can be told apart."""
+        return self.projected if self.blend is None or self.blend.kept.share else None
 
     @property
     def kept(self) -> str:

@@ -45,7 +45,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
     """
     counted = {key: value for key, value in config.items() if key not in NOT_COMPARED}
     digest = xxhash.xxh3_128(json.dumps([matryoshka.__version__, counted], sort_keys=True, default=str).encode())
-    for group in ("data", "encoder", "negatives", "sets", "runs"):
+    for group in ("data", "encoder", "negatives", "mining", "sets", "runs"):
         for text in _texts(config.get(group)):
             _add_content(digest, Path(text))
     return digest.hexdigest()

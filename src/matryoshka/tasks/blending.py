@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.errors import UserError
 from matryoshka.evaluation.embeddings import InMemory, OnDisk
 from matryoshka.processes.together import broadcast_state, from_first
 from matryoshka.report.terminal import lines
@@ -15,7 +17,7 @@ from matryoshka.tasks.choosing import Limit, best_allowed
 from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.training.blend import Blend, BlendOutcome, Candidate, set_mixed
-from matryoshka.training.checkpoints.folder import WEIGHTS, write_checkpoint
+from matryoshka.training.checkpoints.folder import WEIGHTS, Checkpoint, write_checkpoint
 from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
 
 START = "start"  # the folder of the weights before training, among the run's checkpoints
@@ -24,6 +26,8 @@ START = "start"  # the folder of the weights before training, among the run's ch
 def keep_start(recipe: TrainingRecipe, kept: KeptCheckpoints, encoder: Encoder) -> None:
     """Save the weights before the first update, where blends with them are asked for and they are not there yet."""
     if recipe.blend and not (kept.folder / START).is_dir():
+        if kept.lasts():  # the encoder has other weights by now
+            raise UserError(f"{kept.folder / START}: the weights before training are gone; begin a new run")
         write_checkpoint(kept.folder / START, 0, kept.run, encoder.state_dict())
 
 
@@ -42,7 +46,7 @@ class Blending:
         self.blend = recipe.blend or Blend((), None)
         self.data, self.measuring, self.before, self.best = data, measuring, before, best
         self.limit = Limit(recipe, data, before)
-        self.files = [kept.folder / START / WEIGHTS, kept.best(best.step).folder / WEIGHTS]
+        self.files = from_first(lambda: [_intact(kept.folder / START), kept.best(best.step).folder / WEIGHTS])
         self.stores = {1.0: measuring.store}
 
     def keep_best(self) -> tuple[Measuring, BlendOutcome]:
@@ -58,12 +62,13 @@ class Blending:
 
     def _candidates(self) -> list[Candidate]:
         """All of them with what they are worth on the choosing queries, the most tuned first."""
-        selected, found = self.measuring.selected, [Candidate(1.0, self.best.value)]
+        projected = self.before.projected is not None
+        selected, found = self.measuring.selected, [Candidate(1.0, self.best.value, projected)]
         for share in (*self.blend.shares, 0.0):
-            candidate = Candidate(share, 0.0)
+            candidate = Candidate(share, 0.0, projected)
             result = self._use(candidate).measure(self.data.selecting)
             found.append(replace(candidate, value=result.value(selected)))
-        if self.before.projected:
+        if projected:
             base = self.before.dev_base or self.before.base
             found.append(Candidate(None, base.value(selected)))
         return found
@@ -82,3 +87,9 @@ class Blending:
         """Untrained weights are found on the disk, by whatever run has encoded with them."""
         kind: Callable[[], InMemory | OnDisk] = InMemory if candidate.share else OnDisk
         return replace(self.measuring, store=self.stores.setdefault(candidate.share or 0.0, kind()))
+
+
+def _intact(folder: Path) -> Path:
+    """The weights of a checkpoint. Raises BrokenCheckpointError unless they are as they were written."""
+    Checkpoint.read(folder).check()
+    return folder / WEIGHTS

@@ -53,13 +53,21 @@ class FinishedRun:
 
     def put_projection(self, encoder: Encoder) -> None:
         """Let the encoder end in the projection that the run began with, unless the run gave it up at its end."""
-        kept = ((self.facts.get("blend") or {}).get("kept") or {"share": 1}).get("share")
-        if kept is not None and (self.folder / FILE).is_file():
-            put_behind(encoder, SavedProjection.read(self.folder))
+        if saved := kept_projection(self.folder, self.facts):
+            put_behind(encoder, saved)
 
     def tuned(self, recipe: TrainingRecipe) -> Encoder:
         """The model that the run kept, with the length and the prompts of the run."""
         return replace(recipe.encoder, model=str(self.folder / "model"), revision=None).load(None)
+
+
+def kept_projection(folder: Path, facts: Mapping[str, Any]) -> SavedProjection | None:
+    """The projection that a run began with, as it was fitted; None without one, or where the run gave it up.
+
+    facts: its run.json.
+    """
+    share = ((facts.get("blend") or {}).get("kept") or {"share": 1}).get("share")
+    return SavedProjection.read(folder) if share is not None and (folder / FILE).is_file() else None
 
 
 def _values(path: Path) -> dict[str, Any]:

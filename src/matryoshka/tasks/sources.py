@@ -17,12 +17,14 @@ from matryoshka.config.mixing import model_named
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.model_folder import read_json
 from matryoshka.encoder.structure import Structure
 from matryoshka.errors import UserError
 from matryoshka.export.sentence_transformers import kept_layers
 from matryoshka.processes.together import from_first, is_first
-from matryoshka.projection.saved import FILE, SavedProjection
+from matryoshka.report.files import FINISHED
 from matryoshka.storage.atomic import UNFINISHED, saying_if_full
+from matryoshka.tasks.finished_run import kept_projection
 from matryoshka.training.checkpoints.weights_file import write_weights
 
 THIS = "this recipe's encoder"
@@ -126,8 +128,9 @@ def _fitted(run: str) -> Sequence[Dense]:
     """The run's projection, as a layer; nothing where the layers behind its pooling are an export's cut alone."""
     folder = Path(run).expanduser()
     for place in (folder, folder.parent):
-        if (place / FILE).is_file():
-            return [Dense.of(torch.from_numpy(SavedProjection.read(place).matrix_DE))]
+        facts = read_json(place / FINISHED) if (place / FINISHED).is_file() else {}
+        if saved := kept_projection(place, facts):
+            return [Dense.of(torch.from_numpy(saved.matrix_DE))]
     return []
 
 

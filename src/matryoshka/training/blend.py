@@ -28,7 +28,7 @@ class Blend:
     def __init__(
         self,
         shares: Sequence[Share] = (0.5,),
-        at_most: Annotated[float, Ge(0), Le(1), "0.01, or null for no limit"] | None = 0.01,
+        at_most: Annotated[float, Ge(0), Le(1), "0.005, or null for no limit"] | None = 0.005,
     ) -> None:
         self.shares = sorted(set(shares), reverse=True)
         self.at_most = at_most
@@ -36,15 +36,19 @@ class Blend:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Weights that may be kept. share: of the tuned ones; 0: the weights before training; None: without projection."""
+    """Weights that may be kept. share: of the tuned ones; 0: the weights before training; None: without projection.
+
+    projected: whether there is a projection behind them.
+    """
 
     share: float | None
     value: float
+    projected: bool = True
 
     @property
     def untrained(self) -> bool:
         """Whether it is the untrained encoder alone."""
-        return self.share is None
+        return self.share is None or (self.share == 0 and not self.projected)
 
     @property
     def name(self) -> str:
@@ -72,11 +76,13 @@ class BlendOutcome:
 
     @property
     def _weights(self) -> str:
-        share = self.kept.share
+        share, refused = self.kept.share, "what is better is not allowed"
         if share is None:
-            return "a = 0 without the projection, the untrained encoder: nothing that was trained is better"
+            why = refused if self.refused else "nothing that was trained is better"
+            return f"a = 0 without the projection, the untrained encoder: {why}"
         if share == 0:
-            return "a = 0, the weights before training: training made them no better"
+            why = refused if self.refused else "training made them no better"
+            return f"a = 0, the weights before training: {why}"
         return f"a = {share:g}, the tuned weights" if share == 1 else f"a = {share:g} of the tuned weights"
 
 

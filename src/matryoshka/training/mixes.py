@@ -61,7 +61,7 @@ class MixOutcome:
         """What was kept, beside the others, and what kept better ones from it."""
         others = ", ".join(f"{other.name} {other.value:.4f}" for other in self.candidates if other != self.kept)
         kept = f"{self.kept.name}{', as given' if self.given else ''}"
-        kept += ": no mix is better" if self.kept.untrained else ""
+        kept += f": no mix {'that is allowed ' if self.refused else ''}is better" if self.kept.untrained else ""
         values = f"{kept}: {self.metric} {self.kept.value:.4f} on the choosing queries"
         said = [f"{values} ({others})" if others else values, *self.refused.values(), self.remark]
         return "; ".join(part for part in said if part)

@@ -37,7 +37,7 @@ def expected(average: WeightAverage, seen: list[dict[str, Tensor]], name: str) -
     """The same by hand, in fp64."""
     weights = [weights[name].double() for weights in seen]
     if isinstance(average, LastAverage):
-        counted = len(weights) - 1 - int(UPDATES * (1 - average.last))
+        counted = max(1, round(UPDATES * average.last))
         return torch.stack(weights[-counted:]).mean(0)
     assert isinstance(average, MovingAverage)
     made = weights[0]

@@ -39,7 +39,7 @@ def model_card(record: TrainingRecord) -> str:
     environment.filters |= {"text": plain, "fenced": fenced, "capitalized": lambda text: text[:1].upper() + text[1:]}
     environment.globals |= {"table": table}
     untrained, tuned = record.fitted_alone or record.mixed, record.tuned
-    gained = shares(tuned, record.base, record.projected, shown_metric(tuned)) if record.projected else ""
+    gained = shares(tuned, record.base, given, shown_metric(tuned)) if (given := record.trained_projection) else ""
     source = files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         record=record,

@@ -98,7 +98,8 @@ class Report:
         }
         shared = ({item.name for item in fields(cls)} & {item.name for item in fields(record)}) - {"name"}
         told = {**{item: getattr(record, item) for item in shared}, "fitted_alone": record.fitted_alone}
-        told["verdict"] = verdict(record)
+        told |= {"verdict": verdict(record), "projected": record.trained_projection}
+        told["saved_step"] = None if record.blended else record.saved_step
         done, name = ("a projection for", PROJECTION) if record.fitted_alone else ("trained on", TUNED)
         done, name = ("mixed for", MIXED) if record.mixed else (done, name)
         title = f"{record.name}: {record.base_model}, {done} {record.pairs.name}"

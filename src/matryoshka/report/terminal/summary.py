@@ -31,7 +31,8 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
         lines.say("verdict", sentence)
     saved = f"update {record.saved_step} of {record.updates}, best {record.selected}"
     title = "base -> projection" if record.fitted_alone else f"base -> tuned ({saved}, evaluated again)"
-    title = f"base -> mixed ({record.kept})" if record.mixed else title
+    if record.mixed or record.blended:
+        title = f"base -> {'mixed' if record.mixed else 'kept'} ({record.kept})"
     beside = [other for other in record.baselines if not record.fitted_alone or NO_DIM in other.metrics]
     show_result(record.tuned, record.base, title, beside)
     for finding in record.explanation.to_do if record.explanation else ():

@@ -41,9 +41,10 @@ def tags_of(config: Mapping[str, Any], choices: Sequence[str]) -> list[str]:
 def summary_of(record: TrainingRecord) -> dict[str, Any]:
     """Every number of results.json and of sets/ by its name in W&B, and results.json itself.
 
-    Dev metrics are the saved update's. `projection/...` is what the projection alone gave.
+    Dev metrics are the saved update's, where its weights were kept. `projection/...` is what the projection alone gave.
     """
-    saved = {name: value for row in record.history if row["step"] == record.saved_step for name, value in row.items()}
+    update = None if record.blended else record.saved_step
+    saved = {name: value for row in record.history if row["step"] == update for name, value in row.items()}
     rows = {name: value for name, value in saved.items() if name.startswith(DEV)} | record.tuned.flat()
     rows |= record.base.flat("base/") | sets_row(record)
     rows |= record.projected.flat(PROJECTED) if record.projected else {}

@@ -88,7 +88,7 @@ class RunLogger(WandbLogger):
         metadata = {"selected": record.selected, names.SELECTED: record.selected_value, "update": record.saved_step}
         artifact = wandb.Artifact(name, type="model", metadata=metadata)
         artifact.add_dir(str(model), policy="immutable")  # no second copy on this disk
-        aliases = ["best", "last"] if record.saved_step == record.updates else ["best"]
+        aliases = ["best", "last"] if record.saved_step == record.updates and not record.blended else ["best"]
         self.experiment.log_artifact(artifact, aliases=aliases)
 
     def _close(self, exit_code: int) -> None:

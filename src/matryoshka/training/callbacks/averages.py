@@ -86,7 +86,7 @@ class LastAverage(WeightAverage):
 
     def share(self, update: int, updates: int) -> float:
         """1 for the first that counts, then 1/2, 1/3 ..."""
-        first = min(updates, int(updates * (1 - self.last)) + 1)
+        first = min(updates, updates - round(updates * self.last) + 1)
         return 1 / max(1, update - first + 1)
 
 
