@@ -120,6 +120,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--test-laws", nargs="*", default=None)
     parser.add_argument("--page", action="store_true", help="run nothing")
+    parser.add_argument(
+        "--note", default="", help="what a reader must know of these runs, such as what ran beside them"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "what_helps.md")
     options = parser.parse_args()
     runs: Path = options.runs.resolve()
@@ -133,7 +136,7 @@ def main() -> None:
         run_all(options.rows, options.seeds, runs)
     against = {name: row.against for name, row in ROWS.items()}
     titles = {name: row.title for name, row in ROWS.items()}
-    print(write_page(runs, titles, against, options.output))
+    print(write_page(runs, titles, against, options.output, options.note))
 
 
 def _last_ones(words: Sequence[str]) -> list[str]:

@@ -29,6 +29,7 @@ NOTES = """\
 `p` is of the paired randomisation test, on the means over dims and seeds of each query, against the line that is named.
 Seconds are of the whole command from its start to its end; of sentence-transformers' recipe to the end of training
 only, without any evaluation. Ours include the evaluations before and after."""
+UNEVEN = "Rows with fewer seeds than others were not run to the end; their figures say less."
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Found:
         return float(self.test.mean())
 
 
-def write_page(runs: Path, titles: Mapping[str, str], against: Mapping[str, str], output: Path) -> Path:
-    """The page of the rows that have runs."""
+def write_page(runs: Path, titles: Mapping[str, str], against: Mapping[str, str], output: Path, note: str = "") -> Path:
+    """The page of the rows that have runs. note: what stands below the first table."""
     found = {name: _of_runs(folders) for name in titles if (folders := _finished(runs / name))}
     first = next(folder for name in titles for folder in _finished(runs / name) if (folder / "base.json").is_file())
     found = {UNTRAINED: _untrained(first), **found}
@@ -60,15 +61,19 @@ def write_page(runs: Path, titles: Mapping[str, str], against: Mapping[str, str]
         PREFACE,
         f"Data: {about}. Machine: {environment['processor']}, {environment['threads']} threads.",
         "## On laws that were held out",
-        table(["", *map(str, dims), "mean", "p", "seconds"], [_test_row(n, found, titles, against) for n in found]),
-        NOTES,
+        table(
+            ["", "seeds", *map(str, dims), "mean", "p", "seconds"],
+            [_test_row(n, found, titles, against) for n in found],
+        ),
+        f"{NOTES} {UNEVEN}" if len({len(of.test) for name, of in found.items() if name != UNTRAINED}) > 1 else NOTES,
+        note,
         "## Elsewhere",
         "The same models on the other domain; in brackets the difference to the untrained encoder.",
         table(["", *map(str, dims), "mean"], [_other_row(titles[n], found[n], found[UNTRAINED]) for n in found]),
     ]
     if {"best", "theirs_8e-5"} <= found.keys():
         parts += ["## experiment=best", *_best(found, dims)]
-    return write_atomically(output, "\n\n".join(parts) + "\n")
+    return write_atomically(output, "\n\n".join(part for part in parts if part) + "\n")
 
 
 def _finished(folder: Path) -> list[Path]:
@@ -111,13 +116,8 @@ def _test_row(
     if other is not None:
         (p,) = paired_randomisation(other.queries_Q[:, None], of.queries_Q[:, None], of.clusters_Q)
         tested = f"{of.mean - other.mean:+.3f} to {titles[against[name]]}, p {'< .001' if p < 0.001 else f'{p:.3f}'}"
-    return [
-        titles[name],
-        *(f"{value:.3f}" for value in of.test.mean(axis=0)),
-        f"{of.mean:.3f}{spread}",
-        tested,
-        seconds,
-    ]
+    values = [f"{value:.3f}" for value in of.test.mean(axis=0)]
+    return [titles[name], str(len(of.test)), *values, f"{of.mean:.3f}{spread}", tested, seconds]
 
 
 def _other_row(title: str, of: Found, untrained: Found) -> list[str]:

@@ -126,7 +126,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 def test_nothing_runs_and_nothing_overflows(found: dict[str, dict[str, Any]]) -> None:
     page = found["run"]
     assert page["title"] == Report.of_training(whole_record()).title
-    assert (page["inner"], page["sections"]) == (NARROW, 9)
+    assert (page["inner"], page["sections"]) == (NARROW, 10)
     assert page["whole"] <= NARROW
     assert (page["scripts"], page["images"], page["acting"]) == (1, 0, 0)  # the one of the page itself
 
@@ -134,7 +134,7 @@ def test_nothing_runs_and_nothing_overflows(found: dict[str, dict[str, Any]]) ->
 def test_no_text_of_a_run_gets_out_of_its_place(found: dict[str, dict[str, Any]]) -> None:
     page = found["hostile run"]
     assert page["title"].startswith(HOSTILE[0])
-    assert (page["scripts"], page["images"], page["acting"], page["sections"]) == (1, 0, 0, 9)
+    assert (page["scripts"], page["images"], page["acting"], page["sections"]) == (1, 0, 0, 10)
 
 
 def test_no_text_of_a_sweep_gets_out_of_its_place(found: dict[str, dict[str, Any]]) -> None:
