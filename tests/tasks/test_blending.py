@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ from matryoshka.data.sources import PairFiles
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from tests.extending.additions import outcome, train, train_counting, train_tiny, train_until_call, train_until_update
+from tests.extending.additions import (
+    PROJECT,
+    outcome,
+    train,
+    train_counting,
+    train_tiny,
+    train_until_call,
+    train_until_update,
+)
 from tests.real_pairs import write_pairs
 from tests.tiny import tiny_encoder
 
@@ -30,6 +39,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_pairs(tmp_path, train=60, evaluation=30)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (PROJECT / "src", PROJECT))))  # of other processes
     return tmp_path
 
 
@@ -121,9 +131,20 @@ def test_without_a_blend_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.slow
-def test_killed_runs_with_guide_average_and_blend_go_on_to_the_same_bits() -> None:
-    words = (*BLEND, "callbacks=[default,moving_average]", "negatives=guide", "negatives.relative=0.4")
-    words = (*words, "projection=rotation", "doctor.languages=0")
+def test_runs_with_guide_average_negatives_cuts_and_blend_survive_kills_to_the_bit() -> None:
+    pairs = [json.loads(line) for line in Path("train.jsonl").read_text(encoding="utf-8").splitlines()]
+    for pair, other in zip(pairs, [*pairs[30:], *pairs[:30]], strict=True):
+        pair["negative_1"] = other["positive"]
+    Path("mined.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs), encoding="utf-8")
+    words = (*BLEND, "callbacks=[default,moving_average]", "negatives=guide", "negatives.relative=0.4", "cuts=nested")
+    words = (
+        *words,
+        "projection=rotation",
+        "doctor.languages=0",
+        "data.train=mined.jsonl",
+        "data.negatives=[negative_1]",
+    )
+    words = (*words, "sampler.clashes=mask", "dims=[768,64,8]")
     choose = random.Random("blending")
     calls = train_counting(*words, "hydra.run.dir=whole")
     whole = outcome("whole")
