@@ -77,6 +77,7 @@ def run() -> Iterator[Run]:
             f"evaluator.select={SELECTED}",
             "trainer=cpu",
             "trainer.precision=32-true",
+            "blend=none",
         ]
         succeeds("train.py", *trained, "trainer.log_every_n_steps=1", "hydra.run.dir=run", cwd=folder)
         measured = ["model=run/model", *PAIRS, "device=cpu", "precision=fp32", "hydra.run.dir=measured"]
