@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,21 +109,14 @@ def test_what_is_measured_is_what_the_saved_model_gives(workplace: Path, monkeyp
     assert ours == again
 
 
-def test_a_second_fit_encodes_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded: list[int] = []
-    encode_batches = Encoder.encode_batches
-
-    def counted(self: Encoder, *arguments: Any, **options: Any) -> Iterator[Any]:
-        for found in encode_batches(self, *arguments, **options):
-            encoded.append(len(found[1]))
-            yield found
-
-    monkeypatch.setattr(Encoder, "encode_batches", counted)
+def test_a_second_fit_encodes_nothing(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, encoded_texts: list[int]
+) -> None:
     assert run(monkeypatch, *PLAIN, *ALONE) == 0
-    assert sum(encoded) > 60
-    encoded.clear()
+    assert sum(encoded_texts) > 60
+    encoded_texts.clear()
     assert run(monkeypatch, *PLAIN, *ALONE, "projection.strength=1", "hydra.run.dir=other") == 0
-    assert not encoded
+    assert not encoded_texts
 
 
 def test_stored_vectors_give_the_figures_of_their_texts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

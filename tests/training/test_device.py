@@ -13,7 +13,7 @@ import torch
 from matryoshka.config.consistency import process_problems
 from matryoshka.errors import UserError
 from matryoshka.processes.launched import devices_here
-from matryoshka.tasks import curve, evaluate, explain, plan, project, run
+from matryoshka.tasks import beginning, blend, curve, evaluate, explain, mine, plan, project, run
 from matryoshka.training.checkpoints.random_states import random_states
 from matryoshka.training.device import device_of, prepare
 
@@ -118,14 +118,16 @@ def begin(recipe: Any, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "task", "recipe", "expected"),
     [
-        (run, begin, TRAINING, "cuda:1"),
-        (project, project.project, TRAINING, "cuda:1"),
-        (curve, curve.curve, TRAINING, "cuda:1"),
+        (beginning, begin, TRAINING, "cuda:1"),
+        (beginning, project.project, TRAINING, "cuda:1"),
+        (beginning, curve.curve, TRAINING, "cuda:1"),
+        (beginning, mine.mine, TRAINING, "cuda:1"),
+        (beginning, blend.blend, TRAINING, "cuda:1"),
         (plan, plan.plan, TRAINING, "cuda:1"),
         (explain, explain.explain, TRAINING, "cuda:1"),
         (evaluate, evaluate.evaluate, EVALUATION, "cuda:0"),
     ],
-    ids=["train", "project", "curve", "plan", "explain", "evaluate"],
+    ids=["train", "project", "curve", "mine", "blend", "plan", "explain", "evaluate"],
 )
 def test_every_task_prepares_its_device_before_anything_else(
     module: Any, task: Callable[..., Any], recipe: Any, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -140,9 +142,9 @@ def test_every_task_prepares_its_device_before_anything_else(
 
 def test_the_precision_is_chosen_for_the_gpu_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[torch.device] = []
-    chosen = run.choose_precision(CPU)
-    monkeypatch.setattr(run, "choose_precision", lambda device: asked.append(device) or chosen)
-    run.with_precision(TRAINING.config)
+    chosen = beginning.choose_precision(CPU)
+    monkeypatch.setattr(beginning, "choose_precision", lambda device: asked.append(device) or chosen)
+    beginning.with_precision(TRAINING.config)
     assert asked == [SECOND_GPU]
 
 

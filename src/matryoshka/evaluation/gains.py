@@ -20,10 +20,11 @@ class Gain:
     interval: tuple[float, float] | None
 
     @classmethod
-    def of(cls, difference_Q: Floats, clusters_Q: Ints) -> Gain:
-        """From what each query gains."""
-        low, high = (float(end[0]) for end in bootstrap_intervals(difference_Q[:, None], clusters_Q))
-        return cls(float(difference_Q.mean()), None if math.isnan(low) else (low, high))
+    def each(cls, difference_QM: Floats, clusters_Q: Ints) -> list[Gain]:
+        """From what each query gains, one of each of M columns."""
+        ends_M2 = np.stack(bootstrap_intervals(difference_QM, clusters_Q), axis=1)
+        found = zip(difference_QM.mean(axis=0).tolist(), ends_M2.tolist(), strict=True)
+        return [cls(value, None if math.isnan(low) else (low, high)) for value, (low, high) in found]
 
     @property
     def above(self) -> bool:
@@ -71,8 +72,9 @@ def gains(before: EvaluationResult, after: EvaluationResult, metric: str) -> Gai
     )
     difference_QD = second_QD - first_QD
     clusters_Q = before.rankings.clusters_Q.numpy()
-    found = {dim: Gain.of(difference_QD[:, i], clusters_Q) for i, dim in enumerate(dims)}
-    return Gains(metric, found, Gain.of(difference_QD.mean(axis=1), clusters_Q))
+    columns_QM = np.concatenate([difference_QD, difference_QD.mean(axis=1, keepdims=True)], axis=1)
+    *by_dim, mean = Gain.each(columns_QM, clusters_Q)
+    return Gains(metric, dict(zip(dims, by_dim, strict=True)), mean)
 
 
 def gains_by_set(

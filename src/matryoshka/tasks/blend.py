@@ -8,31 +8,26 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import pytorch_lightning as pl
-
-from matryoshka.config.recipe import TrainingRecipe, rebuilt
-from matryoshka.processes.together import first_then_others, from_first, is_first, leave
+from matryoshka.config.recipe import TrainingRecipe
+from matryoshka.processes.together import from_first, is_first, leave
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
 from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.summary import show_training
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
+from matryoshka.tasks.beginning import begun, decided
 from matryoshka.tasks.first_lines import announce_frozen
-from matryoshka.tasks.hub_commits import pinned
-from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.hub_commits import loaded
+from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.mixing import Mixing
 from matryoshka.tasks.outcome import training_record, what_to_deploy
-from matryoshka.tasks.quiet_libraries import quiet_libraries
-from matryoshka.tasks.run import with_precision
 from matryoshka.tasks.sources import sources_of
 from matryoshka.tasks.start_point import StartPoint
-from matryoshka.tasks.trainer import closed_if_failed, make_loggers
+from matryoshka.tasks.trainer import closed_if_failed, finish, make_loggers
 from matryoshka.training.checkpoints.kept import Best
-from matryoshka.training.device import device_of, prepare
 from matryoshka.training.mixes import MixOutcome
-from matryoshka.training.several_processes import joined
 
 
 def blend(recipe: TrainingRecipe, folder: Path) -> float:
@@ -42,16 +37,12 @@ def blend(recipe: TrainingRecipe, folder: Path) -> float:
     """
     began = time.perf_counter()
     with ExitStack() as stack:
-        prepare(device := device_of(recipe.accelerator, recipe.devices))
-        stack.enter_context(joined(device))
-        quiet_libraries()
-        folder = from_first(lambda: folder)
+        device, folder = stack.enter_context(begun(recipe, folder))
         start = from_first(lambda: StartPoint.of(recipe.config, folder))
         if start.finished is not None:
             return start.finished
-        config, why = from_first(partial(with_precision, start.config))
-        pl.seed_everything(recipe.seed, verbose=False)
-        recipe, data = read(rebuilt(recipe, config), why)
+        recipe, why = decided(recipe, start.config)
+        recipe, data = read(recipe, why)
         with sources_of(recipe, data.encoder, folder) as sources:
             lines.say("runs", ", ".join(sources.names))
             if is_first():  # only now: a mistake in what is mixed leaves no folder behind
@@ -69,16 +60,13 @@ def blend(recipe: TrainingRecipe, folder: Path) -> float:
                 logger.log_metrics(before.logged, step=0)
             record = replace(record, seconds=time.perf_counter() - began)
             write(folder, recipe, record, data)
-            for logger in loggers:
-                if hasattr(logger, "finish_record"):
-                    logger.finish_record(record, folder)
+            finish(loggers, record, folder)
         return outcome.kept.value
 
 
 def read(recipe: TrainingRecipe, why_precision: str) -> tuple[TrainingRecipe, TrainingData]:
     """The data and the untrained encoder; the recipe with the commits that were read."""
-    data = first_then_others(lambda: load(recipe))
-    recipe = rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit)))
+    recipe, data = loaded(recipe)
     from_first(partial(announce_frozen, recipe, data, why_precision, "none: weights are mixed"))
     return recipe, data
 

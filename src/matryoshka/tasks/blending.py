@@ -16,7 +16,7 @@ from matryoshka.tasks.baselines import Before
 from matryoshka.tasks.choosing import Limit, best_allowed
 from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
-from matryoshka.training.blend import Blend, BlendOutcome, Candidate, set_mixed
+from matryoshka.training.blend import BlendOutcome, Candidate, set_mixed
 from matryoshka.training.checkpoints.folder import WEIGHTS, Checkpoint, write_checkpoint
 from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
 
@@ -43,7 +43,8 @@ class Blending:
         best: Best,
         kept: KeptCheckpoints,
     ) -> None:
-        self.blend = recipe.blend or Blend((), None)
+        assert recipe.blend
+        self.shares = recipe.blend.shares
         self.data, self.measuring, self.before, self.best = data, measuring, before, best
         self.limit = Limit(recipe, data, before)
         self.files = from_first(lambda: [_intact(kept.folder / START), kept.best(best.step).folder / WEIGHTS])
@@ -64,7 +65,7 @@ class Blending:
         """All of them with what they are worth on the choosing queries, the most tuned first."""
         projected = self.before.projected is not None
         selected, found = self.measuring.selected, [Candidate(1.0, self.best.value, projected)]
-        for share in (*self.blend.shares, 0.0):
+        for share in (*self.shares, 0.0):
             candidate = Candidate(share, 0.0, projected)
             result = self._use(candidate).measure(self.data.selecting)
             found.append(replace(candidate, value=result.value(selected)))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
-from matryoshka.config.recipe import TrainingRecipe, rebuilt
+from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.errors import UserError
 from matryoshka.evaluation.learning_curve import LearningCurve, learning_curve
 from matryoshka.evaluation.result import EvaluationResult
@@ -30,13 +28,10 @@ from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.curve import show_curve, show_next
 from matryoshka.storage.atomic import write_json
 from matryoshka.storage.credentials import masked
+from matryoshka.tasks.beginning import begun, decided
 from matryoshka.tasks.frozen import Frozen
 from matryoshka.tasks.project import read
 from matryoshka.tasks.projecting import fit, title
-from matryoshka.tasks.quiet_libraries import quiet_libraries
-from matryoshka.tasks.run import with_precision
-from matryoshka.training.device import device_of, prepare
-from matryoshka.training.several_processes import joined
 
 OWN_WORDS = ("task", "shares", "sweep", "logger", "export", "resume", "hydra.run.dir", "data.pairs_at_most")
 
@@ -46,14 +41,8 @@ def curve(recipe: TrainingRecipe, folder: Path) -> float:
 
     Nothing is chosen. Returns the mean over dims of the selecting metric with the largest share.
     """
-    with ExitStack() as stack:
-        prepare(device := device_of(recipe.accelerator, recipe.devices))
-        stack.enter_context(joined(device))
-        quiet_libraries()
-        folder = from_first(lambda: folder)
-        config, why = from_first(partial(with_precision, recipe.config))
-        pl.seed_everything(recipe.seed, verbose=False)
-        recipe = rebuilt(recipe, config)
+    with begun(recipe, folder) as (_, folder):
+        recipe, why = decided(recipe, recipe.config)
         recipe, data, frozen, _ = read(recipe, why, partial(pairs_of, recipe.shares))
         test = frozen.sets["test"]()  # by all processes together; no other set is asked for
         measured = from_first(partial(measure, recipe, frozen, test))

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from matryoshka.config.recipe import Recipe
+from matryoshka.config.recipe import Recipe, TrainingRecipe, rebuilt
 from matryoshka.encoder.hub_model import COMMIT
 from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.processes.together import first_then_others, from_first
 from matryoshka.tasks.baselines import WITHOUT_A_MODEL
+from matryoshka.tasks.loading import TrainingData, load
 
 if TYPE_CHECKING:
     from matryoshka.encoder.encoder import Encoder
+
+
+def loaded(
+    recipe: TrainingRecipe, require: Callable[[TrainingData], object] = bool
+) -> tuple[TrainingRecipe, TrainingData]:
+    """What a training reads, and the recipe with the commits of the hub that were read.
+
+    require: raises for data that the task can do nothing with, before anything else is fetched.
+    """
+    data = first_then_others(lambda: load(recipe))
+    require(data)
+    return rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit))), data
 
 
 def pinned(recipe: Recipe, encoder: Encoder, data_commit: str | None) -> dict[str, Any]:

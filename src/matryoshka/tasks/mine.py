@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
-from matryoshka.config.recipe import TrainingRecipe, rebuilt
+from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.progress import Advance, progress_bar
 from matryoshka.errors import UserError
 from matryoshka.mining.choosing import chosen_rows
@@ -21,7 +19,7 @@ from matryoshka.mining.kept_search import KeptSearch
 from matryoshka.mining.result import MiningResult
 from matryoshka.mining.scored import RowSearch
 from matryoshka.mining.tally import Tally
-from matryoshka.processes.together import first_then_others, from_first, leave
+from matryoshka.processes.together import from_first, leave
 from matryoshka.projection.pair_vectors import PairVectors
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
@@ -29,18 +27,15 @@ from matryoshka.report.page.mining import write_mining_page
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.mining import show_command, show_mining
 from matryoshka.storage.atomic import write_json
-from matryoshka.tasks.hub_commits import pinned
-from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.beginning import begun, decided
+from matryoshka.tasks.hub_commits import loaded
+from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.mined_pairs import mined_row, training_command, write_held_out, write_lines
 from matryoshka.tasks.mining_start import MINED, MiningStart
 from matryoshka.tasks.projecting import training_vectors
-from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.row_search import TrainingTexts, announce_mining, row_search
-from matryoshka.tasks.run import with_precision
 from matryoshka.tasks.start_point import run_hash
-from matryoshka.training.device import device_of, prepare
-from matryoshka.training.several_processes import joined
 
 
 def mine(recipe: TrainingRecipe, folder: Path) -> float:
@@ -49,19 +44,12 @@ def mine(recipe: TrainingRecipe, folder: Path) -> float:
     Returns how many negatives there are.
     """
     began = time.perf_counter()
-    with ExitStack() as stack:
-        prepare(device := device_of(recipe.accelerator, recipe.devices))
-        stack.enter_context(joined(device))
-        quiet_libraries()
-        folder = from_first(lambda: folder)
+    with begun(recipe, folder) as (device, folder):
         start = from_first(lambda: MiningStart.of(recipe.config, folder))
         if start.finished is not None:
             return start.finished
-        config, why_precision = from_first(lambda: with_precision(start.config, start.before))
-        pl.seed_everything(recipe.seed, verbose=False)
-        recipe = rebuilt(recipe, config)
-        data = first_then_others(lambda: load(recipe))
-        recipe = rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit)))
+        recipe, why_precision = decided(recipe, start.config, start.before)
+        recipe, data = loaded(recipe)
         texts = TrainingTexts.of(data.split)
         from_first(partial(announce_mining, recipe, data, texts, why_precision))
         from_first(partial(begin, folder, recipe))

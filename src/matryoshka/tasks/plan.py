@@ -10,11 +10,11 @@ from matryoshka.report import files
 from matryoshka.report.figures.schedule import Schedule
 from matryoshka.report.run_plan import Measured, RunPlan, show_plan, write_plan
 from matryoshka.report.terminal import lines
+from matryoshka.tasks.beginning import with_precision
 from matryoshka.tasks.first_lines import memory_limits
 from matryoshka.tasks.loading import TrainingData, load
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.quiet_libraries import quiet_libraries
-from matryoshka.tasks.run import with_precision
 from matryoshka.tasks.step_choice import StepChoice
 from matryoshka.tasks.trainer import training_plan
 from matryoshka.tasks.vocabulary import Vocabulary

@@ -8,11 +8,9 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import pytorch_lightning as pl
-
-from matryoshka.config.recipe import TrainingRecipe, rebuilt
+from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.processes.together import first_then_others, from_first, is_first, leave
+from matryoshka.processes.together import from_first, is_first, leave
 from matryoshka.projection.saved import FILE, SavedProjection
 from matryoshka.projection.stored_pairs import VectorFiles
 from matryoshka.report import files
@@ -21,19 +19,17 @@ from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal.kinds import show_kinds
 from matryoshka.report.terminal.summary import show_training
 from matryoshka.tasks.baselines import measure_baselines
+from matryoshka.tasks.beginning import begun, decided
 from matryoshka.tasks.first_lines import announce_frozen, announce_vectors
 from matryoshka.tasks.frozen import Frozen
-from matryoshka.tasks.hub_commits import pinned
+from matryoshka.tasks.hub_commits import loaded
 from matryoshka.tasks.kinds import fit_kinds, measured_kinds, without_rankings
-from matryoshka.tasks.loading import TrainingData, load
+from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.projected_record import projected_record
 from matryoshka.tasks.projecting import put_behind
-from matryoshka.tasks.quiet_libraries import quiet_libraries
-from matryoshka.tasks.run import with_precision
-from matryoshka.tasks.trainer import closed_if_failed, make_loggers
-from matryoshka.training.device import device_of, prepare
-from matryoshka.training.several_processes import joined
+from matryoshka.tasks.trainer import closed_if_failed, finish, make_loggers
+from matryoshka.training.device import device_of
 
 
 def project(recipe: TrainingRecipe, folder: Path) -> float:
@@ -43,13 +39,8 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
     """
     began = time.perf_counter()
     with ExitStack() as stack:
-        prepare(device := device_of(recipe.accelerator, recipe.devices))
-        stack.enter_context(joined(device))
-        quiet_libraries()
-        folder = from_first(lambda: folder)
-        config, why = from_first(partial(with_precision, recipe.config))
-        pl.seed_everything(recipe.seed, verbose=False)
-        recipe = rebuilt(recipe, config)
+        _, folder = stack.enter_context(begun(recipe, folder))
+        recipe, why = decided(recipe, recipe.config)
         recipe, data, frozen, measuring = read(recipe, why)
         fits = from_first(partial(fit_kinds, recipe, frozen))
         if is_first():
@@ -70,9 +61,7 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
                 for row in record.history:
                     logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
             write(folder, recipe, record, kinds[0].saved, model)
-            for logger in loggers:
-                if hasattr(logger, "finish_record"):
-                    logger.finish_record(record, folder)
+            finish(loggers, record, folder)
         return kinds[0].value
 
 
@@ -88,9 +77,7 @@ def read(
         require(len(split.pairs))
         from_first(partial(announce_vectors, recipe, split))
         return recipe, None, Frozen.of_files(recipe.data, split), None
-    data = first_then_others(lambda: load(recipe))
-    require(len(data.split.pairs))
-    recipe = rebuilt(recipe, from_first(partial(pinned, recipe, data.encoder, data.data_commit)))
+    recipe, data = loaded(recipe, lambda data: require(len(data.split.pairs)))
     from_first(partial(announce_frozen, recipe, data, why_precision))
     encoder = data.encoder.to(device := device_of(recipe.accelerator, recipe.devices))
     measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device)

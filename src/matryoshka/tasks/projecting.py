@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from matryoshka.config.recipe import TrainingRecipe
-from matryoshka.data.tokens import TokenIds
 from matryoshka.durations import in_words
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.encoder import Encoder
-from matryoshka.encoder.progress import progress_bar
 from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.evaluation.fingerprint import weights_fingerprint
 from matryoshka.evaluation.result import EvaluationResult
@@ -28,6 +26,7 @@ from matryoshka.report.terminal import lines
 from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
+from matryoshka.tasks.pair_texts import encoded_columns
 
 
 def put_projection(
@@ -60,16 +59,9 @@ def put_behind(encoder: Encoder, saved: SavedProjection) -> None:
 
 def training_vectors(data: TrainingData, measuring: Measuring) -> PairVectors:
     """The embeddings of the pairs' distinct texts, each encoded once and found again by the next fit."""
-    encoder, pairs = measuring.encoder, data.batches.pairs.with_format("python")
-    (anchors, anchor_N), (positives, positive_N) = (
-        TokenIds.of(pairs[column][:]).without_copies() for column in ("anchor", "positive")
-    )
-    tokens = len(anchors.flat) + len(positives.flat)
-    with progress_bar(f"encoding {len(pairs):,} training pairs", tokens, show=is_first()) as advance:
-        mapped = measuring.too_large(len(anchors) + len(positives))
-        anchors_AD, positives_PD = measuring.embedded([anchors, positives], OnDisk(), advance, mapped=mapped)
-    rows = torch.from_numpy(anchor_N), torch.from_numpy(positive_N)
-    vectors = PairVectors(anchors_AD, positives_PD, *rows, weights_fingerprint(encoder))
+    columns = encoded_columns(data.batches.pairs, ("anchor", "positive"), measuring)
+    (anchors_AD, anchor_N), (positives_PD, positive_N) = columns
+    vectors = PairVectors(anchors_AD, positives_PD, anchor_N, positive_N, weights_fingerprint(measuring.encoder))
     vectors.require_usable()
     return vectors
 

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-
-from matryoshka.config.recipe import TrainingRecipe, rebuilt
+from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.memory.limits import shortage_explained
-from matryoshka.processes.together import first_then_others, from_first, is_first, leave
+from matryoshka.processes.together import from_first, is_first, leave
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
 from matryoshka.report.terminal import lines
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
+from matryoshka.tasks.beginning import begun, decided
 from matryoshka.tasks.blending import Blending, keep_start
 from matryoshka.tasks.explaining import StartOfTraining
 from matryoshka.tasks.first_lines import announce, memory_limits
 from matryoshka.tasks.guiding import prepare_guide
-from matryoshka.tasks.hub_commits import pinned
-from matryoshka.tasks.loading import load
+from matryoshka.tasks.hub_commits import loaded
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.not_finite import step_kept
 from matryoshka.tasks.outcome import restore_best, training_record, what_to_deploy, write
 from matryoshka.tasks.projecting import put_projection
-from matryoshka.tasks.quiet_libraries import quiet_libraries
 from matryoshka.tasks.start_point import StartPoint
 from matryoshka.tasks.step_choice import StepChoice
 from matryoshka.tasks.trainer import Training, closed_if_failed, make_loggers, make_module, make_training, training_plan
 from matryoshka.tasks.vocabulary import Vocabulary
 from matryoshka.training.blend import BlendOutcome
 from matryoshka.training.checkpoints.kept import Best
-from matryoshka.training.device import device_of, prepare
-from matryoshka.training.precision import choose_precision
-from matryoshka.training.several_processes import joined
 
 
 class Run:
@@ -57,17 +50,11 @@ class Run:
 
     def __enter__(self) -> Run:
         """Prepare the device; join the other processes; find where to start; decide the precision."""
-        self.device = device_of(self.recipe.accelerator, self.recipe.devices)
-        prepare(self.device)
-        self.stack.enter_context(joined(self.device))
-        quiet_libraries()
-        # One process decides, since it measures, and since the folder is its own.
-        self.folder = from_first(lambda: self.folder)
+        self.device, self.folder = self.stack.enter_context(begun(self.recipe, self.folder))
+        # One process decides, since the folder is its own.
         self.start = from_first(lambda: StartPoint.of(self.recipe.config, self.folder))
         if self.start.finished is None:
-            config, self.why_precision = from_first(lambda: with_precision(self.start.config, self.start.before))
-            pl.seed_everything(self.recipe.seed, verbose=False)
-            self.recipe = rebuilt(self.recipe, config)  # behind the seed, by which parts may draw their weights
+            self.recipe, self.why_precision = decided(self.recipe, self.start.config, self.start.before)
         return self
 
     def __exit__(self, *error: Any) -> Any:
@@ -81,8 +68,7 @@ class Run:
 
     def load(self) -> None:
         """Read the data and the encoder; say what will run; write the configuration and open the trackers."""
-        data = first_then_others(lambda: load(self.recipe))
-        self.recipe = rebuilt(self.recipe, from_first(partial(pinned, self.recipe, data.encoder, data.data_commit)))
+        self.recipe, data = loaded(self.recipe)
         recipe, encoder = self.recipe, data.encoder
         self.data = data
         self.measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, self.device)
@@ -172,15 +158,3 @@ class Run:
         encoder = self.data.encoder
         encoder.whole_vocabulary()
         write(self.folder, self.recipe, record, encoder.cpu(), training.trainer)
-
-
-def with_precision(config: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
-    """The configuration with `auto` precision decided, and why it was decided so. before: of a run that goes on."""
-    trainer = dict(config["trainer"])
-    reason = "as configured"
-    if trainer.get("precision") == "auto" and before is not None:
-        trainer["precision"], reason = before["trainer"]["precision"], "as this run began"
-    elif trainer.get("precision") == "auto":
-        choice = choose_precision(device_of(trainer.get("accelerator", "auto"), trainer.get("devices", 1)))
-        trainer["precision"], reason = choice.precision, choice.reason
-    return {**config, "trainer": trainer}, reason

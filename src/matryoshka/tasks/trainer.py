@@ -16,6 +16,7 @@ from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.processes.launched import launched
 from matryoshka.processes.together import is_first
+from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal.result_table import show_epoch
 from matryoshka.sweep.trial import read_trial
 from matryoshka.tasks.make_loss import make_loss
@@ -148,6 +149,13 @@ def _trainer(
         return recipe.trainer(**options, **trainer_options())
     except Exception as error:  # Lightning refuses a device that is not there
         raise UserError(f"trainer: {error}") from error
+
+
+def finish(loggers: Sequence[Logger], record: TrainingRecord, folder: Path) -> None:
+    """The last words of those trackers that take a record."""
+    for logger in loggers:
+        if hasattr(logger, "finish_record"):
+            logger.finish_record(record, folder)
 
 
 @contextmanager
