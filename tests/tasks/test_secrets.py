@@ -85,8 +85,8 @@ def holding_a_secret(folder: Path) -> list[str]:
     ("name", "words", "fails_at", "code"),
     [
         ("done", ("hydra.run.dir=done",), 0, 0),
-        ("failed", ("hydra.run.dir=failed",), 3, 1),
-        ("sweep", ("-m", "hydra.sweep.dir=sweep", "seed=1"), 3, 1),
+        ("failed", ("hydra.run.dir=failed",), 5, 1),
+        ("sweep", ("-m", "hydra.sweep.dir=sweep", "seed=1"), 5, 1),
     ],
 )
 def test_no_output_and_no_file_has_one(
