@@ -169,7 +169,7 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ("batch_size=1", "batch_size", "no in-batch negatives; use at least 2"),
     ("batch_size=0", "batch_size", "0 is not at least 1"),
     ("accumulation=0", "accumulation", "0 is not at least 1"),
-    (("negatives=every", "sampler.clashes=mask"), "negatives", "use negatives=equal_texts, or sampler.clashes="),
+    (("negatives=every", "sampler.clashes=mask"), "negatives", "use negatives=known_positives, or sampler.clashes="),
     ("trainer.precision=16-mixed", "trainer.precision", "use auto, bf16-mixed or 32-true"),
     ("trainer.precision=16", "trainer.precision", "use auto, bf16-mixed or 32-true"),
     ("trainer.max_epochs=0", "trainer.max_epochs", "0 is not at least 1"),

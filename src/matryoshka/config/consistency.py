@@ -41,7 +41,7 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
         yield "batch_size", "with 1 pair there are no in-batch negatives; use at least 2"
     every = not wrong & {"sampler", "negatives"} and str(config["negatives"].get("_target_")).endswith(".EveryOther")
     if every and config["sampler"].get("clashes") == "mask":
-        remedy = "use negatives=equal_texts, or sampler.clashes=smaller_batch"
+        remedy = "use negatives=known_positives, or sampler.clashes=smaller_batch"
         yield "negatives", f"with sampler.clashes=mask a right answer is trained as a wrong one; {remedy}"
     if "trainer" in wrong:
         return

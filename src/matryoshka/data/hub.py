@@ -50,11 +50,11 @@ class HubPairs:
         return training_columns(rows, self.anchor, self.positive, self.negatives, self.dataset)
 
     def retrieval_set(self) -> RetrievalSet:
-        """Each row of the evaluation split as a query and its passage."""
+        """The questions of the evaluation split and their passages."""
         return self._set(self.name, self.evaluation_split)
 
     def dev_set(self) -> RetrievalSet | None:
-        """Each row of the dev split as a query and its passage."""
+        """The questions of the dev split and their passages."""
         return self._set(f"{self.name} (dev)", self.dev_split) if self.dev_split is not None else None
 
     def _set(self, name: str, split: str) -> RetrievalSet:

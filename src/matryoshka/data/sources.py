@@ -49,8 +49,9 @@ class PairFiles:
     numbers: what the training file says of each candidate, as `teacher`: a column of numbers behind the name of the
     positive's column and of each of the negatives', positive_teacher and negative_1_teacher.
     documents: further files whose `positive` column only widens the corpus that is searched.
-    Every evaluation and dev row is a query with one relevant document, its own; without an `id` column rows are
-    numbered. The corpus of dev is that of evaluation, with dev's passages in place of evaluation's.
+    The passage of every evaluation and dev row is a document; the rows of one question are one query with all their
+    answers, under the id of the first. Without an `id` column rows are numbered. The corpus of dev is that of
+    evaluation, with dev's passages in place of evaluation's.
     """
 
     name: str
@@ -96,7 +97,7 @@ class PairFiles:
         return training_columns(rows, self.anchor, self.positive, self.negatives, self.train, self.numbers)
 
     def retrieval_set(self) -> RetrievalSet:
-        """Each evaluation row as a query and its passage; the documents' passages besides."""
+        """The questions of the evaluation rows and their passages; the documents' passages besides."""
         return self._set(self.name, self.evaluation)
 
     def dev_set(self) -> RetrievalSet | None:
@@ -122,13 +123,24 @@ def set_of_pairs(
     ids: Iterable[str] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> RetrievalSet:
-    """Each pair as query `q-<id>` and its one relevant document `d-<id>`; more: documents that answer none."""
+    """Each question as query `q-<id>`, each passage as document `d-<id>`; more: documents that answer none.
+
+    Pairs of one question are one query with all their passages, under the first pair's id; a pair that comes twice
+    counts once.
+    """
     ids = list(ids or map(str, range(len(queries))))
+    query_of, documents, answers = dict[str, str](), dict[str, str](), dict[str, dict[str, str]]()
+    for i, question, passage in zip(ids, queries, passages, strict=True):
+        found = answers.setdefault(query_of.setdefault(question, f"q-{i}"), {})
+        if passage not in found:
+            found[passage] = f"d-{i}"
+            documents[f"d-{i}"] = passage
     return RetrievalSet(
         name,
-        queries={f"q-{i}": text for i, text in zip(ids, queries, strict=True)},
-        corpus={f"d-{i}": text for i, text in zip(ids, passages, strict=True)} | dict(more or {}),
-        relevant={f"q-{i}": frozenset([f"d-{i}"]) for i in ids},
+        queries={query: question for question, query in query_of.items()},
+        corpus=documents | dict(more or {}),
+        relevant={query: frozenset(found.values()) for query, found in answers.items()},
+        repeated=len(ids) - len(query_of),
     )
 
 

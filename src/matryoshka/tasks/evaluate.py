@@ -47,6 +47,7 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     prepare(device := device_of(recipe.device))
     run = _run_of(recipe.model)
     held_out = recipe.data.retrieval_set()
+    lines.say("data", f"{held_out.name}: {held_out.described()}")
     encoder = load_encoder(recipe).to(device)
     recipe = _settled(recipe, run, encoder)
     assert recipe.dims

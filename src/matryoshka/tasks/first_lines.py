@@ -51,9 +51,8 @@ def announce(
 def announce_vectors(recipe: TrainingRecipe, split: Split) -> None:
     """The first lines of a task on vectors without texts."""
     lines.show_stand_in(recipe.stand_in)
-    pairs, documents = len(split.pairs), len(split.test.corpus)
-    said = f"{recipe.data.name}: {pairs:,} pairs of stored vectors; {len(split.test.queries):,} test queries"
-    lines.say("data", f"{said} over {documents:,} documents")
+    said = f"{recipe.data.name}: {len(split.pairs):,} pairs of stored vectors"
+    lines.say("data", f"{said}; {split.test.described('test queries')}")
     lines.say("split", split.label)
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from matryoshka.data.equal_texts import text_numbers
 from matryoshka.data.guide import Guide
-from matryoshka.data.negatives import EqualTexts, Negatives
+from matryoshka.data.negatives import KnownPositives, Negatives
 from matryoshka.data.packing import PackedBatch, number_matrices
 from matryoshka.data.samplers import ShuffledSampler
 
@@ -39,7 +39,7 @@ class PairsModule(pl.LightningDataModule):
         sampler: MakeSampler,
         workers: Workers = 0,
         texts: Dataset | None = None,
-        negatives: MakeNegatives = EqualTexts,
+        negatives: MakeNegatives = KnownPositives,
         numbers: Dataset | None = None,
     ) -> None:
         super().__init__()

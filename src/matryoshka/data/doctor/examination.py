@@ -105,6 +105,7 @@ def _held_out(
         answers_in_training=overlap(right, training, normalise, doctor.examples),
         others_in_training=overlap(others, training, normalise, doctor.examples),
         copies=corpus_copies(data, normalise),
+        repeated=data.repeated,
         lengths={part: training_texts.lengths(tokens, max_seq_length) for part, tokens in counts.items()},
     )
 

@@ -79,7 +79,7 @@ def announce(
         "encoder": f"{encoder.name}, {parameters:.0f}M parameters, {' + '.join(encoder.pooling.modes)} pooling, "
         f"{encoder.width} wide, {encoder.max_seq_length} tokens at most",
         "data": f"{pairs.name}: {pairs.rows:,} training pairs (mean tokens: {lengths}); "
-        f"{len(split.test.queries):,} test queries over {len(split.test.corpus):,} documents",
+        f"{split.test.described('test queries')}",
         "split": split.label,
         "dims": ", ".join(map(str, config["dims"])),
         "updates": plan
