@@ -141,5 +141,5 @@ def test_prompts_stay_with_their_sequences_in_parts_and_joined(pairs: int) -> No
 
 def test_a_pooling_in_words() -> None:
     assert described(Pooling(["cls", "mean"])) == "cls + mean"
-    assert described(Pooling(["mean"], include_prompt=False)) == "mean, without the prompt"
+    assert described(Pooling(["mean"], include_prompt=False)) == "mean without the prompt"
     assert described(torch.nn.Identity()) == "Identity"

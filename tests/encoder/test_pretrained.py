@@ -157,7 +157,10 @@ def test_pooling_of_old_and_new_files(tmp_path: Path, config: dict[str, Any], mo
         ({"pooling_mode": ["mean", "mean"]}, "a mode twice"),
         ({"pooling_mode": []}, r"pooling_mode is \[\]"),
         ({"pooling_mode": 3}, "pooling_mode is 3"),
-        (flags(mean_tokens=True) | {"pooling_mode_sum": True}, "pooling_mode_sum is not known; known are pooling_mode_cls"),
+        (
+            flags(mean_tokens=True) | {"pooling_mode_sum": True},
+            "pooling_mode_sum is not known; known are pooling_mode",
+        ),
         ({"pooling_mode": "mean", "include_prompt": "no"}, "include_prompt is 'no', not true or false"),
         ({}, "is missing or empty"),
     ],

@@ -1,4 +1,4 @@
-"""Folders that sentence-transformers saved, of every age: read as it reads them, and saved so that it reads the same."""
+"""Folders that sentence-transformers saved: read as it reads them, and saved so that it reads the same."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from matryoshka.data.tokenizer_fingerprint import tokenizer_fingerprint
-from matryoshka.encoder import Encoder, Pooling, Pretrained
+from matryoshka.encoder import Encoder, Pretrained
 from matryoshka.encoder.saved_pooling import MODE_OF
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from matryoshka.training.accumulation import add_gradients
 from tests.tiny import tiny_encoder
 
 TEXTS = ["Der Notar", "x", "ein Text, der länger ist als die Grenze von vierzig", "", "12 % | § GROSS"]
@@ -126,7 +125,7 @@ def test_the_newest_name_counts_first(folder: Path) -> None:
 
 
 def cased_model(folder: Path) -> Path:
-    """A BERT whose tokenizer keeps capitals: each letter is a token of its own, and so are its capital and two words."""
+    """A BERT whose tokenizer keeps capitals: each letter is a token, each capital, and two words."""
     letters = [*string.ascii_letters, *string.digits, *string.punctuation]
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "der", "Der", *letters, *(f"##{x}" for x in letters)]
     tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)}, do_lower_case=False)  # type: ignore[no-untyped-call]

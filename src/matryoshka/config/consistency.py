@@ -8,10 +8,10 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from matryoshka.config.pooling_modes import POOLING, first_token_problems
 from matryoshka.config.projecting import has_vectors, stored_width_problems
 from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
-from matryoshka.config.pooling_modes import POOLING, first_token_problems
 from matryoshka.config.widths import cut_problems, listed, width_problems
 from matryoshka.processes.launched import ON_GPUS, devices_here, launched, named_devices
 

@@ -35,7 +35,7 @@ def reads_left_to_right(config: Mapping[str, Any]) -> bool:
 def first_token_problem(
     name: str, config: Mapping[str, Any], modes: Sequence[str] | None, saved: Sequence[str] | None
 ) -> str | None:
-    """Why the first token of a model must not be pooled; None where another pooling is asked for or saved, or it may be.
+    """Why the first token of a model must not be pooled; None where it may be, or where it is not.
 
     modes: what is asked for, None for what is saved; saved: with the model, None where it says nothing.
     """

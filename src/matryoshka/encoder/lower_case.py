@@ -11,7 +11,9 @@ def lowercasing(tokenizer: Any) -> Any:
     """The tokenizer, made to lowercase every text first, as sentence-transformers 6 makes it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)  # that of Rust; a tokenizer in Python has none
     if backend is None:
-        settings = tokenizer if hasattr(tokenizer, "do_lower_case") else getattr(tokenizer, "basic_tokenizer", tokenizer)
+        settings = (
+            tokenizer if hasattr(tokenizer, "do_lower_case") else getattr(tokenizer, "basic_tokenizer", tokenizer)
+        )
         settings.do_lower_case = True
         return tokenizer
     given = backend.normalizer

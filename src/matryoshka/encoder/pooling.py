@@ -122,6 +122,6 @@ def pool(pooling: nn.Module, hidden_TH: Tensor, batch: PackedBatch) -> Tensor:
 
 
 def described(pooling: nn.Module) -> str:
-    """A pooling in words: `cls + mean, without the prompt`."""
+    """A pooling in words: `cls + mean`, `mean without the prompt`."""
     modes = " + ".join(getattr(pooling, "modes", [type(pooling).__name__]))
-    return modes if getattr(pooling, "include_prompt", True) else f"{modes}, without the prompt"
+    return modes if getattr(pooling, "include_prompt", True) else f"{modes} without the prompt"

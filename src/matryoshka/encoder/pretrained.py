@@ -74,7 +74,7 @@ class Pretrained:
 
     def pooling_problem(self, modes: Sequence[str] | None = None) -> str | None:
         """Why these modes, None for the saved ones, pool nothing of a text, where that is known before it is loaded."""
-        if modes is None and not self.settings.folder:  # they may be saved with a model that is yet to be fetched
+        if modes is None and self.folder is None:  # of the hub, from where the file with the modes may be yet to come
             return None
         return first_token_problem(self.model, self.config, modes, self.settings.pooling)
 

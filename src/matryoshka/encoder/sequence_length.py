@@ -40,7 +40,7 @@ def length_problem(asked: int, longest: int) -> str | None:
 def sequence_length(
     name: str, config: Mapping[str, Any], *, asked: int | None, saved: int | None, of_tokenizer: int
 ) -> int:
-    """The length that texts are cut at: that asked for, else saved, else the tokenizer's, which may end at the positions.
+    """The length that texts are cut at: that asked for, else saved, else the tokenizer's; at most what positions reach.
 
     name: of the model. Raises UserError for one asked for that the positions do not reach; a line says where another
     is cut.

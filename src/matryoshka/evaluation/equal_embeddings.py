@@ -26,7 +26,7 @@ def require_different(encoder: Encoder, ids: TokenIds, embeddings_ND: Documents,
             return
     if len(ids.without_copies()[0]) > 1:
         raise UserError(
-            f"{encoder.name} gives {len(ids):,} texts the same embedding, with {described(encoder.pooling)} pooling: no "
-            "figure would say anything of it; use pooling=last for a model that reads from left to right, pooling=mean "
+            f"{encoder.name} gives {len(ids):,} texts the same embedding, by {described(encoder.pooling)} pooling, and "
+            "no figure would mean anything; use pooling=last for a model that reads from left to right, pooling=mean "
             "for others, or a lower optimizer.lr if training made them so"
         )

@@ -149,9 +149,10 @@ def _first_two_columns(record: TrainingRecord, length: int) -> list[list[str]]:
 def _architecture(record: TrainingRecord) -> str:
     encoder = record.encoder
     dense = "".join(f"  ({i}): Dense({config})\n" for i, config in enumerate(encoder.dense, 2))
+    transformer = transformer_config(encoder.max_seq_length, encoder.do_lower_case)
     return (
         "SentenceTransformer(\n"
-        f"  (0): Transformer({transformer_config(encoder.max_seq_length, encoder.do_lower_case)}) with Transformer model: "
+        f"  (0): Transformer({transformer}) with Transformer model: "
         f"{encoder.architecture}\n"
         f"  (1): Pooling({pooling_config(encoder.modes, encoder.hidden_size, encoder.include_prompt)})\n"
         f"{dense}"
