@@ -16,8 +16,9 @@ def lowercasing(tokenizer: Any) -> Any:
         )
         settings.do_lower_case = True
         return tokenizer
-    given = backend.normalizer
-    parts = [] if given is None else list(given) if isinstance(given, normalizers.Sequence) else [given]
+    given: Any = backend.normalizer
+    several = isinstance(given, normalizers.Sequence)
+    parts = [] if given is None else list(given) if several else [given]
     if not any(isinstance(part, normalizers.Lowercase) for part in parts):
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *parts])
     return tokenizer

@@ -65,7 +65,7 @@ def _flagged(config: Mapping[str, Any], path: Path) -> tuple[Mode, ...]:
 def pooling_config(modes: Sequence[Mode], hidden_size: int, include_prompt: bool = True) -> dict[str, Any]:
     """What 1_Pooling/config.json says: a flag a mode, all six of 3.0.1; another order only as version 6 says it."""
     if list(modes) != [mode for mode in POOLING_FLAGS if mode in modes]:
-        names = [name for mode in modes for name, ours in MODE_OF.items() if ours == mode]
+        names = ["lasttoken" if mode == "last" else mode for mode in modes]
         return {"embedding_dimension": hidden_size, "pooling_mode": names, "include_prompt": include_prompt}
     flags = {flag: mode in modes for mode, flag in POOLING_FLAGS.items()}
     return {"word_embedding_dimension": hidden_size, **flags, "include_prompt": include_prompt}

@@ -69,7 +69,8 @@ class SentenceTransformersFolder:
         told = transformer_config(encoder.max_seq_length, encoder.do_lower_case)
         _write_json(folder / "sentence_bert_config.json", told)
         pooling = encoder.pooling
-        told = pooling_config(pooling.modes, encoder.pooled_width // pooling.factor, pooling.include_prompt)
+        include_prompt = getattr(pooling, "include_prompt", True)
+        told = pooling_config(pooling.modes, encoder.pooled_width // pooling.factor, include_prompt)
         _write_json(folder / "1_Pooling" / "config.json", told)
         for i, layer in enumerate(layers, 2):
             _write_dense(layer, folder / f"{i}_Dense")
