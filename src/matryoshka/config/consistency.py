@@ -8,10 +8,11 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from matryoshka.config.pooling_modes import POOLING, first_token_problems
 from matryoshka.config.projecting import has_vectors, stored_width_problems
 from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
-from matryoshka.config.widths import POOLING, cut_problems, listed, width_problems
+from matryoshka.config.widths import cut_problems, listed, width_problems
 from matryoshka.processes.launched import ON_GPUS, devices_here, launched, named_devices
 
 Problem = tuple[str, str]
@@ -93,15 +94,6 @@ def selection_problems(evaluator: Config, dims: Sequence[int] | None) -> Iterato
         yield "evaluator.select", f"dim {dim} is not among dims={listed(dims)}"
 
 
-def mode_problems(pooling: Config) -> Iterator[Problem]:
-    """Pooling modes that are none or repeat."""
-    modes = pooling.get("modes")
-    if modes is not None and not modes:
-        yield "pooling.modes", "is empty; use for example pooling.modes=[cls]"
-    elif modes and len(set(modes)) < len(modes):
-        yield "pooling.modes", f"a mode is given twice; use pooling.modes={listed(dict.fromkeys(modes))}"
-
-
 def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     """Problems that parts find in their own arguments, and dims that do not fit the encoder.
 
@@ -138,6 +130,7 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     if "export" in parts and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
         yield "export", f"no saved format can describe {pooling['_target_']}; use export=none"
     if "encoder" in parts and "pooling" not in broken:
+        yield from first_token_problems(parts["encoder"], pooling)
         yield from width_problems([] if "dims" in broken else config.get("dims") or [], parts["encoder"], pooling)
     if "export" in parts and not broken & {"dims", "export"}:
         yield from cut_problems(config["export"].get("dim"), config["dims"])
@@ -158,7 +151,9 @@ def named_problems(name: str) -> Iterator[str]:
     from matryoshka.encoder.weight_files import READ_PICKLED
 
     alone = f"evaluate it: evaluate.py model={name} encoder.{{}}=true; it can be no baseline"
-    for _, message in Pretrained.named(name).problems():
+    model = Pretrained.named(name)
+    problems = [message for _, message in model.problems()]
+    for message in problems or filter(None, [model.pooling_problem()]):
         told = message.replace(TRUST, alone.format("trust_remote_code"))
         yield told.replace(READ_PICKLED, alone.format("pickled_weights"))
 

@@ -13,7 +13,6 @@ from matryoshka.config.binding import bound
 from matryoshka.config.consistency import (
     count_problems,
     dims_problems,
-    mode_problems,
     part_problems,
     selection_problems,
 )
@@ -23,6 +22,7 @@ from matryoshka.config.limits import limit_problems
 from matryoshka.config.mixing import mixing_problems
 from matryoshka.config.normal_form import LIGHTNINGS
 from matryoshka.config.past_run import run_problems
+from matryoshka.config.pooling_modes import mode_problems
 from matryoshka.config.projecting import projection_problems
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems

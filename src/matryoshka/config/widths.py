@@ -7,10 +7,9 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 
+from matryoshka.config.pooling_modes import POOLING
 from matryoshka.config.recipe import created
 from matryoshka.errors import UserError
-
-POOLING = "matryoshka.encoder.pooling.Pooling"
 
 
 def width_problems(dims: Sequence[int], encoder: Any, pooling: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

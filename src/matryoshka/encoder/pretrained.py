@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
+from matryoshka.encoder.decoder import first_token_problem
 from matryoshka.encoder.hub_model import at_hand, commit_of, hub_config, hub_folder, unreadable
 from matryoshka.encoder.missing_weights import missing_weights
 from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_trusted
 from matryoshka.encoder.sentence_transformers import SavedSettings
+from matryoshka.encoder.sequence_length import length_problem, longest_sequence, sequence_length
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,16 +68,15 @@ class Pretrained:
             return
         for key in set(self.prompts or {}) - {"query", "document"}:
             yield f"prompts.{key}", "unknown prompt; there are query and document"
-        longest = self.longest_sequence(config)
-        if self.max_seq_length is not None and not 3 <= self.max_seq_length <= longest:
-            yield "max_seq_length", f"{self.max_seq_length} is not between 3 and the model's {longest} tokens"
+        asked = self.max_seq_length
+        if asked is not None and (problem := length_problem(asked, longest_sequence(config))):
+            yield "max_seq_length", problem
 
-    @staticmethod
-    def longest_sequence(config: Mapping[str, Any]) -> int:
-        """Tokens that the positions of a model reach; RoBERTa's count from pad_token_id + 1."""
-        positions = int(config.get("max_position_embeddings", 1 << 30))
-        roberta = str(config.get("model_type", "")).endswith(("roberta", "camembert"))
-        return positions - int(config.get("pad_token_id", 1)) - 1 if roberta else positions
+    def pooling_problem(self, modes: Sequence[str] | None = None) -> str | None:
+        """Why these modes, None for the saved ones, pool nothing of a text, where that is known before it is loaded."""
+        if modes is None and self.folder is None:  # of the hub, from where the file with the modes may be yet to come
+            return None
+        return first_token_problem(self.model, self.config, modes, self.settings.pooling)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -140,8 +141,11 @@ class Pretrained:
         self._require_loadable(folder)
         settings = SavedSettings.read(folder, pickled=self.pickled_weights)
         settings.require_supported()
-        pooling = pooling or Pooling(settings.pooling or ("cls",))
-        settings.require_dense(read_json(folder / "config.json").get("hidden_size"), pooling.factor)
+        config, modes = read_json(folder / "config.json"), pooling.modes if pooling else None
+        if problem := first_token_problem(self.model, config, modes, settings.pooling):
+            raise UserError(problem)
+        pooling = pooling or Pooling(settings.pooling or ("cls",), settings.include_prompt)
+        settings.require_dense(config.get("hidden_size"), pooling.factor)
         backbone, tokenizer = read_model(
             folder, self.model, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
         )
@@ -150,14 +154,21 @@ class Pretrained:
             # transformers 5.23 has a new name for it and warns of the old one
             enable = "activation_checkpointing_enable"
             getattr(backbone, enable, backbone.gradient_checkpointing_enable)()
-        longest = min(self.longest_sequence(backbone.config.to_dict()), tokenizer.model_max_length)
+        length = sequence_length(
+            self.model,
+            backbone.config.to_dict(),
+            asked=self.max_seq_length,
+            saved=settings.max_seq_length,
+            of_tokenizer=tokenizer.model_max_length,
+        )
         return Encoder(
             backbone,
             tokenizer,
             pooling,
-            max_seq_length=self.max_seq_length or settings.max_seq_length or longest,
+            max_seq_length=length,
             prompts=self.prompts if self.prompts is not None else settings.prompts,
             dense=[saved.load() for saved in settings.dense],
+            do_lower_case=settings.do_lower_case,
             name=self.model,
             revision=self.revision if ready else commit_of(folder) or self.revision,
         )

@@ -63,7 +63,8 @@ def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
 def weights_fingerprint(encoder: Encoder) -> str:
     """Equal for two encoders of the same weights and poolings, dense layers included, whatever the machine."""
     poolings = [_kind(module) for module in encoder.pooling.modules()]
-    return _digest([poolings, getattr(encoder.pooling, "modes", None)], _weights(encoder))
+    without = [] if getattr(encoder.pooling, "include_prompt", True) else ["without the prompt"]
+    return _digest([poolings, getattr(encoder.pooling, "modes", None), *without], _weights(encoder))
 
 
 def _kernel(encoder: Encoder, precision: Precision) -> str:

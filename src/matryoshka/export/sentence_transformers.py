@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from annotated_types import Ge
 
 from matryoshka.encoder.saved_dense import dense_config
-from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
+from matryoshka.encoder.saved_pooling import pooling_config
 from matryoshka.encoder.weight_files import WEIGHTS
 from matryoshka.errors import UserError
 from matryoshka.storage.atomic import whole_folder
@@ -19,7 +18,6 @@ from matryoshka.storage.atomic import whole_folder
 if TYPE_CHECKING:
     from matryoshka.encoder.dense import Dense
     from matryoshka.encoder.encoder import Encoder
-    from matryoshka.encoder.pooling import Mode
 
 LAYOUT = "3.0.1"  # newer versions read it too, while 3.0.1 can't read theirs
 
@@ -68,9 +66,12 @@ class SentenceTransformersFolder:
         for module in modules:
             (folder / str(module["path"])).mkdir(exist_ok=True)
         _write_json(folder / "modules.json", modules)
-        _write_json(folder / "sentence_bert_config.json", transformer_config(encoder.max_seq_length))
-        hidden_size = encoder.pooled_width // len(encoder.pooling.modes)
-        _write_json(folder / "1_Pooling" / "config.json", pooling_config(encoder.pooling.modes, hidden_size))
+        told = transformer_config(encoder.max_seq_length, encoder.do_lower_case)
+        _write_json(folder / "sentence_bert_config.json", told)
+        pooling = encoder.pooling
+        include_prompt = getattr(pooling, "include_prompt", True)
+        told = pooling_config(pooling.modes, encoder.pooled_width // pooling.factor, include_prompt)
+        _write_json(folder / "1_Pooling" / "config.json", told)
         for i, layer in enumerate(layers, 2):
             _write_dense(layer, folder / f"{i}_Dense")
         settings: dict[str, Any] = {
@@ -111,16 +112,9 @@ def kept_layers(encoder: Encoder, dim: int | None) -> list[Dense]:
     return [*layers[:-1], cut]
 
 
-def transformer_config(max_seq_length: int) -> dict[str, Any]:
+def transformer_config(max_seq_length: int, do_lower_case: bool = False) -> dict[str, Any]:
     """What sentence_bert_config.json says; special tokens count in max_seq_length."""
-    return {"max_seq_length": max_seq_length, "do_lower_case": False}
-
-
-def pooling_config(modes: Sequence[Mode], hidden_size: int) -> dict[str, Any]:
-    """What 1_Pooling/config.json says: one flag a mode, all six of 3.0.1."""
-    flags = {flag: mode in modes for mode, flag in POOLING_FLAGS.items()}
-    others = dict.fromkeys(UNSUPPORTED_FLAGS, False)
-    return {"word_embedding_dimension": hidden_size, **flags, **others, "include_prompt": True}
+    return {"max_seq_length": max_seq_length, "do_lower_case": do_lower_case}
 
 
 def _write_dense(layer: Dense, folder: Path) -> None:

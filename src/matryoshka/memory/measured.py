@@ -159,7 +159,7 @@ def some_tokens(encoder: Encoder, lengths: Sequence[int]) -> PackedBatch:
     """A batch of sequences of these lengths, of one plain token, where the encoder is."""
     special = set(encoder.tokenizer.all_special_ids)
     token = next(token for token in range(len(special) + 1) if token not in special)
-    return PackedBatch.from_ids([[[token] * length for length in lengths]]).to(encoder.device)
+    return PackedBatch.from_ids([[[token] * length for length in lengths]], prompts=[0]).to(encoder.device)
 
 
 def _tokens_and_squares(encoder: Encoder, lengths: Sequence[int]) -> tuple[float, float]:

@@ -25,6 +25,7 @@ from matryoshka.report.environment.environment import environment, write_environ
 from matryoshka.report.page.report import Report
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.ask import show_answers
+from matryoshka.report.terminal.encoder_line import encoder_lines
 from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines, measure_sets
 from matryoshka.tasks.hub_commits import pinned
@@ -49,6 +50,8 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     held_out = recipe.data.retrieval_set()
     lines.say("data", f"{held_out.name}: {held_out.described()}")
     encoder = load_encoder(recipe).to(device)
+    for label, line in encoder_lines(encoder):
+        lines.say(label, line)
     recipe = _settled(recipe, run, encoder)
     assert recipe.dims
     measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device, OnDisk())
@@ -121,7 +124,7 @@ def _training_passages(source: Source, encoder: Encoder) -> TokenIds | None:
         lines.say("deploy", f"left out, as int8 is calibrated on training passages: {error}")
         return None
     texts = [pairs[row]["positive"] for row in drawn_for_calibration(len(pairs))]
-    return TokenIds.of(encoder.tokenize(texts, "document"))
+    return encoder.token_ids(texts, "document")
 
 
 def _run_of(model: str) -> dict[str, Any] | None:

@@ -74,7 +74,8 @@ class TrainingData:
     def passages(self) -> TokenIds:
         """Some of the training passages, to calibrate on."""
         positives = self.batches.pairs.with_format("python")["positive"]
-        return TokenIds.of(positives[row] for row in drawn_for_calibration(len(self.batches.pairs)))
+        drawn = (positives[row] for row in drawn_for_calibration(len(self.batches.pairs)))
+        return TokenIds.of(drawn, self.encoder.prompt_tokens("document"))
 
     @cached_property
     def used_tokens(self) -> set[int]:
@@ -106,12 +107,15 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     split = recipe.split.split(recipe.data)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
-    prompts = prompts_of(encoder, split.pairs.column_names)
-    tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
+    columns = split.pairs.column_names
+    tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts_of(encoder, columns))
+    in_front = {name: encoder.prompt_tokens(kind_of(name)) for name in columns}
     return TrainingData(
         encoder=encoder,
         split=split,
-        batches=PairsModule(tokens, recipe.sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers),
+        batches=PairsModule(
+            tokens, recipe.sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers, in_front
+        ),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         sets=tokenized_sets(recipe, encoder),
@@ -122,7 +126,12 @@ def load(recipe: TrainingRecipe) -> TrainingData:
 
 def prompts_of(encoder: Encoder, columns: Sequence[str]) -> dict[str, str]:
     """What stands in front of each column's texts."""
-    return {name: encoder.prompts["query" if name == "anchor" else "document"] for name in columns}
+    return {name: encoder.prompts[kind_of(name)] for name in columns}
+
+
+def kind_of(column: str) -> Prompt:
+    """Whether the texts of a column of pairs are queries or documents."""
+    return "query" if column == "anchor" else "document"
 
 
 def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:

@@ -15,8 +15,9 @@ from matryoshka.evaluation.gains import gains_by_set
 from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.processes.together import broadcast_state, from_first
 from matryoshka.report import files
+from matryoshka.report.encoder_summary import EncoderSummary
 from matryoshka.report.environment.environment import environment
-from matryoshka.report.record import TEST, EncoderSummary, TrainingRecord
+from matryoshka.report.record import TEST, TrainingRecord
 from matryoshka.report.terminal.summary import show_training
 from matryoshka.tasks.baselines import Before
 from matryoshka.tasks.loading import TrainingData

@@ -12,6 +12,7 @@ from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.progress import progress_bar
 from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.processes.together import is_first
+from matryoshka.tasks.loading import kind_of
 from matryoshka.tasks.measuring import Measuring
 
 
@@ -23,7 +24,8 @@ def encoded_columns(
     why: what the progress bar says behind the number of pairs.
     """
     table = pairs.with_format("python")
-    texts = [TokenIds.of(table[column][:]).without_copies() for column in columns]
+    in_front = [measuring.encoder.prompt_tokens(kind_of(column)) for column in columns]
+    texts = [TokenIds.of(table[column][:], n).without_copies() for column, n in zip(columns, in_front, strict=True)]
     parts = [ids for ids, _ in texts]
     tokens = sum(len(ids.flat) for ids in parts)
     with progress_bar(f"encoding {len(pairs):,} training pairs{why}", tokens, show=is_first()) as advance:

@@ -13,7 +13,7 @@ from matryoshka.data.guide import Guide
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
 from matryoshka.losses.matryoshka import MatryoshkaLoss
-from matryoshka.tasks.loading import TrainingData
+from matryoshka.tasks.loading import TrainingData, kind_of
 from matryoshka.training.explanation.batches import (
     BatchMeasures,
     EmbeddedBatch,
@@ -47,7 +47,8 @@ class SampledBatches:
             places.append(list(range(first_of, first_of + len(batch))))
             first_of += len(batch)
         table = data.batches.pairs.with_format("python")[rows]
-        columns = [TokenIds.of(table[name]).without_copies() for name in data.batches.columns]
+        in_front = {name: data.encoder.prompt_tokens(kind_of(name)) for name in data.batches.columns}
+        columns = [TokenIds.of(table[name], prompt).without_copies() for name, prompt in in_front.items()]
         guide = Guide([data.batches.sampler.texts[row] for row in rows], data.split.pairs.select(rows))
         packed = [data.batches.collate(batch) for batch in chosen]
         return cls(packed, places, [(ids, torch.from_numpy(row_N)) for ids, row_N in columns], guide)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
@@ -30,7 +30,8 @@ class PairsModule(pl.LightningDataModule):
     pairs: token ids, a column each for anchor, positive, negatives. sampler: the numbers of every row's texts -> batch
     sampler. texts: the pairs before they were tokenized, so that texts with different prompts are known to be equal.
     negatives: the same numbers and these pairs -> what is no negative. numbers: those of the pairs' candidates.
-    workers: processes that prepare batches; auto: by the device of the training.
+    workers: processes that prepare batches; auto: by the device of the training. prompts: tokens of the prompt in front
+    of each column's texts, which only a pooling without the prompt must know.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class PairsModule(pl.LightningDataModule):
         texts: Dataset | None = None,
         negatives: MakeNegatives = KnownPositives,
         numbers: Dataset | None = None,
+        prompts: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.pairs = pairs
         self.columns: list[str] = pairs.column_names
         self.workers = workers
         self.numbers = numbers
+        self.prompts = [prompts[column] for column in self.columns] if prompts else []
         equal = text_numbers(pairs, texts)
         self.sampler = sampler(equal)
         self.negatives = negatives(texts=equal, pairs=pairs if texts is None else texts)
@@ -79,7 +82,7 @@ class PairsModule(pl.LightningDataModule):
         if isinstance(self.negatives, Guide):
             numbers = {**self.negatives.numbers(rows), **numbers}
         columns = [table[column] for column in self.columns]
-        return PackedBatch.from_ids(columns, self.negatives.mask(rows), rows, numbers)
+        return PackedBatch.from_ids(columns, self.negatives.mask(rows), rows, numbers, self.prompts)
 
     def transfer_batch_to_device(self, batch: PackedBatch, device: torch.device, dataloader_idx: int) -> PackedBatch:
         """The batch on the device, from the loader's pinned memory: Lightning by itself would wait for the copy."""

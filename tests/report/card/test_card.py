@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult
 
 from matryoshka.encoder.dense import Dense
 from matryoshka.report.card.card import model_card
-from matryoshka.report.record import EncoderSummary
+from matryoshka.report.encoder_summary import EncoderSummary
 from tests.report.records import CONFIG, DIMS, METRICS, eval_results_of, metadata_of, record, result, tables
 from tests.tiny import tiny_encoder
 

@@ -80,7 +80,8 @@ class Report:
     def of_training(cls, record: TrainingRecord) -> Report:
         """The report of a training run."""
         encoder, config = record.encoder, record.config
-        pooling = f"{' + '.join(encoder.modes)} pooling, {encoder.max_seq_length:,} tokens at most"
+        alone = "" if encoder.include_prompt else " without the prompt"
+        pooling = f"{' + '.join(encoder.modes)} pooling{alone}, {encoder.max_seq_length:,} tokens at most"
         pairs = f"{record.pairs.rows:,} pairs of {record.pairs.name}"
         trained = {
             "Trained on": pairs,

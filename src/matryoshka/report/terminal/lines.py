@@ -16,6 +16,7 @@ from matryoshka.durations import in_words
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.processes.launched import launched
 from matryoshka.report.record import PairsSummary
+from matryoshka.report.terminal.encoder_line import encoder_line
 from matryoshka.storage.credentials import visible
 
 if TYPE_CHECKING:
@@ -72,12 +73,10 @@ def announce(
 ) -> None:
     """The first lines of a run. plan: in words where no encoder is trained."""
     config = recipe.config
-    parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     lengths = ", ".join(f"{column} {mean:.0f}" for column, (_, mean, _) in pairs.lengths.items())
     batch, windows, optimizer = config["batch_size"], config["accumulation"], config["optimizer"]
     lines = {
-        "encoder": f"{encoder.name}, {parameters:.0f}M parameters, {' + '.join(encoder.pooling.modes)} pooling, "
-        f"{encoder.width} wide, {encoder.max_seq_length} tokens at most",
+        "encoder": encoder_line(encoder),
         "data": f"{pairs.name}: {pairs.rows:,} training pairs (mean tokens: {lengths}); "
         f"{split.test.described('test queries')}",
         "split": split.label,
