@@ -72,9 +72,9 @@ class Pretrained:
 
     @staticmethod
     def longest_sequence(config: Mapping[str, Any]) -> int:
-        """Tokens that the positions of a model reach; RoBERTa's count from pad_token_id + 1."""
+        """Tokens that the positions of a model reach; RoBERTa's and MPNet's count from pad_token_id + 1."""
         positions = int(config.get("max_position_embeddings", 1 << 30))
-        roberta = str(config.get("model_type", "")).endswith(("roberta", "camembert"))
+        roberta = str(config.get("model_type", "")).endswith(("roberta", "camembert", "mpnet"))
         return positions - int(config.get("pad_token_id", 1)) - 1 if roberta else positions
 
     @cached_property
