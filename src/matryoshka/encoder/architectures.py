@@ -57,6 +57,11 @@ def _obstacle(model: PreTrainedModel) -> str:
     return ""
 
 
+def keeps_scores(model: PreTrainedModel) -> bool:
+    """Whether attention keeps a number for every two tokens on a GPU too: no kernel takes MPNet's bias."""
+    return bool(model.config.model_type == "mpnet")
+
+
 def packed_inputs(batch: PackedBatch, first: int) -> dict[str, Any]:
     """What a model is given beside a packed row's token ids: positions, sequences, and that it keeps no keys."""
     sequences = Sequences(batch.lengths, batch.cu_seqlens_Z)

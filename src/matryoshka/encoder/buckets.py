@@ -55,16 +55,15 @@ class Bucket:
         return x.index_select(1, self.places_P).view(x.shape[0], *self.shape, x.shape[2])
 
     def mask_SLL(self, reach: Reach) -> Tensor | None:
-        """Which places those of a row see, dimensions of 1 where all are alike; None if all do, or by causality alone.
+        """Which places the one of a row sees, dimensions of 1 where all are alike; None if each sees all.
 
-        Padding stands behind all tokens, so causality hides it. Within a window padding sees padding, since a softmax
-        needs something; it is dropped.
+        Padding sees padding where it does not see all, since a softmax needs something; it is dropped.
         """
         valid_SL = self.valid_SL
-        if reach.window is not None:
-            seen_LL = reach.seen_LL(self.shape[1], self.places_P.device)
-            return seen_LL[None] if valid_SL is None else seen_LL & (valid_SL[:, :, None] == valid_SL[:, None])
-        return None if valid_SL is None or reach.causal else valid_SL[:, None]
+        if reach == EVERYWHERE:
+            return None if valid_SL is None else valid_SL[:, None]
+        seen_LL = reach.seen_LL(self.shape[1], self.places_P.device)
+        return seen_LL[None] if valid_SL is None else seen_LL & (valid_SL[:, :, None] == valid_SL[:, None])
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def packed_attention(
     Returns (1, T, heads, head size) and no weights, as that interface asks.
     """
     causal = getattr(module, "is_causal", False)
-    if causal and not getattr(module.config, "is_causal", True):  # turned both ways; transformers' window is then wider
+    if causal and not getattr(module.config, "is_causal", True):  # as configured, and the mask takes the edge in
         causal, sliding_window = False, sliding_window and sliding_window + 1
     dtype = product_dtype(query.device, query.dtype)  # a norm behind a product gives fp32 whatever autocast says
     groups = query.shape[1] // key.shape[1]
@@ -89,21 +89,18 @@ def _in_buckets(
     reach: Reach,
     bias_HLL: Tensor | None,
 ) -> Tensor:
-    attended, causal = [], reach.causal and reach.window is None and bias_HLL is None
-    for bucket, mask_SLL in zip(buckets.parts, buckets.masks(reach), strict=True):
+    attended = []
+    causal = reach == Reach(causal=True) and bias_HLL is None  # padding is behind all tokens, so none of them sees it
+    masks = [None] * len(buckets.parts) if causal else buckets.masks(reach)
+    for bucket, mask_SLL in zip(buckets.parts, masks, strict=True):
         mask = None if mask_SLL is None else mask_SLL[None]
         if bias_HLL is not None:
             length = bucket.shape[1]
-            added = bias_HLL[:, None, :length, :length].to(q_HTD.dtype)
-            mask = added if mask is None else added.masked_fill(~mask, -torch.inf)
+            bias_H1LL = bias_HLL[:, None, :length, :length].to(q_HTD.dtype)
+            mask = bias_H1LL if mask is None else bias_H1LL.masked_fill(~mask, -torch.inf)
+        q_HSLD, k_HSLD, v_HSLD = (bucket.of(x_HTD) for x_HTD in (q_HTD, k_HTD, v_HTD))
         part = F.scaled_dot_product_attention(
-            bucket.of(q_HTD),
-            bucket.of(k_HTD),
-            bucket.of(v_HTD),
-            attn_mask=mask,
-            dropout_p=dropout,
-            is_causal=causal,
-            scale=scaling,
+            q_HSLD, k_HSLD, v_HSLD, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scaling
         )
         attended.append(part.reshape(len(q_HTD), -1, q_HTD.shape[2]))
     row_HTD = torch.cat(attended, dim=1).index_select(1, buckets.back_T)
