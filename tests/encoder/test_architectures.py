@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from matryoshka.data.packing import PackedBatch
-from matryoshka.encoder import Encoder, Pooling
+from matryoshka.encoder import Encoder, Pooling, packed_attention
 from matryoshka.encoder.architectures import FIRST_POSITION
 from tests.architectures import PACKED, tiny_backbone
 from tests.encoder.test_packed_attention import LENGTHS, gradients, sequences
@@ -118,13 +118,29 @@ def test_a_compact_vocabulary_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_autocast_reaches_the_attention_and_stays_near(name: str) -> None:
-    """Qwen and Gemma have a norm behind the products of queries and keys, which gives fp32."""
+def test_autocast_reaches_the_attention_and_stays_near(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qwen3 and Gemma3 have a norm behind the products of queries and keys, which gives fp32."""
+    seen: set[torch.dtype] = set()
+    attend = packed_attention.attend
+
+    def watched(qkv_T3HD: Tensor, *others: Any) -> Tensor:
+        seen.add(qkv_T3HD.dtype)
+        return attend(qkv_T3HD, *others)
+
+    monkeypatch.setattr(packed_attention, "attend", watched)
     model = encoder(tiny_backbone(name))
     with torch.autocast("cpu", torch.bfloat16):
         narrow_SD = model(batch())
-    assert not torch.equal(narrow_SD, model(batch()))
+    assert seen == {torch.bfloat16}
     torch.testing.assert_close(narrow_SD, model(batch()), rtol=0.05, atol=0.2)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_decoder_keeps_no_keys(name: str) -> None:
+    model, outputs = encoder(tiny_backbone(name)), list[Any]()
+    model.backbone.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    model(batch())
+    assert outputs[0].past_key_values is None
 
 
 def test_sequences_that_stay_within_the_window_see_all() -> None:
