@@ -44,6 +44,8 @@ PACKED: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3, bidirectional": ("qwen3", {"is_causal": False}),
 }
 
+PADDED = ("deberta-v2", "gpt2", "gpt_neox", "xlm")  # t5: as soon as an encoder with a decoder behind it can be read
+
 
 def tiny_backbone(
     name: str, *, dropout: float = 0.0, attention_dropout: float = 0.0, **options: Any
