@@ -25,8 +25,8 @@ PREFACE = f"""\
 
 Any model of transformers that gives hidden states can be trained; its architecture is the `model_type` in its
 `config.json`. Where that is *packed*, texts of a batch lie end to end in one row, without padding
-([how](precision_and_speed.md#packing), [why by a table](decisions/0025_packing_by_a_table.md)). Others are padded, which
-gives the same embeddings and takes longer; a run says so, and `Encoder.packed` tells.
+([how](precision_and_speed.md#packing), [why by a table](decisions/0025_packing_by_a_table.md)). Others are padded,
+which gives the same embeddings and takes longer; a run says so, and `Encoder.packed` tells.
 
 Here each architecture is a small random model. *As read*: sentence-transformers writes it, this project reads it, and
 this is the largest difference between the two sides' embeddings of the same texts. *Trained, saved, read back*: then
