@@ -67,7 +67,8 @@ def test_a_model_reads_trains_and_saves_as_there(name: str, tmp_path: Path, requ
     read = difference(ours, theirs)
     assert read <= ALLOWED
 
-    before = ours.encode(TEXTS)
+    before = np.asarray(ours.encode(TEXTS))
+    assert len(np.unique(before.round(2), axis=0)) == len(TEXTS)
     train(ours)
     assert np.abs(ours.encode(TEXTS) - before).max() > 100 * ALLOWED
     trained = difference(ours, saved_and_loaded(ours, tmp_path))
