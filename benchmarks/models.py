@@ -50,7 +50,7 @@ def random_model(kind: str, folder: Path) -> tuple[Encoder, SentenceTransformer]
     encoder = Encoder(backbone, tokenizer_of(SHAPE), Pooling(["mean"]), max_seq_length=SHAPE.longest)
     path = SentenceTransformersFolder().save(encoder, folder / kind)
     theirs = SentenceTransformer(str(path), device="cpu", local_files_only=True)
-    theirs.tokenizer = encoder.tokenizer  # transformers reads every Qwen2's as one of pairs of bytes
+    theirs[0].processor = encoder.tokenizer  # transformers reads every Qwen2's as one of pairs of bytes
     return encoder.eval(), theirs
 
 
