@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch, stable_batches
 from matryoshka.data.tokens import TokenIds
+from matryoshka.encoder.architectures import packed_inputs, use_packed_attention
 from matryoshka.encoder.compact_vocabulary import CompactVocabulary
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.dropout import use_fast_dropout
 from matryoshka.encoder.lower_case import lowercasing
-from matryoshka.encoder.packed_attention import Sequences, positions, use_packed_attention
 from matryoshka.encoder.packed_layer import PackedLayers
 from matryoshka.encoder.pooling import Pooling, pool
 from matryoshka.encoder.progress import Advance, progress_bar
@@ -104,8 +104,7 @@ class Encoder(Tokenizing, nn.Module):
         ids_T = batch.input_ids_T
         if self.first_position is not None:
             own_T = self.vocabulary(ids_T) if self.vocabulary else ids_T
-            place_T, sequences = positions(batch, self.first_position), Sequences(batch.lengths, batch.cu_seqlens_Z)
-            hidden_TH = self.backbone(input_ids=own_T[None], position_ids=place_T[None], sequences=sequences)[0][0]
+            hidden_TH = self.backbone(input_ids=own_T[None], **packed_inputs(batch, self.first_position))[0][0]
         else:
             ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id or 0)  # a decoder may have none, and needs none
             hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long())[0]

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from matryoshka.encoder.buckets import Sequences
 from matryoshka.encoder.dropout import Dropout
-from matryoshka.encoder.packed_attention import Sequences, attend
+from matryoshka.encoder.packed_attention import attend, product_dtype
 
 Activation = Callable[[Tensor], Tensor]
 LINEAR = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
@@ -82,7 +83,7 @@ class PackedLayers:
         precision: of the products; as autocast has it now if None.
         """
         for layer in filter(_is_plain, self.layers):
-            layer.cast_weights = LayerWeights.of(layer, precision or _precision(device, torch.float32))
+            layer.cast_weights = LayerWeights.of(layer, precision or product_dtype(device, torch.float32))
         try:
             yield
         finally:
@@ -124,7 +125,7 @@ def _empty(kind: type[Any]) -> Any:
 
 def packed_layer(layer: Any, hidden_states: Tensor, sequences: Sequences) -> Tensor:
     """A layer's output from its input, both (1, T, hidden size)."""
-    dtype = _precision(hidden_states.device, hidden_states.dtype)
+    dtype = product_dtype(hidden_states.device, hidden_states.dtype)
     with torch.autocast(hidden_states.device.type, enabled=False):
         kept: LayerWeights | None = layer.cast_weights
         weights = kept if kept and kept.qkv[0].dtype == dtype else LayerWeights.of(layer, dtype)
@@ -151,11 +152,6 @@ def after_attention(
     middle_TH = norms[0](drops[0](F.linear(attended_TH, *weights.out)) + hidden_TH)
     inner_TX = activation(F.linear(middle_TH.to(attended_TH.dtype), *weights.up))
     return cast(Tensor, norms[1](drops[1](F.linear(inner_TX, *weights.down)) + middle_TH))
-
-
-def _precision(device: torch.device, otherwise: torch.dtype) -> torch.dtype:
-    autocast = torch.is_autocast_enabled(device.type)
-    return torch.get_autocast_dtype(device.type) if autocast else otherwise
 
 
 def _is_plain(layer: nn.Module) -> bool:

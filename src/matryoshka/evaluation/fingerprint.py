@@ -73,7 +73,8 @@ def _kernel(encoder: Encoder, precision: Precision) -> str:
         return "padded"
     config = encoder.backbone.config
     dtype = torch.bfloat16 if precision == "bf16" else encoder.backbone.dtype
-    name = kernel_name(encoder.device, dtype, config.hidden_size // config.num_attention_heads)
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    name = kernel_name(encoder.device, dtype, head_size)
     return f"{name}{' compiled' * encoder.packed_layers.compiled}"
 
 
