@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
-from matryoshka.encoder.hub_model import at_hand, commit_of, hub_config, hub_folder, unreadable
+from matryoshka.encoder.hub_model import (
+    at_hand,
+    commit_of,
+    fetched_anew,
+    hub_config,
+    hub_folder,
+    require_cached,
+    unreadable,
+)
 from matryoshka.encoder.missing_weights import missing_weights
 from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_trusted
 from matryoshka.encoder.sentence_transformers import SavedSettings
@@ -58,6 +66,10 @@ class Pretrained:
                 require_trusted(config, self.model, trust_remote_code=self.trust_remote_code)
                 if cached := unreadable(self.model, self.revision, pickled=self.pickled_weights):
                     raise missing_weights(cached, pickled=self.pickled_weights)
+                if cached := at_hand(self.model, self.revision):
+                    require_cached(
+                        cached, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
+                    )
             elif self.model != EMBEDDED:  # which is ours, and perhaps yet to be made
                 self._require_loadable(self.folder)
                 self.settings.require_dense(config.get("hidden_size"), len(self.settings.pooling or ("cls",)))
@@ -127,7 +139,8 @@ class Pretrained:
         return hub_folder(self.model, self.revision, code=self.trust_remote_code, pickled=self.pickled_weights)
 
     def _require_loadable(self, folder: Path) -> None:
-        require_loadable(folder, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights)
+        with fetched_anew(folder):
+            require_loadable(folder, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights)
 
     def load(self, pooling: Pooling | None = None) -> Encoder:
         """Read the weights. Raises UserError if the files are not to be had or not to be trusted."""
@@ -138,7 +151,8 @@ class Pretrained:
         ready = e5_small.prepare() if self.model == EMBEDDED else self.folder
         folder = ready or self._fetched()
         self._require_loadable(folder)
-        settings = SavedSettings.read(folder, pickled=self.pickled_weights)
+        with fetched_anew(folder):
+            settings = SavedSettings.read(folder, pickled=self.pickled_weights)
         settings.require_supported()
         pooling = pooling or Pooling(settings.pooling or ("cls",))
         settings.require_dense(read_json(folder / "config.json").get("hidden_size"), pooling.factor)
