@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 # Kinds of which sentence-transformers, too, reads the encoder alone -> its class in transformers.
@@ -16,6 +17,14 @@ UNREADABLE = (
     *("blenderbot", "blenderbot-small", "m2m_100", "marian", "nllb-moe", "pegasus", "pegasus_x", "prophetnet"),
     *("switch_transformers", "udop"),
 )
+
+
+WIDTHS = ("hidden_size", "d_model")  # of a hidden state, as kinds of models call it
+
+
+def hidden_size(config: Mapping[str, Any]) -> int | None:
+    """Numbers of a hidden state, as config.json says; None where it says it by another name."""
+    return next((config[name] for name in WIDTHS if name in config), None)
 
 
 def model_class(kind: str) -> Any:

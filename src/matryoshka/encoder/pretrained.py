@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
+from matryoshka.encoder.encoder_half import hidden_size
 from matryoshka.encoder.hub_model import (
     at_hand,
     commit_of,
@@ -22,6 +23,7 @@ from matryoshka.encoder.hub_model import (
 from matryoshka.encoder.missing_weights import missing_weights
 from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_trusted
 from matryoshka.encoder.sentence_transformers import SavedSettings
+from matryoshka.encoder.transformer_folder import no_transformer, transformer_folder
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Pretrained:
                     )
             elif self.model != EMBEDDED:  # which is ours, and perhaps yet to be made
                 self._require_loadable(self.folder)
-                self.settings.require_dense(config.get("hidden_size"), len(self.settings.pooling or ("cls",)))
+                self.settings.require_dense(hidden_size(config), len(self.settings.pooling or ("cls",)))
         except UserError as error:
             yield "model", str(error)
             return
@@ -96,7 +98,7 @@ class Pretrained:
             return {"hidden_size": e5_small.WIDTH, "max_position_embeddings": 514, "model_type": "xlm-roberta"}
         if (folder := self.folder) is not None:
             require_inside(folder)
-            return read_json(folder / "config.json")
+            return read_json((transformer_folder(folder) or folder) / "config.json")
         return hub_config(self.model, self.revision)
 
     @property
@@ -107,12 +109,9 @@ class Pretrained:
         path = Path(self.model).expanduser()
         if path.is_dir():
             for candidate in (path, path / "model"):
-                if (candidate / "config.json").is_file():
+                if transformer_folder(candidate):
                     return candidate
-            if (path / "modules.json").is_file():
-                raise UserError(f"{path} keeps its transformer in a subfolder, which is not supported: no config.json")
-            lacks = "is neither a model (no config.json) nor a run's folder (no model/config.json)"
-            raise UserError(f"{path} {lacks}; give one of these, or a hub name like BAAI/bge-m3")
+            raise no_transformer(path)
         if path.exists() or self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
             state = "is a file" if path.exists() else "does not exist"
             raise UserError(f"{self.model} {state}; give a model folder, a run's folder or a hub name like BAAI/bge-m3")
@@ -140,7 +139,9 @@ class Pretrained:
 
     def _require_loadable(self, folder: Path) -> None:
         with fetched_anew(folder):
-            require_loadable(folder, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights)
+            require_inside(folder)
+            place = transformer_folder(folder) or folder
+            require_loadable(place, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights)
 
     def load(self, pooling: Pooling | None = None) -> Encoder:
         """Read the weights. Raises UserError if the files are not to be had or not to be trusted."""
@@ -155,9 +156,10 @@ class Pretrained:
             settings = SavedSettings.read(folder, pickled=self.pickled_weights)
         settings.require_supported()
         pooling = pooling or Pooling(settings.pooling or ("cls",))
-        settings.require_dense(read_json(folder / "config.json").get("hidden_size"), pooling.factor)
+        place = transformer_folder(folder) or folder
+        settings.require_dense(hidden_size(read_json(place / "config.json")), pooling.factor)
         backbone, tokenizer = read_model(
-            folder, self.model, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
+            place, self.model, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
         )
         settings.require_width(backbone.config.hidden_size, pooling.factor)  # which config.json may call otherwise
         if self.gradient_checkpointing:

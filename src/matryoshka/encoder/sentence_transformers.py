@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from matryoshka.encoder.model_folder import inside
 from matryoshka.encoder.saved_dense import SavedDense
+from matryoshka.encoder.transformer_folder import transformer_folder
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,11 +65,12 @@ class SavedSettings:
             if kind == "Dense" and ordered:
                 dense.append(SavedDense.read(folder, module.get("path", ""), pickled=pickled))
                 unsupported += dense[-1].unsupported
-        transformer = _settings(folder / "sentence_bert_config.json")
+        beside = transformer_folder(folder) or folder
+        transformer = _settings(beside / "sentence_bert_config.json")
         unsupported += ["do_lower_case"] if transformer.get("do_lower_case") else []
         return cls(
             pooling=pooling,
-            max_seq_length=_length(transformer, folder / "sentence_bert_config.json"),
+            max_seq_length=_length(transformer, beside / "sentence_bert_config.json"),
             prompts=_prompts(folder / "config_sentence_transformers.json"),
             unsupported=tuple(unsupported),
             folder=str(folder),
