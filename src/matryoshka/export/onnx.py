@@ -33,17 +33,13 @@ class OnnxFolder(SentenceTransformersFolder):
     """
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What is missing to write the graph, found before the training."""
-        missing = [package for package in PACKAGES if find_spec(package) is None]
-        if missing:
-            yield (
-                "_target_",
-                f"{' and '.join(missing)} not installed; {REMEDY}, or use export=sentence_transformers",
-            )
+        """What is missing to write the graph or to push the model, found before the training."""
+        yield from super().problems()
+        yield from missing_packages()
 
     def write(self, encoder: Encoder, folder: Path) -> None:
         """Write all files into an empty folder. Raises UserError if a package is missing."""
-        for _, message in self.problems():
+        for _, message in missing_packages():
             raise UserError(f"export to ONNX: {message}")
         super().write(encoder, folder)
         (folder / "onnx").mkdir()
@@ -55,6 +51,13 @@ class OnnxFolder(SentenceTransformersFolder):
         if find_spec("onnxruntime"):
             graph = graph_of(folder / "onnx" / "model.onnx")
             require_same_embeddings(encoder, folder, self.dim, graph, "onnx/model.onnx")
+
+
+def missing_packages() -> Iterator[tuple[str, str]]:
+    """Those that the graph cannot be written without, as one problem."""
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing:
+        yield "_target_", f"{' and '.join(missing)} not installed; {REMEDY}"
 
 
 def graph_of(path: Path) -> HiddenStates:

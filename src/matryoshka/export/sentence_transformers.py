@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -14,6 +14,7 @@ from matryoshka.encoder.saved_dense import dense_config
 from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
 from matryoshka.encoder.weight_files import WEIGHTS
 from matryoshka.errors import UserError
+from matryoshka.export.push import push_problems
 from matryoshka.export.tokenizer_config import mend_tokenizer_config
 from matryoshka.export.trial import require_same_embeddings, transformer_of
 from matryoshka.storage.atomic import whole_folder
@@ -30,12 +31,23 @@ class SentenceTransformersFolder:
     """Saves an encoder as sentence-transformers 3.0.1 would: transformers' files and a folder a module.
 
     dim: the saved model gives the first so many numbers of the encoder's, by a Dense module; None for all.
+    push_to_hub: the repository that a run pushes its model to when it is done, None for none. private: whether only
+    its owner may see it.
     """
 
     def __init__(
-        self, dim: Annotated[int, Ge(1), "{} is not at least 1; use null to keep all numbers"] | None = None
+        self,
+        dim: Annotated[int, Ge(1), "{} is not at least 1; use null to keep all numbers"] | None = None,
+        push_to_hub: str | None = None,
+        private: bool = True,
     ) -> None:
         self.dim = dim
+        self.push_to_hub = push_to_hub
+        self.private = private
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Why the model could not be pushed, found before the training."""
+        return push_problems(self.push_to_hub)
 
     def save(self, encoder: Encoder, folder: Path, *, trial: bool = True) -> Path:
         """Write the folder whole or not at all, in the place of an older model; returns its path.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from matryoshka.encoder.encoder import Encoder
 
-TEXTS = ("Hello!", "The second text is longer, so the first one is filled up with padding.")
+TEXTS = ("hello!", "the second text is longer, so the first one is filled up with padding.")
 ALLOWED = 1e-3  # between numbers of embeddings of length 1, in fp32; attention to padding changes more
 IN_HALVES = 5e-2  # of weights of 16 bits
 REMEDY = "use export=none, keep the run's folder, and report it with the model's name"
