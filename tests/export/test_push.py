@@ -1,4 +1,4 @@
-"""A model goes to the hub only when asked, private unless said; what fails leaves a way to do it later, and no token."""
+"""A model goes to the hub only when asked, private unless said; what fails says how to do it later, and no token."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_refusal_says_how_to_push_later(hub: Hub, model: Path, status: int) ->
 def test_nobody_at_the_other_end(hub: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", "http://127.0.0.1:9")
 
-    with pytest.raises(NotPushedError, match="push it later with: hf upload owner/tiny .* --no-private"):
+    with pytest.raises(NotPushedError, match=r"push it later with: hf upload owner/tiny .* --no-private"):
         push(model, "owner/tiny", private=False)
 
 
