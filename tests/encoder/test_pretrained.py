@@ -253,7 +253,7 @@ def test_places_without_a_model_say_what_they_are(tmp_path: Path) -> None:
         "file.txt": "is a file; give a model folder",
         "missing": "does not exist; give a model folder, a run's folder or a hub name",
         "empty": "is neither a model (no config.json) nor a run's folder (no model/config.json)",
-        "nested": "keeps its transformer in a subfolder, which is not supported",
+        "nested": "modules.json names no folder of a transformer",
         "broken": "broken/config.json cannot be read",
         "list": "list/config.json is not a JSON object",
     }

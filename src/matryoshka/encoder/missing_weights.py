@@ -12,6 +12,10 @@ OTHER_WEIGHTS = (".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".mlmodel")
 CACHED = "models--"  # how the hub's cache begins the name of a model's folder
 
 
+class MissingFileError(UserError):
+    """A file of a model is not there; of a hub model it may be yet to be fetched."""
+
+
 def missing_weights(folder: Path, module: str = "", *, pickled: bool) -> UserError:
     """The error of a model without weights that are read.
 
@@ -35,9 +39,14 @@ def missing_weights(folder: Path, module: str = "", *, pickled: bool) -> UserErr
     return UserError(f"{place} has no weights: {WEIGHTS} does not exist; copy all files of the model")
 
 
+def hub_name(folder: Path) -> str:
+    """The name of the model whose snapshot in the hub's cache it is: `models--<owner>--<name>/snapshots/<commit>`."""
+    return folder.parent.parent.name.removeprefix(CACHED).replace("--", "/", 1)
+
+
 def _none_on_the_hub(folder: Path, module: str, pickled: bool) -> UserError:
-    """Of a snapshot in the hub's cache, `models--<owner>--<name>/snapshots/<commit>`."""
-    model = folder.parent.parent.name.removeprefix(CACHED).replace("--", "/", 1)
+    """Of a snapshot in the hub's cache."""
+    model = hub_name(folder)
     where = f"at commit {folder.name}, on the hub or, if that is out of reach, in its cache"
     if pickled:
         return UserError(f"{model} has no {Path(module, WEIGHTS)} or {PICKLED} {where}; use a revision that has one")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from matryoshka.encoder.model_folder import inside
 from matryoshka.encoder.saved_dense import SavedDense
 from matryoshka.encoder.saved_pooling import SavedPooling
+from matryoshka.encoder.transformer_folder import transformer_folder
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class SavedSettings:
             if kind == "Dense" and ordered:
                 dense.append(SavedDense.read(folder, module.get("path", ""), pickled=pickled))
                 unsupported += dense[-1].unsupported
-        file, transformer = _transformer(folder)
+        file, transformer = _transformer(transformer_folder(folder) or folder)
         unsupported += [key for key in OTHER_LENGTHS if transformer.get(key) is not None]
         return cls(
             pooling=pooling.modes if pooling else None,

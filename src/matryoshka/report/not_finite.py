@@ -42,7 +42,7 @@ def write_step(folder: Path, evidence: Evidence, batches: Sequence[Sequence[Row]
     write_atomically(folder / "rows.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     write_json(folder / "gradient_norms.json", {name: _number(norm) for name, norm in evidence.gradient_norms.items()})
     encoder.whole_vocabulary()
-    SentenceTransformersFolder().save(encoder.cpu(), folder / "model")
+    SentenceTransformersFolder().save(encoder.cpu(), folder / "model", trial=False)  # it may be what gives no numbers
     return folder
 
 

@@ -14,6 +14,7 @@ from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, to
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.evaluation.tokenized_set import TokenizedSet
+from matryoshka.export.tokenizer_config import pad_token
 from matryoshka.projection.learned import Learned, Orthogonal
 from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.make_loss import make_loss
@@ -137,11 +138,14 @@ def kind_of(column: str) -> Prompt:
 def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:
     """The encoder with the recipe's pooling; without one, with the pooling saved with the model.
 
-    Raises UserError for a dim that is wider, where that is only known of the loaded model: one just fetched.
+    Raises UserError for what is only known of the loaded model: a dim that is wider, or a tokenizer without a token to
+    pad with where the model is to be saved.
     """
     encoder = recipe.encoder.load(recipe.pooling)
     if recipe.dims and (widest := max(recipe.dims)) > encoder.width:
         raise UserError(f"dims: {widest} is wider than the encoder's {encoder.width}; use dims up to that")
+    if getattr(recipe, "export", None):
+        pad_token(encoder.tokenizer)
     return encoder
 
 
