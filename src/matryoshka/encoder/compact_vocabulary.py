@@ -39,7 +39,8 @@ class CompactVocabulary(nn.Module):
         self.register_buffer("number_of", numbers.to(whole.weight.device), persistent=False)
         padding = None if self._padding is None else int(numbers[self._padding])
         compact = nn.Embedding(len(self._rows), whole.embedding_dim, padding, device="meta")
-        compact.weight = nn.Parameter(whole.weight.detach()[self._rows.to(whole.weight.device)])
+        rows = whole.weight.detach()[self._rows.to(whole.weight.device)]
+        compact.weight = nn.Parameter(rows, whole.weight.requires_grad)
         model.set_input_embeddings(compact)
 
     @property
@@ -86,7 +87,7 @@ class CompactVocabulary(nn.Module):
         weight = self._whole.clone()
         weight[self._rows] = trained.weight.detach().cpu()
         whole = nn.Embedding(len(weight), weight.shape[1], self._padding, device="meta")
-        whole.weight = nn.Parameter(weight.to(trained.weight.device))
+        whole.weight = nn.Parameter(weight.to(trained.weight.device), trained.weight.requires_grad)
         model.set_input_embeddings(whole)
 
 

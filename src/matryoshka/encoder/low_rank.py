@@ -81,7 +81,9 @@ def _with_adapter(linear: Any) -> Tensor:
 def _factors(linear: Any) -> tuple[Tensor, Tensor]:
     """A and s B; of no rank for a plain layer."""
     if is_low_rank(linear):
-        return linear.lora_A[NAME].weight, linear.lora_B[NAME].weight * linear.scaling[NAME]
+        up: Tensor = linear.lora_B[NAME].weight
+        # A sum, since a product would keep a tensor for its gradient, and several backward passes go through this one.
+        return linear.lora_A[NAME].weight, up.new_zeros(()).add(up, alpha=linear.scaling[NAME])
     weight: Tensor = linear.weight
     return weight.new_zeros(0, weight.shape[1]), weight.new_zeros(weight.shape[0], 0)
 

@@ -14,6 +14,7 @@ def put_adapter(recipe: TrainingRecipe, encoder: Encoder) -> None:
         return
     recipe.adapter.put_into(encoder, recipe.seed)
     layers = len(list(adapted_layers(encoder.backbone)))
-    trained = sum(weight.numel() for weight in encoder.parameters() if weight.requires_grad)
+    sizes = [(weight.numel(), weight.requires_grad) for weight in encoder.parameters()]
+    trained, there = sum(size for size, grows in sizes if grows), sum(size for size, _ in sizes)
     kind = type(recipe.adapter).__name__
-    lines.say("adapter", f"{kind} beside {layers} linear layers: {trained / 1e6:,.2f} M weights are trained, no others")
+    lines.say("adapter", f"{kind} beside {layers} linear layers: {trained:,} of {there:,} weights are trained")
