@@ -34,7 +34,9 @@ def test_all_linear_layers_of_the_layers_are_taken_and_no_other() -> None:
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(UserError, match=r"called quer; did you mean query\? There are attention\.self\.query, att") as e:
+    with pytest.raises(
+        UserError, match=r"called quer; did you mean query\? There are attention\.self\.query, att"
+    ) as e:
         Lora(target_modules=["key", "quer"]).size(tiny_encoder().backbone)
     assert "target_modules" in str(e.value) and "null takes all of them" in str(e.value)
     with pytest.raises(UserError, match="called uery"):  # no end of a name's part

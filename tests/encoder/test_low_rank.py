@@ -55,7 +55,7 @@ def test_values_and_gradients_are_those_of_the_formula(kind: str, lora: Lora) ->
 
     torch.testing.assert_close(found_SD, expected_SD, atol=2e-6, rtol=0)
     assert not torch.allclose(found_SD, plain(BATCH), atol=1e-2)
-    assert {n for n, p in model.named_parameters() if p.requires_grad} == {n for n in expected}
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == set(expected)
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name

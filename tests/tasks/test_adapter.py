@@ -65,7 +65,7 @@ def test_a_run_keeps_what_it_trains_and_saves_a_plain_model(
     assert train_tiny(monkeypatch, *LORA, *BLEND, "callbacks=[default,moving_average]", "pairs_at_once=2") == 0
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "Lora beside 12 linear layers: 4,608 of " in said
+    assert "Lora beside 12 linear layers: 4,608 weights are trained, the model's own stay" in said
     assert "rows of the word-embedding table occur and are held, which changes nothing" in said
     assert {name.partition("-")[0] for name in kept_files} == {"start", "best", "last"}
     for name, held in kept_files.items():
@@ -76,6 +76,10 @@ def test_a_run_keeps_what_it_trains_and_saves_a_plain_model(
     assert ndcg_of("run/model") == pytest.approx(results["metrics"]["32"]["ndcg@10"], abs=1e-6)
     saved, before = load_file("run/model/model.safetensors"), load_file("tiny/model.safetensors")
     assert saved.keys() == before.keys()
+    alone = load_file("run/adapter/adapter_model.safetensors")
+    query = "encoder.layer.0.attention.self.query"
+    down, up = (alone[f"base_model.model.{query}.lora_{factor}.weight"] for factor in "AB")
+    np.testing.assert_allclose(saved[f"{query}.weight"], before[f"{query}.weight"] + 8 * up @ down, atol=1e-6)
     changed = {name.rpartition(".")[0] for name in saved if (saved[name] != before[name]).any()}
     assert len(changed) == 12 and not any("LayerNorm" in name or "embeddings" in name for name in changed)
 
@@ -123,7 +127,9 @@ def test_runs_with_an_adapter_survive_kills_to_the_bit_and_want_their_base(workp
     train_until_call(call, *words, "hydra.run.dir=killed_at_call")
     train_until_update(update, *words, "hydra.run.dir=killed_at_update")
     for file in workplace.glob("killed_*/checkpoints/*/model.safetensors"):
-        assert file.stat().st_size < 6_000_000  # 0.7 million numbers and the projection, where the model has 118 million
+        assert (
+            file.stat().st_size < 6_000_000
+        )  # 0.7 million numbers and the projection, where the model has 118 million
     for run in ("killed_at_call", "killed_at_update"):
         train(*words, f"hydra.run.dir={run}")
         assert outcome(run) == whole, f"{run}: call {call} or update {update}"

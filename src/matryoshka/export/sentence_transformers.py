@@ -72,7 +72,7 @@ class SentenceTransformersFolder:
         hidden_size = encoder.pooled_width // len(encoder.pooling.modes)
         _write_json(folder / "1_Pooling" / "config.json", pooling_config(encoder.pooling.modes, hidden_size))
         for i, layer in enumerate(layers, 2):
-            _write_dense(layer, folder / f"{i}_Dense")
+            write_dense(layer, folder / f"{i}_Dense")
         settings: dict[str, Any] = {
             "__version__": {
                 "sentence_transformers": LAYOUT,
@@ -123,7 +123,8 @@ def pooling_config(modes: Sequence[Mode], hidden_size: int) -> dict[str, Any]:
     return {"word_embedding_dimension": hidden_size, **flags, **others, "include_prompt": True}
 
 
-def _write_dense(layer: Dense, folder: Path) -> None:
+def write_dense(layer: Dense, folder: Path) -> None:
+    """Write a Dense module into a folder."""
     from safetensors.torch import save_file
 
     _write_json(folder / "config.json", dense_config(layer))

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from matryoshka.config.recipe import TrainingRecipe
-from matryoshka.encoder.low_rank import merge_adapter
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.memory.limits import shortage_explained
 from matryoshka.processes.together import from_first, is_first, leave
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
 from matryoshka.report.terminal import lines
-from matryoshka.tasks.adapting import put_adapter
+from matryoshka.tasks.adapting import finish_adapter, put_adapter
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
 from matryoshka.tasks.beginning import begun, decided
 from matryoshka.tasks.blending import Blending, keep_start
@@ -133,7 +132,7 @@ class Run:
             blending = Blending(self.recipe, self.data, self.measuring, before, best, training.checkpoints.kept)
             self.measuring, self.blend = blending.keep_best()
             self.best = Best(best.step if self.blend.kept.share else 0, self.blend.kept.value)
-        merge_adapter(self.measuring.encoder.backbone)  # what is measured at the end is what is saved
+        finish_adapter(self.measuring.encoder, self.folder)
         return self.best.value
 
     def measure(self) -> EvaluationResult:

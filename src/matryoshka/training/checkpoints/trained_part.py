@@ -10,7 +10,7 @@ TRANSFORMER = "backbone."
 
 
 def trained_part(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state without weights of its transformer that are not trained, which are read from its place again."""
+    """The model's state without those weights of its transformer that are not trained: its own files have them."""
     named = model.named_parameters(remove_duplicate=False)
     frozen = {name for name, weight in named if name.startswith(TRANSFORMER) and not weight.requires_grad}
     return {name: values for name, values in model.state_dict().items() if name not in frozen}
