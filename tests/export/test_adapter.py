@@ -11,14 +11,14 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from matryoshka.data.packing import PackedBatch
-from matryoshka.encoder import Pretrained
+from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.encoder.adapter import Lora
 from matryoshka.encoder.dense import Dense
 from matryoshka.export.adapter import write_adapter
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from tests.encoder.adapted import with_adapter
-from tests.encoder.test_packed_attention import encoder, sequences
-from tests.tiny import tiny_encoder
+from tests.encoder.test_packed_attention import sequences
+from tests.tiny import tiny_encoder, tiny_tokenizer
 
 BATCH = PackedBatch.from_ids([sequences()])
 
@@ -34,7 +34,7 @@ def test_peft_reads_what_was_trained(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     theirs = PeftModel.from_pretrained(tiny_encoder().backbone, folder)
     assert not any(parameter.requires_grad for parameter in theirs.parameters())
-    again = encoder(theirs.get_base_model())
+    again = Encoder(theirs.get_base_model(), tiny_tokenizer(), Pooling(["cls"]), max_seq_length=32)  # type: ignore[arg-type]
     with torch.no_grad():
         torch.testing.assert_close(again(BATCH), model(BATCH), atol=1e-6, rtol=0)
 
