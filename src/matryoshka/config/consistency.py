@@ -20,7 +20,7 @@ Config = Mapping[str, Any]
 PRECISIONS = ("auto", "bf16", "fp32", "bf16-mixed", "32-true", "32", 32)
 OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
 # Parts that are created without loading torch.
-EXAMINED = ("data", "split", "doctor", "mining", "encoder", "bm25", "export")
+EXAMINED = ("data", "split", "doctor", "mining", "encoder", "adapter", "bm25", "export")
 TAKEN = ("dev", "test", "train", "base", "projection", "merged", "loss", "gradient_share")  # names of what is logged
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matryoshka.data.samplers import ShuffledSampler
     from matryoshka.data.sources import Source
     from matryoshka.data.split import DevOfTrain, SameSet
+    from matryoshka.encoder.adapter import Adapter
     from matryoshka.encoder.pooling import Pooling
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.evaluation.bm25 import BM25
@@ -65,6 +66,7 @@ class TrainingRecipe(Recipe):
     doctor: Doctor = part()
     mining: Mining = part()
     projection: Projection | None = part(optional=True)
+    adapter: Adapter | None = part(optional=True)
     loss: nn.Module = part()
     negatives: Callable[..., Negatives] = part("texts", "pairs")
     sampler: Callable[..., ShuffledSampler] = part("texts")
@@ -130,8 +132,7 @@ class TrainingRecipe(Recipe):
         used = {"encoder": self.config["encoder"].get("model"), "data": self.config["data"].get("name")}
         sentences = []
         for name in ("encoder", "data"):
-            wanted = self.reference.get(name)
-            if wanted and used[name] != wanted:
+            if (wanted := self.reference.get(name)) and used[name] != wanted:
                 why = self.reference.get(f"{name}_missing") or "it was chosen so"
                 what = wanted if name == "encoder" else "the card's pairs"
                 sentences.append(f"{used[name]} is a stand-in for {what}, because {why}")
@@ -173,8 +174,7 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
 def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that a checked configuration asks for. Raises ConfigError for a part that cannot be created."""
     config, groups = normalised(config), groups_of(kind)
-    plain = [item.name for item in fields(kind) if item.name not in ("config", *groups)]
-    values = {name: config[name] for name in plain if name in config}
+    values = {item.name: config[item.name] for item in fields(kind) if item.name in config.keys() - {"config", *groups}}
     parts = {name: _built(name, config.get(name), group) for name, group in groups.items()}
     return kind(**values, **parts, config=config)
 

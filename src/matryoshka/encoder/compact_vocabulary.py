@@ -91,7 +91,7 @@ class CompactVocabulary(nn.Module):
 def _with_rows(table: nn.Embedding, weight: Tensor, padding: int | None) -> nn.Embedding:
     """A table of the same kind, which may scale its rows, with other rows."""
     other = copy.copy(table)
-    other._parameters = {"weight": nn.Parameter(weight)}
+    other._parameters = {"weight": nn.Parameter(weight, table.weight.requires_grad)}
     other.num_embeddings, other.padding_idx = len(weight), padding
     return other
 

@@ -95,7 +95,7 @@ class SentenceTransformersFolder:
         told = pooling_config(pooling.modes, encoder.pooled_width // pooling.factor, include_prompt)
         _write_json(folder / "1_Pooling" / "config.json", told)
         for i, layer in enumerate(layers, 2):
-            _write_dense(layer, folder / f"{i}_Dense")
+            write_dense(layer, folder / f"{i}_Dense")
         settings: dict[str, Any] = {
             "__version__": {
                 "sentence_transformers": LAYOUT,
@@ -139,7 +139,8 @@ def transformer_config(max_seq_length: int, do_lower_case: bool = False) -> dict
     return {"max_seq_length": max_seq_length, "do_lower_case": do_lower_case}
 
 
-def _write_dense(layer: Dense, folder: Path) -> None:
+def write_dense(layer: Dense, folder: Path) -> None:
+    """Write a Dense module into a folder."""
     from safetensors.torch import save_file
 
     _write_json(folder / "config.json", dense_config(layer))

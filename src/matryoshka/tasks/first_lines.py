@@ -87,5 +87,6 @@ def run_memory(recipe: TrainingRecipe, data: TrainingData, vocabulary: Vocabular
         accumulation=recipe.accumulation,
         rows_trained=vocabulary.rows,
         masked=data.masked,
+        adapter=recipe.adapter.size(data.encoder.backbone) if recipe.adapter else None,
         processes=processes_of(recipe.config["trainer"], torch.cuda.device_count),
     )

@@ -108,6 +108,8 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     split = recipe.split.split(recipe.data)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
+    if recipe.adapter:
+        recipe.adapter.size(encoder.backbone)  # which finds names that the model does not have
     columns = split.pairs.column_names
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts_of(encoder, columns))
     in_front = {name: encoder.prompt_tokens(kind_of(name)) for name in columns}

@@ -18,7 +18,7 @@ from matryoshka.evaluation.result import EvaluationResult, shown_metric
 from matryoshka.export.sentence_transformers import transformer_config
 from matryoshka.report.card.card_tables import evaluation_tables, log_table, training_data_tables
 from matryoshka.report.card.fit import by_descent, fit_rows, kept_projection, without_training
-from matryoshka.report.card.hyperparameters import non_default
+from matryoshka.report.card.hyperparameters import non_default, trained_adapter
 from matryoshka.report.figures.metric_figure import shares
 from matryoshka.report.markdown import fenced, plain, shortened, table
 from matryoshka.report.record import TrainingRecord
@@ -60,6 +60,7 @@ def model_card(record: TrainingRecord) -> str:
         loss=json.dumps(_loss(record), indent=4),
         hyperparameters={} if untrained else non_default(record.config),
         projection=kept_projection(record),
+        adapter={} if untrained else trained_adapter(record.config),
         config=yaml.safe_dump(
             without_training(record.config) if untrained else dict(record.config), sort_keys=False, allow_unicode=True
         ),
