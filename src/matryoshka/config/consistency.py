@@ -102,10 +102,10 @@ def mode_problems(pooling: Config) -> Iterator[Problem]:
         yield "pooling.modes", f"a mode is given twice; use pooling.modes={listed(dict.fromkeys(modes))}"
 
 
-def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
+def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterator[Problem]:
     """Problems that parts find in their own arguments, and dims that do not fit the encoder.
 
-    broken: the root keys that are known to be wrong, and of which nothing more can be said.
+    broken: the root keys that are known to be wrong. trained: whether the data need training pairs.
     """
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
@@ -123,6 +123,8 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
             yield name, f"cannot be created: {error.__cause__ or error}"
             continue
         found = list(parts[name].problems()) if hasattr(parts[name], "problems") else []
+        if name == "data" and trained and hasattr(parts[name], "training_problems"):
+            found += parts[name].training_problems()
         yield from ((f"{name}.{key}", message) for key, message in found)
         if name == "encoder" and any(key == "model" for key, _ in found):
             del parts[name]  # the width it tells is no better

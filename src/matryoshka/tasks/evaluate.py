@@ -27,6 +27,7 @@ from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.ask import show_answers
 from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines, measure_sets
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load_encoder, tokenized_set, tokenized_sets
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
@@ -47,6 +48,7 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     prepare(device := device_of(recipe.device))
     run = _run_of(recipe.model)
     held_out = recipe.data.retrieval_set()
+    show_read_as(recipe)
     encoder = load_encoder(recipe).to(device)
     recipe = _settled(recipe, run, encoder)
     assert recipe.dims
