@@ -119,7 +119,7 @@ ARRAYS = {
     "cut": (json.dumps(PAIRS)[:50], "line 1", "write the complete file again"),
     "cut in its second line": (json.dumps(PAIRS, indent=0)[:60], "write the complete file again"),
     "empty": ("[]", "has no rows; give a file with at least one"),
-    "of texts": ('["a", "b"]', "line 1", "an object of texts"),
+    "of texts": ('["a", "b"]', "row 1", "an object of texts"),
     "of lists": ('[["a", "p"]]', "an object of texts"),
     "with a number": (json.dumps([*PAIRS, 3]), "row 4", "an object of texts"),
     "with null": (json.dumps([PAIRS[0], None]), "row 2", "an object of texts"),

@@ -24,7 +24,7 @@ def _with(**parts: Any) -> str:
 
 BROKEN: dict[str, tuple[Content, ...]] = {
     "cut": (WHOLE[:40], "line 1", AGAIN),
-    "cut in its third line": (json.dumps(GOOD, indent=1)[:60], "line 4", AGAIN),
+    "cut in its sixth line": (json.dumps(GOOD, indent=1)[:60], "line 6", AGAIN),
     "another after it": (WHOLE + WHOLE, "line 1", AGAIN),
     "a comma too many": (WHOLE[:-1] + ",}", "line 1", AGAIN),
     "deep": (DEEP, "nested too deeply; LlamaIndex's file of questions"),

@@ -48,7 +48,7 @@ def read_rows(path: str, form: TextForm = PLAIN, columns: Sequence[str] = ()) ->
         if ending(path) == ".parquet":
             rows: Dataset = Dataset.from_parquet(glob.escape(str(file)))
         else:
-            rows = Dataset.from_file(str(json_rows(file, form)))
+            rows = json_rows(file, form)
     return rows
 
 
