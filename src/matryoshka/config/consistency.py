@@ -14,6 +14,7 @@ from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
 from matryoshka.config.widths import cut_problems, listed, width_problems
 from matryoshka.processes.launched import ON_GPUS, devices_here, launched, named_devices
+from matryoshka.storage.command_words import pasted
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
@@ -94,11 +95,8 @@ def selection_problems(evaluator: Config, dims: Sequence[int] | None) -> Iterato
         yield "evaluator.select", f"dim {dim} is not among dims={listed(dims)}"
 
 
-def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
-    """Problems that parts find in their own arguments, and dims that do not fit the encoder.
-
-    broken: the root keys that are known to be wrong, and of which nothing more can be said.
-    """
+def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterator[Problem]:
+    """Problems of parts, and dims that do not fit. broken: wrong root keys. trained: whether pairs are needed."""
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
@@ -115,6 +113,8 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
             yield name, f"cannot be created: {error.__cause__ or error}"
             continue
         found = list(parts[name].problems()) if hasattr(parts[name], "problems") else []
+        if name == "data" and trained and hasattr(parts[name], "training_problems"):
+            found += parts[name].training_problems()
         yield from ((f"{name}.{key}", message) for key, message in found)
         if name == "encoder" and any(key == "model" for key, _ in found):
             del parts[name]  # the width it tells is no better
@@ -150,7 +150,7 @@ def named_problems(name: str) -> Iterator[str]:
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.encoder.weight_files import READ_PICKLED
 
-    alone = f"evaluate it: evaluate.py model={name} encoder.{{}}=true; it can be no baseline"
+    alone = f"evaluate it: evaluate.py {pasted('model', name)} encoder.{{}}=true; it can be no baseline"
     model = Pretrained.named(name)
     problems = [message for _, message in model.problems()]
     for message in problems or filter(None, [model.pooling_problem()]):

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from matryoshka.data.columns import file_problems, row_ids
 from matryoshka.data.pairs import CANDIDATE
+from matryoshka.data.question_file import QuestionFile, is_question_file, passages_of, rows_of_pairs
 from matryoshka.data.ranges import Count
+from matryoshka.data.read_as import files_read_as
+from matryoshka.data.reading.form import TextForm
 from matryoshka.data.reading.numbers import require_numbers
-from matryoshka.data.reading.rows import first_row, missing_column, read_rows, require_texts
+from matryoshka.data.reading.rows import require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 Problem = tuple[str, str]
 NOT_TRAINED_ON = "has no training pairs, since {0} is null; it can only be measured on"
+TO_TRAIN = "is null, so there is nothing to train on; give {0}"
 
 
 class Source(Protocol):
@@ -38,16 +43,20 @@ class Source(Protocol):
     def dev_set(self) -> RetrievalSet | None:
         """Others to select the checkpoint on, where the data bring them along; a source without any may omit this."""
 
+    # A source may have two more: `training_problems`, as problems, of what only a training reads; and `read_as`, lines
+    # that say what was found in its files.
+
 
 @dataclass(frozen=True)
 class PairFiles:
-    """Pairs in JSON lines, CSV or Parquet files, told apart by their ending.
+    """Pairs in JSON lines, CSV or Parquet files, told apart by their ending; or LlamaIndex's files of questions.
 
     train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train is None
     of what is only measured.
     pairs_at_most: how many to train on, always the same ones; None: all.
     numbers: what the training file says of each candidate, as `teacher`: a column of numbers behind the name of the
     positive's column and of each of the negatives', positive_teacher and negative_1_teacher.
+    separator, encoding: of all of these files, as of TextForm.
     documents: further files whose `positive` column only widens the corpus that is searched.
     The passage of every evaluation and dev row is a document; the rows of one question are one query with all their
     answers, under the id of the first. Without an `id` column rows are numbered. The corpus of dev is that of
@@ -65,9 +74,28 @@ class PairFiles:
     dev: str | None = None
     pairs_at_most: Count | None = None
     numbers: Sequence[str] = ()
+    separator: str | None = None
+    encoding: str | None = None
+
+    @property
+    def _form(self) -> TextForm:
+        return TextForm(self.separator, self.encoding, keys=True)
+
+    def read_as(self) -> Iterator[str]:
+        """What was found in files that are no plain ones."""
+        files = [self.train, self.evaluation, self.dev, *self.documents]
+        return files_read_as([file for file in files if file], self._form, [self.anchor, self.positive])
+
+    def training_problems(self) -> Iterator[Problem]:
+        """The training file, where there is none."""
+        if self.train is None:
+            yield "train", TO_TRAIN.format("a file of pairs, data.train=my.jsonl")
 
     def problems(self) -> Iterator[Problem]:
         """Missing files, unknown endings and columns that a file does not have."""
+        if wrong := list(self._form.problems()):
+            yield from wrong
+            return
         pair = [column for column in (self.anchor, self.positive, self.id) if column is not None]
         texts = [self.anchor, self.positive, *self.negatives]
         for kind in self.numbers:
@@ -81,19 +109,20 @@ class PairFiles:
         if self.train is not None:
             candidates = [self.positive, *self.negatives]
             numbers = [f"{column}_{kind}" for column in candidates for kind in self.numbers]
-            yield from _file_problems("train", self.train, [*texts, *numbers])
-        yield from _file_problems("evaluation", self.evaluation, pair)
+            yield from file_problems("train", self.train, [*texts, *numbers], self._form)
+        yield from file_problems("evaluation", self.evaluation, pair, self._form)
         if self.dev is not None:
-            yield from _file_problems("dev", self.dev, pair)
+            yield from file_problems("dev", self.dev, pair, self._form)
             yield from dev_problems("dev", self.dev, self.train, self.evaluation)
         for i, path in enumerate(self.documents):
-            yield from _file_problems(f"documents[{i}]", path, [self.positive])
+            yield from file_problems(f"documents[{i}]", path, [self.positive], self._form)
 
     def training_pairs(self) -> Dataset:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
         if self.train is None:
             raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train')}")
-        rows = drawn_pairs(read_rows(self.train), self.pairs_at_most)
+        rows = rows_of_pairs(self.train, self._form, [self.anchor, self.positive, *self.negatives])
+        rows = drawn_pairs(rows, self.pairs_at_most)
         return training_columns(rows, self.anchor, self.positive, self.negatives, self.train, self.numbers)
 
     def retrieval_set(self) -> RetrievalSet:
@@ -105,14 +134,15 @@ class PairFiles:
         return self._set(f"{self.name} (dev)", self.dev) if self.dev is not None else None
 
     def _set(self, name: str, path: str) -> RetrievalSet:
-        rows = require_texts(read_rows(path), [self.anchor, self.positive], path)
-        ids = [str(value) for value in rows[self.id]] if self.id else list(map(str, range(len(rows))))
-        if len(set(ids)) < len(ids):
-            raise DataError(f"{path}: column {self.id!r} repeats an id; ids must be unique")
         more: dict[str, str] = {}
         for n, documents in enumerate(self.documents):
-            texts = require_texts(read_rows(documents), [self.positive], documents)[self.positive]
+            texts = passages_of(documents, self._form, self.positive)
             more |= {f"x{n}-{i}": text for i, text in enumerate(texts)}
+        if is_question_file(path, self._form):
+            return QuestionFile.read(path, self._form).retrieval_set(name, more)
+        columns = [self.anchor, self.positive, *([self.id] if self.id else [])]
+        rows = require_texts(rows_of_pairs(path, self._form, columns), columns[:2], path)
+        ids = row_ids(rows, self.id, path)
         return set_of_pairs(name, rows[self.anchor], rows[self.positive], ids, more)
 
 
@@ -157,19 +187,6 @@ def dev_problems(key: str, dev: str | None, train: str | None, evaluation: str) 
         yield key, f"{dev} is what the run reports on; use split=same to select the checkpoint on it as well"
     elif dev is not None and dev == train:
         yield key, f"{dev} is trained on; use {key}=null to hold some of it out"
-
-
-def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Problem]:
-    try:
-        row = first_row(path)
-    except DataError as error:
-        yield key, str(error)
-        return
-    for column in columns:
-        if column not in row:
-            yield key, f"{path} {missing_column(column, list(row))}"
-        elif row[column] in (None, ""):
-            yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
 
 
 def training_columns(

@@ -28,6 +28,7 @@ from matryoshka.report.terminal.ask import show_answers
 from matryoshka.report.terminal.encoder_line import encoder_lines
 from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines, measure_sets
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load_encoder, tokenized_set, tokenized_sets
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
@@ -49,6 +50,7 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     run = _run_of(recipe.model)
     held_out = recipe.data.retrieval_set()
     lines.say("data", f"{held_out.name}: {held_out.described()}")
+    show_read_as(recipe)
     encoder = load_encoder(recipe).to(device)
     for label, line in encoder_lines(encoder):
         lines.say(label, line)

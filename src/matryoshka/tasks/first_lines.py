@@ -17,6 +17,7 @@ from matryoshka.memory.peak import peak_memory
 from matryoshka.processes.launched import processes_of
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.doctor import show_diagnosis
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import Measuring
@@ -38,6 +39,7 @@ def announce(
     """Say all of it; returns what the doctor found. Raises UserError where the disk is too small."""
     diagnosis = data.examine(recipe.doctor)
     lines.announce(recipe, data.encoder, data.pairs, data.split, plan, precision_reason)
+    show_read_as(recipe)
     show_diagnosis(diagnosis, brief=True)
     lines.show_batches(data.batch_summary, data.masked)
     needed = limits.needed()
@@ -59,6 +61,7 @@ def announce_vectors(recipe: TrainingRecipe, split: Split) -> None:
 def announce_frozen(recipe: TrainingRecipe, data: TrainingData, precision_reason: str, no_updates: str = STAYS) -> None:
     """The first lines of a task on texts that trains no encoder. no_updates: why there are none."""
     lines.announce(recipe, data.encoder, data.pairs, data.split, no_updates, precision_reason)
+    show_read_as(recipe)
     show_diagnosis(data.examine(recipe.doctor), brief=True)
 
 

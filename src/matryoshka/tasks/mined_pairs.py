@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from matryoshka.config.overrides import quoted, quoted_list
+from matryoshka.config.overrides import quoted_list
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import PairFiles
 from matryoshka.data.split import Split
 from matryoshka.report.terminal.lines import as_typed
 from matryoshka.storage.atomic import saying_if_full, whole_file
+from matryoshka.storage.command_words import quoted
 
 DIGITS = 6  # of a score
 LEFT_OUT = ("task", "mining", "data", "split", "resume", "sampler.clashes")  # words of the command that are given anew
