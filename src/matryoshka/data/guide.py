@@ -31,6 +31,7 @@ class Guide(KnownPositives):
     them is a third of what there is. It also gives these similarities as teacher_BN (see losses).
     """
 
+    of_draws = True
     gives = frozenset({"teacher_BN"})  # the numbers that losses need not find in the data
 
     def __init__(
@@ -54,7 +55,8 @@ class Guide(KnownPositives):
 
     def prepare(self, columns: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Take the guide's embeddings: of each column of texts the distinct ones (U, D), and each row's among them."""
-        self.columns = [(F.normalize(texts_UD.float(), dim=1), row_N) for texts_UD, row_N in columns]
+        unit = {id(texts_UD): F.normalize(texts_UD.float(), dim=1) for texts_UD, _ in columns}  # some share theirs
+        self.columns = [(unit[id(texts_UD)], row_N) for texts_UD, row_N in columns]
         if self.rescaled:
             generator = torch.Generator().manual_seed(0)
             (anchors_UD, anchor_N), (positives_VD, positive_N) = self.columns[:2]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from matryoshka.data.draws import Draws
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -18,7 +20,11 @@ class Negatives(Protocol):
     """Made of all training pairs.
 
     texts: per row a number for each of its texts; equal texts have equal numbers. pairs: the texts themselves.
+    Where rows are drawn from lists, texts are Draws, `mask` gets the numbers of draws, and pairs are those of no draw: a
+    class that can do with them says so by `of_draws = True` of its own.
     """
+
+    of_draws: bool
 
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None: ...
 
@@ -35,6 +41,8 @@ class Negatives(Protocol):
 class EveryOther:
     """Every other row's candidate is a negative, as in sentence-transformers."""
 
+    of_draws = True
+
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None: ...
 
     def masks(self, batches: BatchSummary) -> bool:
@@ -48,6 +56,8 @@ class EveryOther:
 
 class EqualTexts:
     """A candidate is no negative if its text is the row's anchor, or answers that anchor in any row of the batch."""
+
+    of_draws = True
 
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None:
         self.texts = texts
@@ -64,10 +74,13 @@ class EqualTexts:
 class KnownPositives(EqualTexts):
     """As EqualTexts, and a candidate that answers the row's anchor in any training pair is no negative."""
 
+    of_draws = True
+
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None:
         super().__init__(texts, pairs)
         self.answers: dict[int, set[int]] = {}
-        for anchor, positive, *_ in texts:
+        pairs_of = texts.answers() if isinstance(texts, Draws) else ((row[0], row[1]) for row in texts)
+        for anchor, positive in pairs_of:
             self.answers.setdefault(anchor, set()).add(positive)
 
     def masks(self, batches: BatchSummary) -> bool:

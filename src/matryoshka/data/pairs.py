@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from matryoshka.data.layouts import LISTS
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ def texts_and_numbers(rows: Dataset, name: str) -> tuple[Dataset, Dataset | None
     """The columns of texts (anchor, positive, negative_1 ...), and those of numbers; None if there are none.
 
     A column of numbers is named after a candidate and what it is: positive_teacher, negative_1_teacher. name: of the
-    source. Raises DataError for any other column of numbers.
+    source. Lists to draw from stand beside them (see pools). Raises DataError for any other column of numbers.
     """
+    rows = rows.select_columns([column for column in rows.column_names if column not in LISTS])
     numeric = [column for column in rows.column_names if _is_numeric(rows, column)]
     texts = [column for column in rows.column_names if column not in numeric]
     for column in numeric:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from matryoshka.data.layouts import NegativesPerRow, Wanted, row_problems
 from matryoshka.data.pairs import CANDIDATE
 from matryoshka.data.ranges import Count
-from matryoshka.data.reading.numbers import require_numbers
 from matryoshka.data.reading.rows import first_row, missing_column, read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
@@ -59,16 +59,20 @@ class PairFiles:
     documents: Sequence[str] = ()
     anchor: str = "anchor"
     positive: str = "positive"
-    negatives: Sequence[str] = ()
+    negatives: Sequence[str] | None = ()
     id: str | None = None
     dev: str | None = None
     pairs_at_most: Count | None = None
     numbers: Sequence[str] = ()
+    negatives_per_row: NegativesPerRow | None = None
+    label: str | None = None
+    threshold: float | None = None
+    _told: dict[str, None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def problems(self) -> Iterator[Problem]:
         """Missing files, unknown endings and columns that a file does not have."""
         pair = [column for column in (self.anchor, self.positive, self.id) if column is not None]
-        texts = [self.anchor, self.positive, *self.negatives]
+        texts = [self.anchor, self.positive, *(self.negatives or ())]
         for kind in self.numbers:
             if not CANDIDATE.fullmatch(f"positive_{kind}"):
                 yield (
@@ -78,9 +82,7 @@ class PairFiles:
         if len(set(texts)) < len(texts):
             yield "positive", f"the columns {', '.join(texts)} name one column twice; anchor and positive differ"
         if self.train is not None:
-            candidates = [self.positive, *self.negatives]
-            numbers = [f"{column}_{kind}" for column in candidates for kind in self.numbers]
-            yield from _file_problems("train", self.train, [*texts, *numbers])
+            yield from _training_problems("train", self.train, Wanted.of(self))
         yield from _file_problems("evaluation", self.evaluation, pair)
         if self.dev is not None:
             yield from _file_problems("dev", self.dev, pair)
@@ -90,10 +92,12 @@ class PairFiles:
 
     def training_pairs(self) -> Dataset:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
+        from matryoshka.data.training_rows import training_rows  # it loads what a check of arguments can do without
+
         if self.train is None:
             raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train')}")
-        rows = drawn_pairs(read_rows(self.train), self.pairs_at_most)
-        return training_columns(rows, self.anchor, self.positive, self.negatives, self.train, self.numbers)
+        rows = read_rows(self.train)
+        return training_rows(rows, Wanted.of(self), self.train, self._tell, self.pairs_at_most)
 
     def retrieval_set(self) -> RetrievalSet:
         """Each evaluation row as a query and its passage; the documents' passages besides."""
@@ -102,6 +106,14 @@ class PairFiles:
     def dev_set(self) -> RetrievalSet | None:
         """The same of the dev file."""
         return self._set(f"{self.name} (dev)", self.dev) if self.dev is not None else None
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What a run's first lines say of the rows, as far as they were read."""
+        return tuple(self._told)
+
+    def _tell(self, line: str) -> None:
+        self._told[line] = None
 
     def _set(self, name: str, path: str) -> RetrievalSet:
         rows = require_texts(read_rows(path), [self.anchor, self.positive], path)
@@ -147,6 +159,15 @@ def dev_problems(key: str, dev: str | None, train: str | None, evaluation: str) 
         yield key, f"{dev} is trained on; use {key}=null to hold some of it out"
 
 
+def _training_problems(key: str, path: str, wanted: Wanted) -> Iterator[Problem]:
+    try:
+        row = first_row(path)
+    except DataError as error:
+        yield key, str(error)
+        return
+    yield from ((key, what) for what in row_problems(row, wanted, path))
+
+
 def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Problem]:
     try:
         row = first_row(path)
@@ -158,19 +179,3 @@ def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Prob
             yield key, f"{path} {missing_column(column, list(row))}"
         elif row[column] in (None, ""):
             yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
-
-
-def training_columns(
-    rows: Dataset, anchor: str, positive: str, negatives: Sequence[str], origin: str, numbers: Sequence[str] = ()
-) -> Dataset:
-    """These columns as anchor, positive, negative_1 ..., and their numbers as positive_teacher, negative_1_teacher ....
-
-    Raises DataError at a missing column, at an empty text and at what is no number.
-    """
-    columns = {anchor: "anchor", positive: "positive"}
-    columns |= {column: f"negative_{i}" for i, column in enumerate(negatives, start=1)}
-    require_texts(rows, list(columns), origin)
-    candidates = {old: new for old, new in columns.items() if new != "anchor"}
-    scores = {f"{old}_{kind}": f"{new}_{kind}" for old, new in candidates.items() for kind in numbers}
-    require_numbers(rows, list(scores), origin)
-    return rows.select_columns([*columns, *scores]).rename_columns(columns | scores)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matryoshka.config.recipe import EvaluationRecipe, Recipe, TrainingRecipe
 from matryoshka.data.pairs import kinds
 from matryoshka.data.split import Split
-from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts, tokenized_pairs
+from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts, tokenized_pairs
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.evaluation.tokenized_set import TokenizedSet
@@ -19,6 +19,7 @@ from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import drawn_for_calibration
 from matryoshka.training.datamodule import PairsModule
+from matryoshka.training.drawn_texts import DrawnTexts
 
 if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
@@ -68,7 +69,7 @@ class TrainingData:
     @property
     def masked(self) -> bool:
         """Whether the loss leaves out candidates."""
-        return self.batches.negatives.masks(self.batch_summary)
+        return self.batches.masks(self.batch_summary)
 
     @cached_property
     def passages(self) -> TokenIds:
@@ -79,7 +80,7 @@ class TrainingData:
     @cached_property
     def used_tokens(self) -> set[int]:
         """Every token that a training or held-out text has."""
-        return distinct_tokens(self.batches.pairs).union(*(texts.distinct_tokens() for texts in self.held_out.values()))
+        return self.batches.distinct_tokens().union(*(texts.distinct_tokens() for texts in self.held_out.values()))
 
     def examine(self, doctor: Doctor) -> Diagnosis:
         """What the data doctor finds; of the sets only those that the data bring along."""
@@ -108,16 +109,30 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     encoder = load_encoder(recipe)
     prompts = prompts_of(encoder, split.pairs.column_names)
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
+    drawn = drawn_texts(split, encoder, recipe.seed)
+    given = (split.pairs, recipe.negatives, split.numbers, drawn)
     return TrainingData(
         encoder=encoder,
         split=split,
-        batches=PairsModule(tokens, recipe.sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers),
+        batches=PairsModule(tokens, recipe.sampler, recipe.workers, *given),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         sets=tokenized_sets(recipe, encoder),
         pairs=PairsSummary.of(recipe.data.name, split.pairs, tokens),
         data_commit=getattr(recipe.data, "commit", None),
     )
+
+
+def drawn_texts(split: Split, encoder: Encoder, seed: int) -> DrawnTexts | None:
+    """What each epoch draws from, each distinct document tokenized once; None where rows have one text a column."""
+    if split.pools is None:
+        return None
+    texts = {"query": list(split.pairs["anchor"]), "document": list(split.pools.texts)}
+    ids = [
+        kept_token_ids(encoder.tokenizer, texts[side], encoder.max_seq_length, encoder.prompts[side])
+        for side in ("query", "document")
+    ]
+    return DrawnTexts.of(split.pools, split.pairs, *ids, seed=seed)
 
 
 def prompts_of(encoder: Encoder, columns: Sequence[str]) -> dict[str, str]:
@@ -158,8 +173,9 @@ def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
             f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers "
             "of each candidate; use projection=rotation, which needs no loss, or another loss"
         )
+    known = kinds(split.numbers) | (split.pools.kinds if split.pools else set())
     by_guide: frozenset[str] = getattr(getattr(recipe.negatives, "func", None), "gives", frozenset())
-    if missing := sorted(needs - kinds(split.numbers) - by_guide):
+    if missing := sorted(needs - known - by_guide):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
         raise UserError(
             f"loss: {type(recipe.loss).__name__} takes {', '.join(missing)}, numbers of each candidate, and the data "

@@ -46,8 +46,7 @@ class SampledBatches:
         for batch in chosen:
             places.append(list(range(first_of, first_of + len(batch))))
             first_of += len(batch)
-        table = data.batches.pairs.with_format("python")[rows]
-        columns = [TokenIds.of(table[name]).without_copies() for name in data.batches.columns]
+        columns = [TokenIds.of(column).without_copies() for column in data.batches.ids(rows)]
         guide = Guide([data.batches.sampler.texts[row] for row in rows], data.split.pairs.select(rows))
         packed = [data.batches.collate(batch) for batch in chosen]
         return cls(packed, places, [(ids, torch.from_numpy(row_N)) for ids, row_N in columns], guide)
