@@ -32,13 +32,16 @@ class Draws(Sequence[tuple[int, ...]]):
         self.anchors_R, self.documents_U = (np.array(numbers, np.int64) for numbers in (anchors, documents))
         generator = np.random.default_rng(seed)
         self._positives, self._negatives = (_Side(pool, generator) for pool in (pools.positives, pools.negatives))
+        self._last: dict[int, tuple[int, ...]] = {}  # of one batch: its mask and its negatives ask for the same draws
         self._several = bool((pools.positives.counts > 1).any())
 
     def __len__(self) -> int:
         return len(self.anchors_R)
 
     def __getitem__(self, draw: int) -> tuple[int, ...]:  # type: ignore[override]
-        return tuple(self._texts([draw])[0].tolist())
+        if draw not in self._last:
+            self._last = {draw: tuple(self._texts([draw])[0].tolist())}
+        return self._last[draw]
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         return iter(map(tuple, self._texts(range(len(self))).tolist()))
@@ -48,7 +51,7 @@ class Draws(Sequence[tuple[int, ...]]):
         return self._drawn(draws)[0]
 
     def scores(self, draws: Sequence[int]) -> dict[str, list[float]]:
-        """What a teacher gives the candidates of each draw, as columns of numbers (see pairs); {} if nothing is known."""
+        """What a teacher gives each draw's candidates, as columns of numbers (see pairs); {} if nothing is known."""
         if not self.pools.kinds:
             return {}
         places, own = self._drawn(draws)[1:]
@@ -86,6 +89,7 @@ class Draws(Sequence[tuple[int, ...]]):
         has before. The N candidates are the positives, then the first negatives ...; a row's own positive stays.
         """
         texts_BC = self._texts(draws)
+        self._last = dict(zip(draws, map(tuple, texts_BC.tolist()), strict=True))
         rows, candidates_N = len(texts_BC), texts_BC[:, 1:].T.reshape(-1)
         mask_BN = self._answers(np.asarray(draws) % len(self), candidates_N)
         if len(np.unique(texts_BC[:, 0])) < rows:
@@ -115,7 +119,7 @@ class Draws(Sequence[tuple[int, ...]]):
         return np.column_stack([self.anchors_R[rows], self.documents_U[self.documents(draws)]])
 
     def _drawn(self, draws: Sequence[int]) -> tuple[Numbers, Numbers, npt.NDArray[np.bool_]]:
-        """The documents of each draw, their places in the lists of their side, and whether they come for the first time: (B, C)."""
+        """Of each draw the documents, their places in their side's order, and whether each comes first: (B, C)."""
         epochs, rows = np.divmod(np.asarray(draws, np.int64), len(self))
         one, ones = self._positives.take(rows, epochs[:, None])
         takes = epochs[:, None] * self.negatives + np.arange(self.negatives)
@@ -124,6 +128,25 @@ class Draws(Sequence[tuple[int, ...]]):
         documents = np.column_stack([one, np.where(counts_B1 > 0, others, one)])
         own = np.column_stack([np.ones_like(one, np.bool_), np.arange(self.negatives) < counts_B1])
         return documents, np.column_stack([ones, other]), own
+
+
+class DrawnColumn:
+    """Which text of a table each draw has in one column. place_U: where the table has each document, or row's anchor.
+
+    column: of the documents; None: the anchors.
+    """
+
+    def __init__(self, draws: Draws, place_U: Tensor, column: int | None = None) -> None:
+        self.draws, self.place_U, self.column = draws, place_U, column
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+    def __getitem__(self, draws: Sequence[int] | Tensor) -> Tensor:
+        numbers = draws.tolist() if isinstance(draws, Tensor) else list(draws)
+        if self.column is None:
+            return self.place_U[[number % len(self) for number in numbers]]
+        return self.place_U[torch.from_numpy(self.draws.documents(numbers)[:, self.column])]
 
 
 class _Side:

@@ -24,7 +24,7 @@ def text_numbers(ids: Dataset, texts: Dataset | None = None) -> list[tuple[int, 
 
 
 def equal_numbers(keys: Sequence[Iterable[bytes]], texts: Sequence[Iterable[str]] | None = None) -> list[list[int]]:
-    """A number for each text of every column; those of which the token ids, as bytes, or the texts are equal share it."""
+    """A number for each text of every column; those with equal token ids, given as bytes, or equal texts share it."""
     found: dict[bytes, int] = {}
     columns = [[found.setdefault(key, len(found)) for key in column] for column in keys]
     if texts is not None:

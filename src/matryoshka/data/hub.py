@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from matryoshka.data.layouts import NegativesPerRow, Wanted
 from matryoshka.data.ranges import Count
-from matryoshka.data.reading.rows import require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import Problem, dev_problems, set_of_pairs
 from matryoshka.errors import DataError
@@ -65,7 +64,9 @@ class HubPairs:
         return self._set(f"{self.name} (dev)", self.dev_split) if self.dev_split is not None else None
 
     def _set(self, name: str, split: str) -> RetrievalSet:
-        rows = require_texts(self._split(split), [self.anchor, self.positive], self.dataset)
+        from matryoshka.data.held_out_rows import held_out_rows
+
+        rows = held_out_rows(self._split(split), Wanted.of(self), f"{self.dataset}, {split}", self._tell)
         return set_of_pairs(name, rows[self.anchor], rows[self.positive])
 
     @property

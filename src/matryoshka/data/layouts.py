@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
@@ -29,7 +29,8 @@ FLAG_EMBEDDING = PAIRS[0]
 # Lists to draw from, beside columns of the first text of each (see pools), and a teacher's scores of their texts.
 POSITIVES, NEGATIVES = "positives", "negatives"
 SCORES = {POSITIVES: "positives_teacher", NEGATIVES: "negatives_teacher"}
-LISTS = (POSITIVES, NEGATIVES, *SCORES.values())
+PROMPT = "prompt"  # of FlagEmbedding rows: what stands in front of the query
+LISTS = (POSITIVES, NEGATIVES, *SCORES.values(), PROMPT)
 Told = Callable[[str], None]
 NEGATIVE = re.compile(r"(?:neg|negatives?)_?(\d*)")
 
@@ -73,7 +74,7 @@ class Layout:
 
 
 def layout_of(columns: Sequence[str], wanted: Wanted, origin: str) -> Layout:
-    """The columns of a table. Known names are looked for where the usual ones, anchor and positive, are wanted but missing.
+    """The columns of a table. Where anchor and positive, the usual names, are wanted and missing, others may do.
 
     Raises DataError where two pairs of known names are there.
     """
@@ -81,8 +82,8 @@ def layout_of(columns: Sequence[str], wanted: Wanted, origin: str) -> Layout:
     named = {anchor, positive} <= set(columns) or (anchor, positive) != ("anchor", "positive")
     found = [] if named else [pair for pair in PAIRS if set(pair) <= set(columns)]
     if len(found) > 1:
-        pairs = " and ".join(", ".join(pair) for pair in found)
-        raise DataError(f"{origin} has {pairs}; say which are meant: data.anchor={found[0][0]} data.positive=...")
+        names = ", ".join(dict.fromkeys(name for pair in found for name in pair))
+        raise DataError(f"{origin} has {names}; say which are meant: data.anchor={found[0][0]} data.positive=...")
     anchor, positive = found[0] if found else (anchor, positive)
     negatives = _negatives(columns, (anchor, positive)) if wanted.negatives is None else tuple(wanted.negatives)
     label = wanted.label or (_label(columns, (anchor, positive)) if found else None)
@@ -92,8 +93,26 @@ def layout_of(columns: Sequence[str], wanted: Wanted, origin: str) -> Layout:
     return Layout(anchor, positive, negatives, label, kind)
 
 
-def row_problems(row: Mapping[str, Any], wanted: Wanted, origin: str) -> Iterator[str]:
-    """What is wrong with the first row of a file, before the others are read."""
+def held_out(wanted: Wanted, columns: Sequence[str]) -> Wanted:
+    """What is wanted of rows to measure on: no negatives and numbers, and a label where there is one."""
+    label = wanted.label if wanted.label in columns else None
+    return replace(wanted, negatives=(), numbers=(), label=label)
+
+
+def document_column(columns: Sequence[str], positive: str) -> str:
+    """The column of the answers, where nothing else is needed; by a well-known name where the usual one is missing."""
+    known = dict.fromkeys(name for _, name in PAIRS if name in columns)
+    return positive if positive in columns or positive != "positive" else next(iter(known), positive)
+
+
+def row_problems(
+    row: Mapping[str, Any], wanted: Wanted, origin: str, others: Sequence[str] = (), *, measured: bool = False
+) -> Iterator[str]:
+    """What is wrong with the first row of a file, before the rest is read.
+
+    others: columns that it needs besides. measured: of a file that is not trained on.
+    """
+    wanted = held_out(wanted, list(row)) if measured else wanted
     try:
         layout = layout_of(list(row), wanted, origin)
     except DataError as error:
@@ -102,10 +121,22 @@ def row_problems(row: Mapping[str, Any], wanted: Wanted, origin: str) -> Iterato
     candidates = [layout.positive, *layout.negatives]
     numbers = [f"{column}_{kind}" for column in candidates for kind in wanted.numbers]
     label = [layout.label] if layout.label else []
-    for column in [layout.anchor, *candidates, *numbers, *label]:
+    yield from _missing_cells(row, [layout.anchor, *candidates, *numbers, *label, *others], origin, layout.negatives)
+
+
+def document_problems(row: Mapping[str, Any], positive: str, origin: str) -> Iterator[str]:
+    """What is wrong with the first row of a file that widens the corpus."""
+    yield from _missing_cells(row, [document_column(list(row), positive)], origin)
+
+
+def _missing_cells(
+    row: Mapping[str, Any], columns: Sequence[str], origin: str, lists: Sequence[str] = ()
+) -> Iterator[str]:
+    """Columns that a first row lacks or has nothing in. lists: those of which one may be empty."""
+    for column in columns:
         if column not in row:
             yield f"{origin} {missing_column(column, list(row))}"
-        elif row[column] in (None, "", []) and column not in layout.negatives:
+        elif row[column] in (None, "") or (row[column] == [] and column not in lists):
             yield f"{origin}: column {column!r} of the first row is empty; every row needs a text"
 
 

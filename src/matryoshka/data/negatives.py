@@ -20,8 +20,8 @@ class Negatives(Protocol):
     """Made of all training pairs.
 
     texts: per row a number for each of its texts; equal texts have equal numbers. pairs: the texts themselves.
-    Where rows are drawn from lists, texts are Draws, `mask` gets the numbers of draws, and pairs are those of no draw: a
-    class that can do with them says so by `of_draws = True` of its own.
+    Where rows are drawn from lists, texts are Draws, `mask` gets numbers of draws, and pairs have the first texts
+    of each list: a class that can do with them says so by `of_draws = True` of its own.
     """
 
     of_draws: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from matryoshka.data.layouts import LISTS, NEGATIVES, POSITIVES, SCORES, Told
+from matryoshka.data.layouts import LISTS, NEGATIVES, POSITIVES, PROMPT, SCORES, Told
 from matryoshka.data.reading.lists import Lists, flat_cells, texts_in
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MOST = 7  # negatives a row if none are asked for: FlagEmbedding's usual number
 
 @dataclass(frozen=True)
 class Pool:
-    """One side of rows: row i has the documents `documents[offsets[i]:offsets[i + 1]]`. scores: of each; NaN: unknown."""
+    """One side: row i has the documents `documents[offsets[i]:offsets[i + 1]]`. scores: of each; NaN is unknown."""
 
     offsets: npt.NDArray[np.int64]
     documents: npt.NDArray[np.int64]
@@ -46,11 +46,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pools:
-    """All positives and negatives of rows. texts: the documents, each distinct text once, by their numbers."""
+    """All positives and negatives of rows. texts: the documents, each distinct text once, by their numbers.
+
+    prompts: what stands in front of each row's anchor, in place of the encoder's prompt; empty if the rows have none.
+    """
 
     texts: Sequence[str]
     positives: Pool
     negatives: Pool
+    prompts: Sequence[str] = ()
 
     @classmethod
     def of(cls, rows: Dataset) -> Pools | None:
@@ -70,7 +74,8 @@ class Pools:
             Pool(side.offsets, part, _scores(rows, SCORES[name]))
             for side, part, name in zip(sides, documents, SCORES, strict=True)
         ]
-        return cls(both.dictionary.to_pylist(), *pools)
+        prompts = [prompt or "" for prompt in rows[PROMPT]] if PROMPT in rows.column_names else []
+        return cls(both.dictionary.to_pylist(), *pools, prompts if any(prompts) else [])
 
     def __len__(self) -> int:
         return len(self.positives.offsets) - 1
@@ -83,7 +88,12 @@ class Pools:
 
     def select(self, rows: Sequence[int]) -> Pools:
         """These rows alone, in their order."""
-        return Pools(self.texts, self.positives.select(rows), self.negatives.select(rows))
+        prompts = [self.prompts[row] for row in rows] if self.prompts else []
+        return Pools(self.texts, self.positives.select(rows), self.negatives.select(rows), prompts)
+
+    def answers(self, anchors: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Every anchor of the rows with each of its positives."""
+        return ((anchor, text) for row, anchor in enumerate(anchors) for text in self.positives_of(row))
 
     def positives_of(self, row: int) -> list[str]:
         """All texts that answer the row's anchor."""
@@ -126,9 +136,8 @@ def _tell(right: npt.NDArray[np.int64], wrong: npt.NDArray[np.int64], number: in
     told(f"of each row an epoch takes {' and '.join(taken)}")
     if few := int((wrong < number).sum()):
         fewer = f"; data.negatives_per_row={number - 1} repeats fewer" if number > 1 else ""
-        told(
-            f"{few:,} of {len(right):,} rows have fewer than {number} negatives: theirs are repeated, and count once{fewer}"
-        )
+        theirs = f"have fewer than {number} negatives: theirs are repeated, and count once"
+        told(f"{few:,} of {len(right):,} rows {theirs}{fewer}")
 
 
 def usual_number(counts: npt.NDArray[np.int64]) -> int:
@@ -159,5 +168,6 @@ def _first(table: Any, columns: tuple[str, str | None], number: int) -> Any:
 def _scores(rows: Dataset, column: str) -> npt.NDArray[np.float32] | None:
     if column not in rows.column_names:
         return None
-    values = [np.asarray(chunk.flatten()) for chunk in rows.with_format("arrow")[column][:].chunks]
+    chunks = rows.with_format("arrow")[column][:].chunks
+    values = [np.asarray(chunk.flatten()) for chunk in chunks if "list" in str(chunk.type)]
     return np.concatenate([np.zeros(0), *values]).astype(np.float32)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from matryoshka.data.layouts import NegativesPerRow, Wanted, row_problems
+from matryoshka.data.layouts import NegativesPerRow, Wanted, document_problems, row_problems
 from matryoshka.data.pairs import CANDIDATE
 from matryoshka.data.ranges import Count
-from matryoshka.data.reading.rows import first_row, missing_column, read_rows, require_texts
+from matryoshka.data.reading.rows import first_row, read_rows
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
 
@@ -71,7 +72,7 @@ class PairFiles:
 
     def problems(self) -> Iterator[Problem]:
         """Missing files, unknown endings and columns that a file does not have."""
-        pair = [column for column in (self.anchor, self.positive, self.id) if column is not None]
+        wanted, ids = Wanted.of(self), [self.id] if self.id else []
         texts = [self.anchor, self.positive, *(self.negatives or ())]
         for kind in self.numbers:
             if not CANDIDATE.fullmatch(f"positive_{kind}"):
@@ -82,13 +83,14 @@ class PairFiles:
         if len(set(texts)) < len(texts):
             yield "positive", f"the columns {', '.join(texts)} name one column twice; anchor and positive differ"
         if self.train is not None:
-            yield from _training_problems("train", self.train, Wanted.of(self))
-        yield from _file_problems("evaluation", self.evaluation, pair)
+            yield from _file_problems("train", self.train, partial(row_problems, wanted=wanted))
+        held_out_problems = partial(row_problems, wanted=wanted, others=ids, measured=True)
+        yield from _file_problems("evaluation", self.evaluation, held_out_problems)
         if self.dev is not None:
-            yield from _file_problems("dev", self.dev, pair)
+            yield from _file_problems("dev", self.dev, held_out_problems)
             yield from dev_problems("dev", self.dev, self.train, self.evaluation)
         for i, path in enumerate(self.documents):
-            yield from _file_problems(f"documents[{i}]", path, [self.positive])
+            yield from _file_problems(f"documents[{i}]", path, partial(document_problems, positive=self.positive))
 
     def training_pairs(self) -> Dataset:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
@@ -116,13 +118,15 @@ class PairFiles:
         self._told[line] = None
 
     def _set(self, name: str, path: str) -> RetrievalSet:
-        rows = require_texts(read_rows(path), [self.anchor, self.positive], path)
+        from matryoshka.data.held_out_rows import document_texts, held_out_rows
+
+        rows = held_out_rows(read_rows(path), Wanted.of(self), path, self._tell, self.id)
         ids = [str(value) for value in rows[self.id]] if self.id else list(map(str, range(len(rows))))
         if len(set(ids)) < len(ids):
             raise DataError(f"{path}: column {self.id!r} repeats an id; ids must be unique")
         more: dict[str, str] = {}
         for n, documents in enumerate(self.documents):
-            texts = require_texts(read_rows(documents), [self.positive], documents)[self.positive]
+            texts = document_texts(read_rows(documents), self.positive, documents)
             more |= {f"x{n}-{i}": text for i, text in enumerate(texts)}
         return set_of_pairs(name, rows[self.anchor], rows[self.positive], ids, more)
 
@@ -159,23 +163,10 @@ def dev_problems(key: str, dev: str | None, train: str | None, evaluation: str) 
         yield key, f"{dev} is trained on; use {key}=null to hold some of it out"
 
 
-def _training_problems(key: str, path: str, wanted: Wanted) -> Iterator[Problem]:
+def _file_problems(key: str, path: str, problems: Callable[..., Iterator[str]]) -> Iterator[Problem]:
     try:
         row = first_row(path)
     except DataError as error:
         yield key, str(error)
         return
-    yield from ((key, what) for what in row_problems(row, wanted, path))
-
-
-def _file_problems(key: str, path: str, columns: Sequence[str]) -> Iterator[Problem]:
-    try:
-        row = first_row(path)
-    except DataError as error:
-        yield key, str(error)
-        return
-    for column in columns:
-        if column not in row:
-            yield key, f"{path} {missing_column(column, list(row))}"
-        elif row[column] in (None, ""):
-            yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
+    yield from ((key, what) for what in problems(row, origin=path))

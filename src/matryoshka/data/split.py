@@ -29,8 +29,8 @@ class Split:
     pairs: the texts to train on. dev: what the checkpoint is selected on; None: on the test queries. test: what is
     reported. label: a sentence that says so, for whoever reads a figure. rows: the numbers that the pairs have among
     all training pairs of the source; None: all of them are there. numbers: those of the pairs' candidates, if any.
-    pools: all positives and negatives of each row, where an epoch draws some; pairs have the first of each. notes: lines
-    on how the source's rows were read.
+    pools: all positives and negatives of each row, where an epoch draws some; pairs have the first of each. notes:
+    lines on how the source's rows were read.
     """
 
     pairs: Dataset

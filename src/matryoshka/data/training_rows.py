@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matryoshka.data.labelled import by_anchor
-from matryoshka.data.layouts import FLAG_EMBEDDING, NEGATIVES, POSITIVES, SCORES, Layout, Told, Wanted, layout_of
+from matryoshka.data.layouts import (
+    FLAG_EMBEDDING,
+    NEGATIVES,
+    POSITIVES,
+    PROMPT,
+    SCORES,
+    Layout,
+    Told,
+    Wanted,
+    layout_of,
+)
 from matryoshka.data.pools import pooled
 from matryoshka.data.reading.lists import is_list, numbers_in, texts_in
 from matryoshka.data.reading.numbers import require_numbers
@@ -24,8 +35,8 @@ if TYPE_CHECKING:
 def training_rows(rows: Dataset, wanted: Wanted, origin: str, told: Told, at_most: int | None = None) -> Dataset:
     """Columns anchor, positive, negative_1 ..., their numbers, and where rows have more of them the lists of pools.
 
-    origin: what messages name. at_most: as of drawn_pairs, of labelled pairs the anchors. told: takes a line on what the rows were read as. Raises DataError for what is wrong,
-    with its row.
+    origin: what messages name. told: takes a line on what the rows were read as. at_most: as of drawn_pairs; of
+    labelled pairs the anchors. Raises DataError for what is wrong, with its row.
     """
     layout = layout_of(rows.column_names, wanted, origin)
     if layout.said:
@@ -73,7 +84,13 @@ def _of_lists(rows: Dataset, layout: Layout, wanted: Wanted, origin: str, told: 
     scores = {name: column for name, column in scores.items() if column in rows.column_names}
     if scores:
         told(f"{' and '.join(scores.values())} are a teacher's scores, for a loss that takes teacher_BN")
-    return _with_lists(rows, columns | scores, wanted, origin, told)
+    prompts = {PROMPT: PROMPT} if PROMPT in rows.column_names and layout.positive == FLAG_EMBEDDING[1] else {}
+    for number, prompt in enumerate(rows[PROMPT] if prompts else (), start=1):
+        if prompt is not None and not isinstance(prompt, str):
+            raise DataError(
+                f"{origin}, row {number}: {PROMPT!r} is {reprlib.repr(prompt)}, not a text; put it in quotes"
+            )
+    return _with_lists(rows, columns | scores | prompts, wanted, origin, told)
 
 
 def _with_lists(rows: Dataset, columns: Mapping[str, str], wanted: Wanted, origin: str, told: Told) -> Dataset:

@@ -18,6 +18,7 @@ from matryoshka.projection.learned import Learned, Orthogonal
 from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import drawn_for_calibration
+from matryoshka.tasks.row_prompts import take_prompts
 from matryoshka.training.datamodule import PairsModule
 from matryoshka.training.drawn_texts import DrawnTexts
 
@@ -99,6 +100,7 @@ class TrainingData:
                 }
                 for name, texts in own.items()
             },
+            self.split.pools,
         )
 
 
@@ -107,6 +109,7 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     split = recipe.split.split(recipe.data)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
+    split = take_prompts(recipe, split, encoder)
     prompts = prompts_of(encoder, split.pairs.column_names)
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
     drawn = drawn_texts(split, encoder, recipe.seed)
@@ -127,11 +130,12 @@ def drawn_texts(split: Split, encoder: Encoder, seed: int) -> DrawnTexts | None:
     """What each epoch draws from, each distinct document tokenized once; None where rows have one text a column."""
     if split.pools is None:
         return None
-    texts = {"query": list(split.pairs["anchor"]), "document": list(split.pools.texts)}
-    ids = [
-        kept_token_ids(encoder.tokenizer, texts[side], encoder.max_seq_length, encoder.prompts[side])
-        for side in ("query", "document")
-    ]
+    anchors, prompts = list(split.pairs["anchor"]), split.pools.prompts
+    several = len(set(prompts)) > 1
+    if several:
+        anchors = [prompt + anchor for prompt, anchor in zip(prompts, anchors, strict=True)]
+    sides = [(anchors, "" if several else encoder.prompts["query"]), (split.pools.texts, encoder.prompts["document"])]
+    ids = [kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, prompt) for texts, prompt in sides]
     return DrawnTexts.of(split.pools, split.pairs, *ids, seed=seed)
 
 

@@ -87,7 +87,7 @@ class PairsModule(pl.LightningDataModule):
         return {**self.__dict__, "trainer": None}
 
     def collate(self, rows: Sequence[int]) -> PackedBatch:
-        """The rows of these numbers as one packed batch, column by column; numbers of draws where they are drawn from."""
+        """The rows of these numbers, or draws, as one packed batch, column by column."""
         numbers = self._numbers(rows)
         if isinstance(self.negatives, Guide):
             numbers = {**self.negatives.numbers(rows), **numbers}
@@ -113,7 +113,7 @@ class PairsModule(pl.LightningDataModule):
         return self.negatives.masks(summary) or (self.drawn is not None and self.drawn.draws.masks())
 
     def _mask(self, rows: Sequence[int]) -> Tensor | None:
-        masks = [self.negatives.mask(rows), self.drawn.draws.mask(rows) if self.drawn is not None else None]
+        masks = [self.drawn.draws.mask(rows) if self.drawn is not None else None, self.negatives.mask(rows)]
         both = [mask_BN for mask_BN in masks if mask_BN is not None]
         return torch.stack(both).any(0) if len(both) > 1 else next(iter(both), None)
 

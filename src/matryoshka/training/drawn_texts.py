@@ -27,7 +27,7 @@ class DrawnTexts:
 
     @classmethod
     def of(cls, pools: Pools, pairs: Dataset, anchors: TokenIds, documents: TokenIds, seed: int) -> DrawnTexts:
-        """Draws of rows with these pools. pairs: texts, a column each for anchor, positive and the negatives of a draw."""
+        """Draws of rows with these pools. pairs: texts, a column each for anchor, positive and a draw's negatives."""
         numbers = equal_numbers([anchors.as_bytes(), documents.as_bytes()], [pairs["anchor"], pools.texts])
         return cls(Draws(pools, len(pairs.column_names) - 2, seed, *numbers), anchors, documents)
 

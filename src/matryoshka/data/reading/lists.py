@@ -47,10 +47,9 @@ def texts_in(rows: Dataset, column: str, origin: str, *, empty: bool) -> Lists:
         raise DataError(f"{origin} {missing_column(column, rows.column_names)}")
     items, counts, start = [], [np.zeros(0, np.int64)], 0
     for chunk in rows.with_format("arrow")[column][:].chunks:
-        try:
-            values, lengths = flat_cells(chunk)
-        except _WrongCellError as error:
-            raise DataError(f"{origin}, row {start + error.row + 1}: {column!r} {error}") from None
+        if not _has_texts(chunk.type):
+            raise DataError(f"{origin}, {_wrong_cell(rows, column)}")
+        values, lengths = flat_cells(chunk)
         if not empty and not lengths.all():
             row = start + int(np.argmin(lengths)) + 1
             raise DataError(f"{origin}, row {row}: {column!r} is empty; give the row a text there, or remove it")
@@ -88,37 +87,38 @@ def numbers_in(rows: Dataset, column: str, origin: str, counts: npt.NDArray[np.i
     return Lists(whole, counts)
 
 
-class _WrongCellError(Exception):
-    """A cell that is no list of texts: its row in the chunk, from 0, and what is wrong."""
-
-    def __init__(self, row: int, what: str) -> None:
-        super().__init__(what)
-        self.row = row
-
-
 def flat_cells(chunk: Any) -> tuple[Any, npt.NDArray[np.int64]]:
-    """The items of an Arrow array of lists and how many each has; a text counts as a list of one, null as an empty one."""
+    """The texts of an Arrow array of lists and how many each has; a text alone is a list of one, null an empty one."""
     import pyarrow
     import pyarrow.compute as compute
-    from pyarrow import types
 
     if str(chunk.type) in TEXTS:
         return chunk.drop_null(), np.asarray(compute.is_valid(chunk)).astype(np.int64)
-    if types.is_null(chunk.type):
+    if pyarrow.types.is_null(chunk.type):
         return pyarrow.array([], pyarrow.string()), np.zeros(len(chunk), np.int64)
-    if not (types.is_list(chunk.type) or types.is_large_list(chunk.type) or types.is_fixed_size_list(chunk.type)):
-        row, value = next(((i, v) for i, v in enumerate(chunk.to_pylist()) if v is not None), (0, None))
-        raise _WrongCellError(row, f"is {reprlib.repr(value)}, not a list of texts; {AS_LIST}")
     lengths = np.asarray(compute.fill_null(compute.list_value_length(chunk), 0)).astype(np.int64)
     items = chunk.flatten()
-    if types.is_null(items.type) and not len(items):
-        return items.cast(pyarrow.string()), lengths
-    if str(items.type) not in TEXTS:
-        values = items.to_pylist()
-        place = next((i for i, value in enumerate(values) if value is not None), 0)
-        what = f"has {reprlib.repr(values[place]) if values else items.type}, not a text; {AS_LIST}"
-        raise _WrongCellError(_row_of(place, lengths), what)
-    return items, lengths
+    return items.cast(pyarrow.string()) if pyarrow.types.is_null(items.type) else items, lengths
+
+
+def _has_texts(kind: Any) -> bool:
+    """Whether cells of an Arrow type are texts or lists of them; of nothing, too."""
+    from pyarrow import types
+
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    return str(kind) in TEXTS or types.is_null(kind)
+
+
+def _wrong_cell(rows: Dataset, column: str) -> str:
+    """The first row, of a column that is not of lists of texts, whose cell is none, and what it is."""
+    for row, cell in enumerate(rows[column], start=1):
+        if cell is not None and not isinstance(cell, list):
+            return f"row {row}: {column!r} is {reprlib.repr(cell)}, not a list of texts; {AS_LIST}"
+        for item in cell or ():
+            if not isinstance(item, str):
+                return f"row {row}: {column!r} has {reprlib.repr(item)}, not a text; {AS_LIST}"
+    return f"{column!r} has {rows.features[column]}, no lists of texts; {AS_LIST}"
 
 
 def _row_of(place: int, lengths: npt.NDArray[np.int64]) -> int:
