@@ -9,6 +9,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
+
 from matryoshka.data.beir import BeirFolder
 from matryoshka.data.sources import PairFiles
 from matryoshka.encoder.pretrained import Pretrained
@@ -16,8 +18,10 @@ from matryoshka.errors import UserError
 from matryoshka.evaluation.written_rankings import read_rankings
 from tests.malformed.beir import GOOD
 from tests.malformed.case import CSV, JSON_LINES, PAIRS, TSV, write
+from tests.malformed.layouts import LABELLED, SCORED, lines
 from tests.malformed.model_folders import tiny_model_files
 from tests.malformed.parquet import GOOD as PARQUET
+from tests.malformed.parquet import content
 from tests.malformed.runs import write_run
 
 ODD = (
@@ -43,6 +47,9 @@ TABLES = {
     "pairs.parquet": PARQUET,
     "pairs.jsonl.gz": gzip.compress(JSON_LINES.encode(), mtime=0),
     "pairs.csv.gz": gzip.compress(CSV.encode(), mtime=0),
+    "rows/lists.jsonl": lines(*[SCORED] * 3).encode(),
+    "rows/lists.parquet": content(pa.Table.from_pylist([SCORED] * 3)),
+    "rows/labels.jsonl": lines(*[LABELLED] * 3).encode(),
 }
 BEIR = {name: str(content).encode() for name, content in GOOD.items()}
 MODEL = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -87,7 +94,7 @@ def read(kind: str, content: bytes, folder: Path) -> str:
 
 def source_of_pairs(path: Path) -> PairFiles:
     """The file for training and for evaluation."""
-    return PairFiles("pairs", train=str(path), evaluation=str(path))
+    return PairFiles("pairs", train=str(path), evaluation=str(path), negatives=None)
 
 
 def changed(content: bytes, draw: random.Random) -> bytes:

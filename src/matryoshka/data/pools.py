@@ -70,12 +70,12 @@ class Pools:
             sides.append(Lists(sides[0].items[:0], np.zeros(len(rows), np.int64)))
         both = pyarrow.concat_arrays([side.items for side in sides]).dictionary_encode()
         documents = np.split(np.asarray(both.indices).astype(np.int64), [len(sides[0].items)])
-        pools = [
+        right, wrong = (
             Pool(side.offsets, part, _scores(rows, SCORES[name]))
             for side, part, name in zip(sides, documents, SCORES, strict=True)
-        ]
+        )
         prompts = [prompt or "" for prompt in rows[PROMPT]] if PROMPT in rows.column_names else []
-        return cls(both.dictionary.to_pylist(), *pools, prompts if any(prompts) else [])
+        return cls(both.dictionary.to_pylist(), right, wrong, prompts if any(prompts) else [])
 
     def __len__(self) -> int:
         return len(self.positives.offsets) - 1

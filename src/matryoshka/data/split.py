@@ -11,7 +11,6 @@ from annotated_types import Ge, Gt, Lt
 
 from matryoshka.data.copies import components, normalised
 from matryoshka.data.pairs import texts_and_numbers
-from matryoshka.data.pools import Pools
 from matryoshka.data.ranges import Seed
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
@@ -19,6 +18,7 @@ from matryoshka.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from matryoshka.data.pools import Pools
     from matryoshka.data.sources import Source
 
 
@@ -71,7 +71,7 @@ class DevOfTrain:
         """
         given = source.training_pairs()
         pairs, numbers = texts_and_numbers(given, source.name)
-        pools, test = Pools.of(given), source.retrieval_set()
+        pools, test = _pools(given), source.retrieval_set()
         reported = f"reported on {len(test.queries)} test queries"
         own = source.dev_set() if hasattr(source, "dev_set") else None  # a source without one need not say so
         if own is not None:
@@ -121,8 +121,14 @@ class SameSet:
         label = "checkpoint selected on the very queries it is reported on, as in the card: the figures are optimistic"
         given = source.training_pairs()
         pairs, numbers = texts_and_numbers(given, source.name)
-        test, pools = source.retrieval_set(), Pools.of(given)
+        test, pools = source.retrieval_set(), _pools(given)
         return Split(pairs, None, test, label, numbers=numbers, pools=pools, notes=_notes(source))
+
+
+def _pools(rows: Dataset) -> Pools | None:
+    from matryoshka.data.pools import Pools  # it loads what a check of arguments can do without
+
+    return Pools.of(rows)
 
 
 def _notes(source: Source) -> tuple[str, ...]:
@@ -136,8 +142,9 @@ def _groups(pairs: Dataset, pools: Pools | None = None) -> list[list[int]]:
     distinct |= dict.fromkeys(pools.texts if pools else ())
     same = {text: normalised(text) for text in distinct}  # once each: a passage may answer many questions
     rows = [[same[text] for text in row] for row in zip(*columns, strict=True)]
-    for row, texts in enumerate(rows if pools else ()):
-        texts += (same[text] for text in pools.texts_of(row))
+    if pools:
+        for row, texts in enumerate(rows):
+            texts += (same[text] for text in pools.texts_of(row))
     return components(rows)
 
 

@@ -47,7 +47,7 @@ def training_rows(rows: Dataset, wanted: Wanted, origin: str, told: Told, at_mos
             drawn_pairs(grouped, at_most), {name: name for name in grouped.column_names}, wanted, origin, told
         )
     rows = drawn_pairs(rows, at_most)
-    candidates = [column for column in (layout.positive, *layout.negatives) if column in rows.column_names]
+    candidates = (layout.positive, *layout.negatives)
     if (layout.anchor, layout.positive) == FLAG_EMBEDDING or any(is_list(rows, column) for column in candidates):
         return _of_lists(rows, layout, wanted, origin, told)
     given = training_columns(rows, layout, origin, wanted.numbers)

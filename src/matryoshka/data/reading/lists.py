@@ -33,7 +33,7 @@ class Lists:
 
 def is_list(rows: Dataset, column: str) -> bool:
     """Whether a column has lists."""
-    return "list" in str(rows.data.schema.field(column).type)
+    return column in rows.column_names and "list" in str(rows.data.schema.field(column).type)
 
 
 def texts_in(rows: Dataset, column: str, origin: str, *, empty: bool) -> Lists:
