@@ -47,6 +47,9 @@ class PairFiles:
     train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train is None
     of what is only measured.
     pairs_at_most: how many to train on, always the same ones; None: all.
+    negatives: None for columns that are known by their names. Of files without the columns anchor and positive, the
+    layout is found by known names (see layouts): lists of answers, labelled pairs, other pairs. negatives_per_row: how
+    many an epoch draws of each row. label, threshold: the column that says whether a pair is right, and from where on.
     numbers: what the training file says of each candidate, as `teacher`: a column of numbers behind the name of the
     positive's column and of each of the negatives', positive_teacher and negative_1_teacher.
     documents: further files whose `positive` column only widens the corpus that is searched.
