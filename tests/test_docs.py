@@ -108,7 +108,7 @@ def test_there_is_code_on_every_page_that_promises_it() -> None:
 @pytest.fixture
 def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the files that the commands name, and a hub that has every model."""
-    row = dict.fromkeys(("anchor", "positive", "question", "passage", "negative", "id"), "ein Text")
+    row = dict.fromkeys(("anchor", "positive", "question", "passage", "wrong", "id"), "ein Text")
     for name in ("my.jsonl", "held_out.jsonl"):
         (tmp_path / name).write_text(json.dumps(row) + "\n", encoding="utf-8")
     for name in ("my.csv", "held_out.csv"):

@@ -9,16 +9,20 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
+
 from matryoshka.data.beir import BeirFolder
 from matryoshka.data.sources import PairFiles
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import UserError
 from matryoshka.evaluation.written_rankings import read_rankings
 from tests.malformed.beir import GOOD
-from tests.malformed.mteb import GOOD as MTEB
 from tests.malformed.case import CSV, JSON_LINES, PAIRS, TSV, write
+from tests.malformed.layouts import LABELLED, SCORED, lines
 from tests.malformed.model_folders import tiny_model_files
+from tests.malformed.mteb import GOOD as MTEB
 from tests.malformed.parquet import GOOD as PARQUET
+from tests.malformed.parquet import content
 from tests.malformed.questions import GOOD as QUESTIONS
 from tests.malformed.runs import write_run
 
@@ -49,6 +53,9 @@ TABLES = {
     "pairs_utf_16.csv": CSV.encode("utf-16"),
     "pairs_cp1252.jsonl": JSON_LINES.encode("cp1252"),
     "pairs.csv.gz": gzip.compress(CSV.encode(), mtime=0),
+    "rows/lists.jsonl": lines(*[SCORED] * 3).encode(),
+    "rows/lists.parquet": content(pa.Table.from_pylist([SCORED] * 3)),
+    "rows/labels.jsonl": lines(*[LABELLED] * 3).encode(),
 }
 ENCODINGS = {"pairs_utf_16.csv": "utf-16", "pairs_cp1252.jsonl": "cp1252"}
 BEIR = {name: str(content).encode() for name, content in GOOD.items()}
@@ -94,7 +101,7 @@ def read(kind: str, content: bytes, folder: Path) -> str:
 
 def source_of_pairs(path: Path) -> PairFiles:
     """The file for training and for evaluation."""
-    return PairFiles("pairs", train=str(path), evaluation=str(path), encoding=ENCODINGS.get(path.name))
+    return PairFiles("pairs", train=str(path), evaluation=str(path), negatives=None, encoding=ENCODINGS.get(path.name))
 
 
 def changed(content: bytes, draw: random.Random) -> bytes:

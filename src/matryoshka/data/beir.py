@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.beir_files import judgement_files, text_files
+from matryoshka.data.pairs import drawn_pairs
 from matryoshka.data.ranges import Count
 from matryoshka.data.reading.form import TextForm
 from matryoshka.data.reading.rows import read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.data.sources import NOT_TRAINED_ON, TO_TRAIN, Problem, dev_problems, drawn_pairs
+from matryoshka.data.sources import NOT_TRAINED_ON, TO_TRAIN, Problem, dev_problems
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:

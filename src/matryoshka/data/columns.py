@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from matryoshka.data.question_file import LAYOUT, is_question_file
 from matryoshka.data.reading.form import TextForm
-from matryoshka.data.reading.rows import first_row, missing_column
+from matryoshka.data.reading.rows import first_row
 from matryoshka.data.reading.separator import read_with
 from matryoshka.errors import DataError
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def file_problems(key: str, path: str, columns: Sequence[str], form: TextForm) -> Iterator[tuple[str, str]]:
-    """A file that cannot be read, and columns that it does not have, as (key, message), from its first row alone."""
+def file_problems(
+    key: str, path: str, columns: Sequence[str], form: TextForm, of_row: Callable[..., Iterator[str]]
+) -> Iterator[tuple[str, str]]:
+    """A file that cannot be read, and what is wrong with its first row, as (key, message), from that row alone.
+
+    columns: those that are wanted. of_row: the row, the file's name and how it was read -> what is wrong with it.
+    """
     if is_question_file(path, form):
         for column in columns[2:]:
             yield key, f"{path} has no column {column!r}; it is {LAYOUT}"
@@ -27,11 +32,8 @@ def file_problems(key: str, path: str, columns: Sequence[str], form: TextForm) -
     except DataError as error:
         yield key, str(error)
         return
-    for column in columns:
-        if column not in row:
-            yield key, f"{path} {missing_column(column, list(row))}{read_with(path, form, columns)}"
-        elif row[column] in (None, ""):
-            yield key, f"{path}: column {column!r} of the first row is empty; every row needs a text"
+    told = read_with(path, form, columns)
+    yield from ((key, what) for what in of_row(row, origin=path, told=told))
 
 
 def row_ids(rows: Dataset, column: str | None, path: str) -> list[str]:

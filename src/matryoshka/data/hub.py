@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matryoshka.data.layouts import NegativesPerRow, Wanted
 from matryoshka.data.ranges import Count
-from matryoshka.data.reading.rows import require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.data.sources import Problem, dev_problems, drawn_pairs, set_of_pairs, training_columns
+from matryoshka.data.sources import Problem, dev_problems, set_of_pairs
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,9 +36,13 @@ class HubPairs:
     evaluation_split: str = "test"
     anchor: str = "anchor"
     positive: str = "positive"
-    negatives: Sequence[str] = ()
+    negatives: Sequence[str] | None = ()
     dev_split: str | None = None
     pairs_at_most: Count | None = None
+    negatives_per_row: NegativesPerRow | None = None
+    label: str | None = None
+    threshold: float | None = None
+    _told: dict[str, None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def problems(self) -> Iterator[Problem]:
         """One split in two places; more cannot be checked without the network: loading says what is missing."""
@@ -46,8 +50,10 @@ class HubPairs:
 
     def training_pairs(self) -> Dataset:
         """The rows of the train split, columns renamed; raises DataError if it cannot be had."""
-        rows = drawn_pairs(self._split(self.train_split), self.pairs_at_most)
-        return training_columns(rows, self.anchor, self.positive, self.negatives, self.dataset)
+        from matryoshka.data.training_rows import training_rows
+
+        rows = self._split(self.train_split)
+        return training_rows(rows, Wanted.of(self), self.dataset, self._tell, self.pairs_at_most)
 
     def retrieval_set(self) -> RetrievalSet:
         """The questions of the evaluation split and their passages."""
@@ -58,8 +64,18 @@ class HubPairs:
         return self._set(f"{self.name} (dev)", self.dev_split) if self.dev_split is not None else None
 
     def _set(self, name: str, split: str) -> RetrievalSet:
-        rows = require_texts(self._split(split), [self.anchor, self.positive], self.dataset)
+        from matryoshka.data.held_out_rows import held_out_rows
+
+        rows = held_out_rows(self._split(split), Wanted.of(self), f"{self.dataset}, {split}", self._tell)
         return set_of_pairs(name, rows[self.anchor], rows[self.positive])
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What a run's first lines say of the rows, as far as they were read."""
+        return tuple(self._told)
+
+    def _tell(self, line: str) -> None:
+        self._told[line] = None
 
     @property
     def commit(self) -> str | None:

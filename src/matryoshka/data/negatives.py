@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from matryoshka.data.draws import Draws
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -18,7 +20,11 @@ class Negatives(Protocol):
     """Made of all training pairs.
 
     texts: per row a number for each of its texts; equal texts have equal numbers. pairs: the texts themselves.
+    Where rows are drawn from lists, texts are Draws, `mask` gets numbers of draws, and pairs have the first texts
+    of each list: a class that can do with them says so by `of_draws = True` of its own.
     """
+
+    of_draws: bool
 
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None: ...
 
@@ -34,6 +40,8 @@ class Negatives(Protocol):
 
 class EveryOther:
     """Every other row's candidate is a negative, as in sentence-transformers."""
+
+    of_draws = True
 
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None: ...
 
@@ -52,10 +60,12 @@ class KnownPositives:
     So several rows of one question are one question with all its answers, wherever in the batch an answer stands.
     """
 
+    of_draws = True
+
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None:
         self.texts = texts
         self.known: dict[int, set[int]] = {}
-        for anchor, positive, *_ in texts:
+        for anchor, positive in texts.answers() if isinstance(texts, Draws) else (row[:2] for row in texts):
             self.known.setdefault(anchor, {anchor}).add(positive)
 
     def masks(self, batches: BatchSummary) -> bool:

@@ -96,8 +96,9 @@ def passages_of(path: str, form: TextForm, column: str) -> list[str]:
     """A column's texts; of a file of questions its corpus."""
     if is_question_file(path, form):
         return list(QuestionFile.read(path, form).corpus.values())
-    texts: list[str] = require_texts(read_rows(path, form, [column]), [column], path)[column][:]
-    return texts
+    from matryoshka.data.held_out_rows import document_texts
+
+    return list(document_texts(read_rows(path, form, [column]), column, path))
 
 
 def _whole(path: str, form: TextForm) -> dict[str, Any]:

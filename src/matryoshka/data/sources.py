@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from matryoshka.data.columns import file_problems, row_ids
+from matryoshka.data.layouts import NegativesPerRow, Wanted, document_problems, row_problems
 from matryoshka.data.pairs import CANDIDATE
 from matryoshka.data.question_file import QuestionFile, is_question_file, passages_of, rows_of_pairs
 from matryoshka.data.ranges import Count
 from matryoshka.data.read_as import files_read_as
 from matryoshka.data.reading.form import TextForm
-from matryoshka.data.reading.numbers import require_numbers
-from matryoshka.data.reading.rows import require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
 
@@ -54,6 +53,9 @@ class PairFiles:
     train, evaluation, dev: one row a pair; `anchor`, `positive`, `negatives` and `id` name their columns. train is None
     of what is only measured.
     pairs_at_most: how many to train on, always the same ones; None: all.
+    negatives: None for columns that are known by their names. Of files without the columns anchor and positive, the
+    layout is found by known names (see layouts): lists of answers, labelled pairs, other pairs. negatives_per_row: how
+    many an epoch draws of each row. label, threshold: the column that says whether a pair is right, and from where on.
     numbers: what the training file says of each candidate, as `teacher`: a column of numbers behind the name of the
     positive's column and of each of the negatives', positive_teacher and negative_1_teacher.
     separator, encoding: of all of these files, as of TextForm.
@@ -69,13 +71,17 @@ class PairFiles:
     documents: Sequence[str] = ()
     anchor: str = "anchor"
     positive: str = "positive"
-    negatives: Sequence[str] = ()
+    negatives: Sequence[str] | None = ()
     id: str | None = None
     dev: str | None = None
     pairs_at_most: Count | None = None
     numbers: Sequence[str] = ()
     separator: str | None = None
     encoding: str | None = None
+    negatives_per_row: NegativesPerRow | None = None
+    label: str | None = None
+    threshold: float | None = None
+    _told: dict[str, None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def _form(self) -> TextForm:
@@ -96,34 +102,36 @@ class PairFiles:
         if wrong := list(self._form.problems()):
             yield from wrong
             return
-        pair = [column for column in (self.anchor, self.positive, self.id) if column is not None]
-        texts = [self.anchor, self.positive, *self.negatives]
+        wanted, ids = Wanted.of(self), [self.id] if self.id else []
+        texts = [self.anchor, self.positive, *(self.negatives or ())]
         for kind in self.numbers:
             if not CANDIDATE.fullmatch(f"positive_{kind}"):
-                yield (
-                    "numbers",
-                    f"{kind!r} names no numbers; use small letters, digits and _, as in data.numbers=[teacher]",
-                )
+                remedy = "use small letters, digits and _, as in data.numbers=[teacher]"
+                yield "numbers", f"{kind!r} names no numbers; {remedy}"
         if len(set(texts)) < len(texts):
             yield "positive", f"the columns {', '.join(texts)} name one column twice; anchor and positive differ"
         if self.train is not None:
-            candidates = [self.positive, *self.negatives]
+            candidates = [self.positive, *(self.negatives or ())]
             numbers = [f"{column}_{kind}" for column in candidates for kind in self.numbers]
-            yield from file_problems("train", self.train, [*texts, *numbers], self._form)
-        yield from file_problems("evaluation", self.evaluation, pair, self._form)
+            of_rows = partial(row_problems, wanted=wanted)
+            yield from file_problems("train", self.train, [*texts, *numbers], self._form, of_rows)
+        held_out, of_rows = [*texts[:2], *ids], partial(row_problems, wanted=wanted, others=ids, measured=True)
+        yield from file_problems("evaluation", self.evaluation, held_out, self._form, of_rows)
         if self.dev is not None:
-            yield from file_problems("dev", self.dev, pair, self._form)
+            yield from file_problems("dev", self.dev, held_out, self._form, of_rows)
             yield from dev_problems("dev", self.dev, self.train, self.evaluation)
+        of_rows = partial(document_problems, positive=self.positive)
         for i, path in enumerate(self.documents):
-            yield from file_problems(f"documents[{i}]", path, [self.positive], self._form)
+            yield from file_problems(f"documents[{i}]", path, [self.positive], self._form, of_rows)
 
     def training_pairs(self) -> Dataset:
         """The training rows, columns renamed to anchor, positive, negative_1 ...; raises DataError on an empty text."""
+        from matryoshka.data.training_rows import training_rows  # it loads what a check of arguments can do without
+
         if self.train is None:
             raise DataError(f"{self.name}: {NOT_TRAINED_ON.format('train')}")
-        rows = rows_of_pairs(self.train, self._form, [self.anchor, self.positive, *self.negatives])
-        rows = drawn_pairs(rows, self.pairs_at_most)
-        return training_columns(rows, self.anchor, self.positive, self.negatives, self.train, self.numbers)
+        rows = rows_of_pairs(self.train, self._form, [self.anchor, self.positive, *(self.negatives or ())])
+        return training_rows(rows, Wanted.of(self), self.train, self._tell, self.pairs_at_most)
 
     def retrieval_set(self) -> RetrievalSet:
         """The questions of the evaluation rows and their passages; the documents' passages besides."""
@@ -133,7 +141,17 @@ class PairFiles:
         """The same of the dev file."""
         return self._set(f"{self.name} (dev)", self.dev) if self.dev is not None else None
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What a run's first lines say of the rows, as far as they were read."""
+        return tuple(self._told)
+
+    def _tell(self, line: str) -> None:
+        self._told[line] = None
+
     def _set(self, name: str, path: str) -> RetrievalSet:
+        from matryoshka.data.held_out_rows import held_out_rows
+
         more: dict[str, str] = {}
         for n, documents in enumerate(self.documents):
             texts = passages_of(documents, self._form, self.positive)
@@ -141,9 +159,8 @@ class PairFiles:
         if is_question_file(path, self._form):
             return QuestionFile.read(path, self._form).retrieval_set(name, more)
         columns = [self.anchor, self.positive, *([self.id] if self.id else [])]
-        rows = require_texts(rows_of_pairs(path, self._form, columns), columns[:2], path)
-        ids = row_ids(rows, self.id, path)
-        return set_of_pairs(name, rows[self.anchor], rows[self.positive], ids, more)
+        rows = held_out_rows(rows_of_pairs(path, self._form, columns), Wanted.of(self), path, self._tell, self.id)
+        return set_of_pairs(name, rows[self.anchor], rows[self.positive], row_ids(rows, self.id, path), more)
 
 
 def set_of_pairs(
@@ -174,32 +191,9 @@ def set_of_pairs(
     )
 
 
-def drawn_pairs(rows: Dataset, at_most: int | None) -> Dataset:
-    """So many of the rows, in their order: always the same ones, and fewer are among more. None: all."""
-    if at_most is None or at_most >= len(rows):
-        return rows
-    return rows.select(sorted(random.Random(0).sample(range(len(rows)), len(rows))[:at_most]))
-
-
 def dev_problems(key: str, dev: str | None, train: str | None, evaluation: str) -> Iterator[Problem]:
     """A dev file or split that is trained on, or reported on."""
     if dev is not None and dev == evaluation:
         yield key, f"{dev} is what the run reports on; use split=same to select the checkpoint on it as well"
     elif dev is not None and dev == train:
         yield key, f"{dev} is trained on; use {key}=null to hold some of it out"
-
-
-def training_columns(
-    rows: Dataset, anchor: str, positive: str, negatives: Sequence[str], origin: str, numbers: Sequence[str] = ()
-) -> Dataset:
-    """These columns as anchor, positive, negative_1 ..., and their numbers as positive_teacher, negative_1_teacher ....
-
-    Raises DataError at a missing column, at an empty text and at what is no number.
-    """
-    columns = {anchor: "anchor", positive: "positive"}
-    columns |= {column: f"negative_{i}" for i, column in enumerate(negatives, start=1)}
-    require_texts(rows, list(columns), origin)
-    candidates = {old: new for old, new in columns.items() if new != "anchor"}
-    scores = {f"{old}_{kind}": f"{new}_{kind}" for old, new in candidates.items() for kind in numbers}
-    require_numbers(rows, list(scores), origin)
-    return rows.select_columns([*columns, *scores]).rename_columns(columns | scores)

@@ -11,10 +11,10 @@ import numpy as np
 from annotated_types import Ge
 
 from matryoshka.data.copies import components
+from matryoshka.data.pairs import drawn_pairs
 from matryoshka.data.ranges import Count
 from matryoshka.data.reading.rows import first_row, missing_column, read_rows
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.data.sources import drawn_pairs
 from matryoshka.errors import DataError
 from matryoshka.projection.vector_files import shape_of
 

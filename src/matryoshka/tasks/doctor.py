@@ -16,9 +16,12 @@ from matryoshka.tasks.quiet_libraries import quiet_libraries
 def doctor(recipe: TrainingRecipe, folder: Path) -> float:
     """Examine the recipe's data, print everything, write it into the folder; returns the number of warnings."""
     quiet_libraries()
-    diagnosis = load(recipe).examine(recipe.doctor)
+    data = load(recipe)
+    diagnosis = data.examine(recipe.doctor)
     show_read_as(recipe)
     files.write_config(folder, recipe.config)
+    for note in data.split.notes:
+        lines.say("pairs", note)
     show_diagnosis(diagnosis, brief=False)
     lines.show_paths({**write_diagnosis(folder, diagnosis), "configuration": folder / "config.yaml"})
     return float(len(diagnosis.warnings))

@@ -9,7 +9,6 @@ import torch
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.data.split import Split
-from matryoshka.data.tokens import token_counts
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings, RunMemory, measure_memory
 from matryoshka.memory.limits import MemoryLimits
@@ -78,7 +77,7 @@ def memory_limits(
 
 def run_memory(recipe: TrainingRecipe, data: TrainingData, vocabulary: Vocabulary, device: torch.device) -> RunMemory:
     """What the run's memory goes by, with the micro-batches of its first epoch."""
-    counts = list(token_counts(data.batches.pairs).values())
+    counts = list(data.batches.token_counts().values())
     return measure_memory(
         data.encoder,
         make_loss(recipe),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matryoshka.config.recipe import EvaluationRecipe, Recipe, TrainingRecipe
 from matryoshka.data.pairs import kinds
 from matryoshka.data.split import Split
-from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts, tokenized_pairs
+from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts, tokenized_pairs
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.evaluation.tokenized_set import TokenizedSet
@@ -19,7 +19,9 @@ from matryoshka.projection.learned import Learned, Orthogonal
 from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import drawn_for_calibration
+from matryoshka.tasks.row_prompts import take_prompts
 from matryoshka.training.datamodule import PairsModule
+from matryoshka.training.drawn_texts import DrawnTexts
 
 if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
@@ -69,7 +71,7 @@ class TrainingData:
     @property
     def masked(self) -> bool:
         """Whether the loss leaves out candidates."""
-        return self.batches.negatives.masks(self.batch_summary)
+        return self.batches.masks(self.batch_summary)
 
     @cached_property
     def passages(self) -> TokenIds:
@@ -81,7 +83,7 @@ class TrainingData:
     @cached_property
     def used_tokens(self) -> set[int]:
         """Every token that a training or held-out text has."""
-        return distinct_tokens(self.batches.pairs).union(*(texts.distinct_tokens() for texts in self.held_out.values()))
+        return self.batches.distinct_tokens().union(*(texts.distinct_tokens() for texts in self.held_out.values()))
 
     def examine(self, doctor: Doctor) -> Diagnosis:
         """What the data doctor finds; of the sets only those that the data bring along."""
@@ -100,6 +102,7 @@ class TrainingData:
                 }
                 for name, texts in own.items()
             },
+            self.split.pools,
         )
 
 
@@ -110,21 +113,35 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     encoder = load_encoder(recipe)
     if recipe.adapter:
         recipe.adapter.size(encoder.backbone)  # which finds names that the model does not have
+    split = take_prompts(recipe, split, encoder)
     columns = split.pairs.column_names
     tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts_of(encoder, columns))
     in_front = {name: encoder.prompt_tokens(kind_of(name)) for name in columns}
+    drawn = drawn_texts(split, encoder, recipe.seed)
+    given = (split.pairs, recipe.negatives, split.numbers, in_front, drawn)
     return TrainingData(
         encoder=encoder,
         split=split,
-        batches=PairsModule(
-            tokens, recipe.sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers, in_front
-        ),
+        batches=PairsModule(tokens, recipe.sampler, recipe.workers, *given),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         sets=tokenized_sets(recipe, encoder),
         pairs=PairsSummary.of(recipe.data.name, split.pairs, tokens),
         data_commit=getattr(recipe.data, "commit", None),
     )
+
+
+def drawn_texts(split: Split, encoder: Encoder, seed: int) -> DrawnTexts | None:
+    """What each epoch draws from, each distinct document tokenized once; None where rows have one text a column."""
+    if split.pools is None:
+        return None
+    anchors, prompts = list(split.pairs["anchor"]), split.pools.prompts
+    several = len(set(prompts)) > 1
+    if several:
+        anchors = [prompt + anchor for prompt, anchor in zip(prompts, anchors, strict=True)]
+    sides = [(anchors, "" if several else encoder.prompts["query"]), (split.pools.texts, encoder.prompts["document"])]
+    ids = [kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, prompt) for texts, prompt in sides]
+    return DrawnTexts.of(split.pools, split.pairs, *ids, seed=seed)
 
 
 def prompts_of(encoder: Encoder, columns: Sequence[str]) -> dict[str, str]:
@@ -173,8 +190,9 @@ def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
             f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers "
             "of each candidate; use projection=rotation, which needs no loss, or another loss"
         )
+    known = kinds(split.numbers) | (split.pools.kinds if split.pools else set())
     by_guide: frozenset[str] = getattr(getattr(recipe.negatives, "func", None), "gives", frozenset())
-    if missing := sorted(needs - kinds(split.numbers) - by_guide):
+    if missing := sorted(needs - known - by_guide):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
         raise UserError(
             f"loss: {type(recipe.loss).__name__} takes {', '.join(missing)}, numbers of each candidate, and the data "

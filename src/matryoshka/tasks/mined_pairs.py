@@ -60,7 +60,8 @@ def write_held_out(folder: Path, recipe: TrainingRecipe, split: Split) -> dict[s
     Such a file is that of the user's own evaluation, if its columns have the names that are written here.
     """
     source, words = recipe.data, {"data.name": quoted(recipe.data.name)}
-    files = source if isinstance(source, PairFiles) and (source.anchor, source.positive) == _NAMES else None
+    own_columns = isinstance(source, PairFiles) and (source.anchor, source.positive, source.label) != (*_NAMES, None)
+    files = source if isinstance(source, PairFiles) and not own_columns else None
     id_column = (files.id or "id") if files else "id"
     if files:
         words |= {"data.evaluation": quoted(files.evaluation)}

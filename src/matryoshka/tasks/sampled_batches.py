@@ -46,9 +46,9 @@ class SampledBatches:
         for batch in chosen:
             places.append(list(range(first_of, first_of + len(batch))))
             first_of += len(batch)
-        table = data.batches.pairs.with_format("python")[rows]
-        in_front = {name: data.encoder.prompt_tokens(kind_of(name)) for name in data.batches.columns}
-        columns = [TokenIds.of(table[name], prompt).without_copies() for name, prompt in in_front.items()]
+        in_front = [data.encoder.prompt_tokens(kind_of(name)) for name in data.batches.columns]
+        texts = zip(data.batches.ids(rows), in_front, strict=True)
+        columns = [TokenIds.of(column, prompt).without_copies() for column, prompt in texts]
         guide = Guide([data.batches.sampler.texts[row] for row in rows], data.split.pairs.select(rows))
         packed = [data.batches.collate(batch) for batch in chosen]
         return cls(packed, places, [(ids, torch.from_numpy(row_N)) for ids, row_N in columns], guide)

@@ -27,10 +27,9 @@ def json_objects(file: Path, form: TextForm = PLAIN) -> Iterator[tuple[Row, int]
     if ending(file.name) == ".json" and first.lstrip().startswith("["):
         yield from _items(file, first + "".join(line for _, line in lines), number)
         return
-    for number, line in [(number, first)] if first else []:
-        yield _of_line(file, number, line), len(line)
-    for number, line in lines:
-        yield _of_line(file, number, line), len(line)
+    if first:
+        yield _of_line(file, number, first), len(first)
+    yield from ((_of_line(file, number, line), len(line)) for number, line in lines)
 
 
 def _of_line(file: Path, number: int, line: str) -> Row:

@@ -148,13 +148,13 @@ def _not_texts(rows: Dataset, column: str, blank: bool) -> Iterator[tuple[int, s
         return
     start = 0
     for chunk in chunks:
-        row, what = _not_a_text(chunk, blank)
+        row, what = not_a_text(chunk, blank)
         if what:
             yield start + row, what
         start += len(chunk)
 
 
-def _not_a_text(chunk: Any, blank: bool) -> tuple[int, str]:
+def not_a_text(chunk: Any, blank: bool) -> tuple[int, str]:
     """The first place of a chunk whose cell cannot be used, and why with the remedy; empty if there is none."""
     import pyarrow
     import pyarrow.compute as compute

@@ -90,7 +90,7 @@ def announce(
         f"{config['trainer']['precision']} ({why_precision})",
     }
     show_stand_in(recipe.stand_in)
-    for label, line in lines.items():
+    for label, line in [*lines.items(), *(("pairs", note) for note in split.notes)]:
         say(label, line)
 
 
