@@ -152,7 +152,7 @@ def test_a_folder_with_an_at_in_its_name_is_a_folder(tmp_path: Path, monkeypatch
 
 def test_data_of_another_commit_than_the_pinned_one_are_refused(hub: Path) -> None:
     """Without the hub, datasets would take the rows that it has, whatever their commit."""
-    with pytest.raises(DataError, match=f"the cache has commit {DATA}, not {MODEL}.*data.revision={DATA}"):
+    with pytest.raises(DataError, match=f"the cache has commit {DATA}, not {MODEL}.*revision={DATA}"):
         HubPairs("pairs", "owner/pairs", revision=MODEL).training_pairs()
     assert len(HubPairs("pairs", "owner/pairs", revision=DATA).training_pairs()) == 12
 

@@ -8,6 +8,7 @@ from typing import Any
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
+OWN = {"mean", "worst"}  # rows of its table
 SUITE = "matryoshka.data.suite.Suite"
 
 
@@ -37,6 +38,7 @@ def suite_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     if not (sets := config.get("sets")):
         yield "sets", "is empty, and a suite has no set of its own; use sets=embedded, sets=nano, sets=german or your own"
         return
+    yield from ((f"sets.{name}", "is what the suite calls its own; use another name") for name in OWN & set(sets))
     yield from _name_problems(config["data"].get("names"), list(sets))
 
 

@@ -102,7 +102,7 @@ def hub_rows(
     if found and revision and COMMIT.fullmatch(revision) and found != revision:  # offline, datasets takes what it has
         raise DataError(
             f"data set {dataset!r}: the cache has commit {found}, not {revision}, and the hub is out of "
-            f"reach; set revision={found}, or run once with the hub within reach"
+            f"reach; give it revision={found}, or run once with the hub within reach"
         )
     return rows, found
 

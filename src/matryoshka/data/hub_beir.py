@@ -30,8 +30,8 @@ class HubBeir:
     """Queries, corpus and judgements of a data set on the hub, or in a folder that is a clone of one. Only measured.
 
     corpus, queries: subsets with the columns _id, text and, where there are titles, title, which stands before the text.
-    qrels: a subset with query-id, corpus-id and, where judgements are graded, score, a whole number; qrels_dataset: of
-    this data set, None for the same one. split: of all three; a subset's only one may have another name. language: of
+    qrels: a subset with query-id, corpus-id (one, or a list) and, where judgements are graded, score, a whole number;
+    qrels_dataset: of this data set, None for the same one. split: of all three; a subset's only one may have another name. language: of
     the texts, for BM25; None: as configured there. Empty texts are left out, as sentence-transformers does for
     NanoBEIR, and so are queries without a right document.
     """
@@ -103,14 +103,15 @@ class HubBeir:
         _require_columns(rows, [QUERY, DOCUMENT], origin)
         scores = rows[SCORE] if SCORE in rows.column_names else [1] * len(rows)
         judged: dict[str, dict[str, int]] = {}
-        for row, (query, document, score) in enumerate(zip(rows[QUERY], rows[DOCUMENT], scores, strict=True), start=1):
+        for row, (query, found, score) in enumerate(zip(rows[QUERY], rows[DOCUMENT], scores, strict=True), start=1):
             place = f"{origin}, row {row}"
-            one, other = _id(query, f"{place}, {QUERY!r}"), _id(document, f"{place}, {DOCUMENT!r}")
-            grade = _grade(score, place)
-            if one in queries and grade > 0 and other not in corpus:
-                raise DataError(f"{place}: document {other!r} has no text in {self.corpus!r}")
-            if one in queries and judged.setdefault(one, {}).setdefault(other, grade) != grade:
-                raise DataError(f"{place}: query {one!r} and document {other!r} are judged twice, differently")
+            one, grade = _id(query, f"{place}, {QUERY!r}"), _grade(score, place)
+            for document in found if isinstance(found, list) else [found]:
+                other = _id(document, f"{place}, {DOCUMENT!r}")
+                if one in queries and grade > 0 and other not in corpus:
+                    raise DataError(f"{place}: document {other!r} has no text in {self.corpus!r}")
+                if one in queries and judged.setdefault(one, {}).setdefault(other, grade) != grade:
+                    raise DataError(f"{place}: query {one!r} and document {other!r} are judged twice, differently")
         return judged
 
 

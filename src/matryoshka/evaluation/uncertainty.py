@@ -59,8 +59,7 @@ def stratified_intervals(
     if min(counts) < 2:
         return np.full(len(origin_M), np.nan), np.full(len(origin_M), np.nan)
     means_RM = sum(_resampled(*of, resamples, seed + place) for place, of in enumerate(groups)) / len(sets)
-    freedom, spread = sum(counts) - len(counts), sum(count / (count - 1) for count in counts) / len(counts)
-    tail = _tail((1 - level) / 2, freedom, spread)
+    tail = _tail((1 - level) / 2, *counts)
     low_M, high_M = np.quantile(means_RM, [tail, 1 - tail], axis=0)
     return origin_M + low_M, origin_M + high_M
 
@@ -126,13 +125,14 @@ def _chunks(total: int, width: int) -> Iterator[int]:
     yield from (min(rows, total - start) for start in range(0, total, rows))
 
 
-def _tail(tail: float, freedom: int, spread: float) -> float:
-    """The share of resamples to leave out at each end.
+def _tail(tail: float, *clusters: int) -> float:
+    """The share of resamples to leave out at each end. clusters: of each set, C.
 
-    Resampled means spread by the root of C / (C - 1), here `spread`, too little, and a normal distribution has lighter
-    tails than Student's t, whose quantile is expanded in 1 / freedom, C - 1, here. Nothing of it matters for hundreds
-    of clusters. Of several sets spread is the mean of theirs and freedom the sum: exact where they vary alike.
+    Resampled means spread by a factor of root (C - 1) / C too little, and a normal distribution has lighter tails than
+    Student's t, whose quantile is expanded in 1 / (C - 1) here. Nothing of it matters for hundreds of clusters. Of
+    several sets the squared factors are averaged and the C - 1 added up: exact where all vary alike.
     """
+    freedom, widening = sum(clusters) - len(clusters), sum(count / (count - 1) for count in clusters) / len(clusters)
     z = NormalDist().inv_cdf(tail)
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    return NormalDist().cdf(t * math.sqrt(spread))
+    return NormalDist().cdf(t * math.sqrt(widening))

@@ -9,6 +9,10 @@ from matryoshka.evaluation.suite import SuiteResult
 from matryoshka.report.terminal.lines import console, plain_table, say
 
 LONGEST = 20  # characters of a set's name
+LEGEND = (
+    "mean: over the sets, each of which counts alike; worst: the lowest of them; "
+    "±: half of the 95% interval, by bootstrap over the queries within each set"
+)
 
 
 def show_suite(suite: SuiteResult) -> None:
@@ -27,11 +31,8 @@ def show_suite(suite: SuiteResult) -> None:
     lowest = [suite.sets[suite.worst(metric, dim)].metrics[dim][metric] for dim in mean.dims]
     others = [min(_widest(result, metric) for result in other.sets.values()) for other in suite.baselines]
     table.add_row("worst", *map(_number, lowest), *others)
-    table.caption = (
-        "mean: over the sets, each of which counts alike; worst: the lowest of them; "
-        "±: half of the 95% interval, by bootstrap over the queries of each set"
-    )
     console.print(table)
+    console.print(Text(LEGEND, style="dim"))
     for name, why in suite.missing.items():
         say("missing", f"{name}: {why}")
 
