@@ -36,7 +36,11 @@ def test_nano_has_its_thirteen_sets_in_two_languages() -> None:
         (["sets=none"], "sets", "use sets=embedded"),
         (["ask=wo?"], "ask", "ask one of them"),
         (["+data.nmaes=[x]"], "data.nmaes", "did you mean data.names?"),
-        (["+sets.mean={_target_:matryoshka.data.hub_beir.HubBeir,name:m,dataset:a/b}"], "sets.mean", "use another name"),
+        (
+            ["+sets.mean={_target_:matryoshka.data.hub_beir.HubBeir,name:m,dataset:a/b}"],
+            "sets.mean",
+            "use another name",
+        ),
     ],
 )
 def test_a_suite_that_cannot_be_measured(

@@ -1,4 +1,4 @@
-"""A data set in a folder, laid out as a clone of one on the hub: a folder a subset, Parquet, a README that names them."""
+"""A data set in a folder, laid out as a clone of one on the hub: a folder a subset, Parquet, a README."""
 
 from __future__ import annotations
 

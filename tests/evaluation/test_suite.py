@@ -32,7 +32,11 @@ def test_the_mean_is_of_the_sets_not_of_the_queries(sets: dict[str, EvaluationRe
     assert (mean.data, mean.queries, mean.documents, mean.copies) == ("3 sets", 75, 410, 20)
     for dim in DIMS:
         for name, value in mean.metrics[dim].items():
-            for ours, part in ((value, "metrics"), (mean.merged[dim][name], "merged"), (mean.expected[dim][name], "expected")):
+            for ours, part in (
+                (value, "metrics"),
+                (mean.merged[dim][name], "merged"),
+                (mean.expected[dim][name], "expected"),
+            ):
                 assert ours == pytest.approx(sum(getattr(of, part)[dim][name] for of in sets.values()) / 3, abs=1e-15)
         assert suite.worst("ndcg@10", dim) == min(sets, key=lambda name: sets[name].metrics[dim]["ndcg@10"])
     assert mean.value("ndcg@10/worst") == min(mean.metrics[dim]["ndcg@10"] for dim in DIMS)
@@ -64,7 +68,11 @@ def test_the_order_of_sets_changes_no_figure(sets: dict[str, EvaluationResult]) 
 def test_a_suite_of_one_is_the_set(sets: dict[str, EvaluationResult]) -> None:
     mean, alone = SuiteResult.of({"graded": sets["graded"]}).mean, sets["graded"]
 
-    assert (mean.metrics, mean.intervals, mean.merged_intervals) == (alone.metrics, alone.intervals, alone.merged_intervals)
+    assert (mean.metrics, mean.intervals, mean.merged_intervals) == (
+        alone.metrics,
+        alone.intervals,
+        alone.merged_intervals,
+    )
 
 
 def test_without_rankings_there_are_no_intervals(sets: dict[str, EvaluationResult]) -> None:

@@ -98,7 +98,10 @@ def test_an_interval_is_between_percentiles_of_means_over_drawn_clusters(monkeyp
 
 def test_the_mean_over_sets_draws_within_each(monkeypatch: pytest.MonkeyPatch) -> None:
     generator, tail = np.random.default_rng(6), uncertainty._tail(0.1, 9, 5)
-    sets = [(generator.random((30, 3)), generator.integers(9, size=30)), (generator.random((10, 3)), np.arange(10) // 2)]
+    sets = [
+        (generator.random((30, 3)), generator.integers(9, size=30)),
+        (generator.random((10, 3)), np.arange(10) // 2),
+    ]
     monkeypatch.setattr(uncertainty, "AT_ONCE", 40)
 
     means = np.zeros((50, 3))
@@ -115,7 +118,10 @@ def test_the_mean_over_sets_draws_within_each(monkeypatch: pytest.MonkeyPatch) -
     assert (alone == np.stack(bootstrap_intervals(*sets[0], resamples=50, seed=3))).all()
     constant = np.full((4, 1), 0.3)
     assert np.isnan(stratified_intervals([*sets, (np.ones((4, 3)), np.zeros(4, dtype=np.int64))])).all()
-    assert np.stack(stratified_intervals([(constant, np.arange(4)), (constant, np.arange(4))])).tolist() == [[0.3], [0.3]]
+    assert np.stack(stratified_intervals([(constant, np.arange(4)), (constant, np.arange(4))])).tolist() == [
+        [0.3],
+        [0.3],
+    ]
 
 
 def test_ninety_five_of_a_hundred_intervals_of_a_mean_over_sets_hold_it() -> None:

@@ -25,7 +25,7 @@ def chosen_sets(config: Config) -> dict[str, Any]:
 
 
 def suite_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
-    """A suite that nothing can be done with, and names that are none of its sets. broken: root keys known to be wrong."""
+    """A suite that nothing can be done with, names that are none of its sets. broken: root keys known to be wrong."""
     if "data" in broken or not is_suite(config):
         return
     if "task" in config:
@@ -36,7 +36,10 @@ def suite_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     if "sets" in broken:
         return
     if not (sets := config.get("sets")):
-        yield "sets", "is empty, and a suite has no set of its own; use sets=embedded, sets=nano, sets=german or your own"
+        yield (
+            "sets",
+            "is empty, and a suite has no set of its own; use sets=embedded, sets=nano, sets=german or your own",
+        )
         return
     yield from ((f"sets.{name}", "is what the suite calls its own; use another name") for name in OWN & set(sets))
     yield from _name_problems(config["data"].get("names"), list(sets))

@@ -29,11 +29,11 @@ README = "README.md"
 class HubBeir:
     """Queries, corpus and judgements of a data set on the hub, or in a folder that is a clone of one. Only measured.
 
-    corpus, queries: subsets with the columns _id, text and, where there are titles, title, which stands before the text.
+    corpus, queries: subsets with the columns _id, text and, where there are titles, title, which stands before it.
     qrels: a subset with query-id, corpus-id (one, or a list) and, where judgements are graded, score, a whole number;
-    qrels_dataset: of this data set, None for the same one. split: of all three; a subset's only one may have another name. language: of
-    the texts, for BM25; None: as configured there. Empty texts are left out, as sentence-transformers does for
-    NanoBEIR, and so are queries without a right document.
+    qrels_dataset: of this data set, None for the same one. split: of all three; a subset's only split may have another
+    name. language: of the texts, for BM25; None: as configured there. Empty texts are left out, as
+    sentence-transformers does for NanoBEIR, and so are queries without a right document.
     """
 
     name: str
@@ -127,7 +127,9 @@ def _out_of_reach(dataset: str) -> str:
         return "is neither a folder here nor a hub name like owner/name"
     cache = Path(os.environ.get("HF_DATASETS_CACHE") or Path(hub.HF_HOME, "datasets"))
     if hub.HF_HUB_OFFLINE and not (cache / dataset.replace("/", "___")).is_dir():
-        return f"is not in the cache of datasets ({cache}), and the hub is offline; fetch it once without HF_HUB_OFFLINE"
+        return (
+            f"is not in the cache of datasets ({cache}), and the hub is offline; fetch it once without HF_HUB_OFFLINE"
+        )
     return ""
 
 
@@ -146,5 +148,7 @@ def _id(key: Any, place: str) -> str:
 def _grade(score: Any, place: str) -> int:
     number = float(score) if isinstance(score, int | float) and not isinstance(score, bool) else math.nan
     if not number.is_integer():
-        raise DataError(f"{place}: score is {score!r}, no whole number; write 1 for a right document, 0 for a wrong one")
+        raise DataError(
+            f"{place}: score is {score!r}, no whole number; write 1 for a right document, 0 for a wrong one"
+        )
     return int(number)

@@ -64,14 +64,16 @@ class SuiteResult:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; the mean and every set's own result have files of their own."""
         worst = {
-            str(dim): {metric: {"set": (name := self.worst(metric, dim)), "value": self.sets[name].metrics[dim][metric]}
-                       for metric in self.mean.metrics[dim]}
+            str(dim): {
+                metric: {"set": (name := self.worst(metric, dim)), "value": self.sets[name].metrics[dim][metric]}
+                for metric in self.mean.metrics[dim]
+            }
             for dim in self.mean.dims
         }
         return {"sets": list(self.sets), "missing": dict(self.missing), "worst": worst}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every figure of every model, set and dim with its interval, a row each, the means as those of the set `mean`."""
+        """Every figure of every model, set and dim, a row each with its interval; means are those of the set `mean`."""
         for suite in (self, *self.baselines):
             for name, of in {**suite.sets, "mean": suite.mean}.items():
                 for dim, metric, value in ((d, *item) for d in of.dims for item in of.metrics[d].items()):
@@ -94,9 +96,7 @@ def _intervals(parts: list[EvaluationResult]) -> dict[str, Intervals]:
     rankings = [part.rankings for part in parts if part.rankings]
     if len(rankings) < len(parts):
         return dict(found)
-    places = [
-        (protocol, dim, name) for protocol in found for dim in parts[0].dims for name in parts[0].metrics[dim]
-    ]
+    places = [(protocol, dim, name) for protocol in found for dim in parts[0].dims for name in parts[0].metrics[dim]]
     sets = [(_values(of, places), of.clusters_Q.numpy()) for of in rankings]
     ends = np.stack(stratified_intervals(sets), axis=1).tolist()
     for (protocol, dim, name), (low, high) in zip(places, ends, strict=True):

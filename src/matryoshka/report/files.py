@@ -111,7 +111,7 @@ def write_evaluation(folder: Path, report: Report) -> dict[str, Path]:
 
 
 def _write_suite(folder: Path, suite: SuiteResult) -> Path:
-    """suite.json: what the mean in results.json is of, the worst set of each figure; suite.csv: every figure, a row each."""
+    """suite.json: what results.json is the mean of, and the worst sets; suite.csv: every figure, a row each."""
     write_json(folder / "suite.json", suite.as_dict())
     content = io.StringIO()
     rows = list(suite.rows())

@@ -70,7 +70,9 @@ def measure_suite(
     files.write_config(folder, recipe.config)
     write_environment(folder)
     suite = SuiteResult.of(_measured(texts, measuring), missing)
-    suite = replace(suite, baselines=tuple(_baseline(name, recipe, held_out, texts, measuring) for name in recipe.baselines))
+    suite = replace(
+        suite, baselines=tuple(_baseline(name, recipe, held_out, texts, measuring) for name in recipe.baselines)
+    )
     report = Report.of_evaluation(
         suite.mean,
         baselines=tuple(other.mean for other in suite.baselines),

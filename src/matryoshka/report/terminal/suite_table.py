@@ -20,8 +20,8 @@ def show_suite(suite: SuiteResult) -> None:
     metric, mean = shown_metric(suite.mean), suite.mean
     table = plain_table(f"{mean.model} on {mean.data}: {display_name(metric)}, {mean.precision}", padding=(0, 1, 0, 0))
     table.add_column("set", style="bold", no_wrap=True, max_width=LONGEST, overflow="ellipsis")
-    for heading in (*map(str, mean.dims), *(Text(other.mean.model) for other in suite.baselines)):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in (*map(str, mean.dims), *(other.mean.model for other in suite.baselines)):
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     for name, result in suite.sets.items():
         others = [_widest(other.sets[name], metric) for other in suite.baselines]
         table.add_row(Text(name), *(_cell(result, dim, metric) for dim in mean.dims), *others)

@@ -52,7 +52,7 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
 
 
 def show_evaluation(report: Report, written: Mapping[str, Path]) -> None:
-    """A model's table with the baselines, of a suite a row a set; copies, further sets, vectors, failures; every path."""
+    """A model's table with the baselines, or a suite's; copies, further sets, vectors, failures; and every path."""
     result = report.tuned
     counts = f"{result.queries:,} queries over {result.documents:,} documents"
     if report.suite:
