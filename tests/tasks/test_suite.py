@@ -85,7 +85,7 @@ def test_each_set_has_the_figures_that_it_has_alone_and_their_mean_stands_on_eve
                 assert float(row["value"]) == result["metrics"][dim][name]
                 assert [float(row["low"]), float(row["high"])] == result["intervals"][dim][name]
     shown = f"{mean['metrics']['16']['ndcg@10']:.3f}".removeprefix("0")
-    line = next(line for line in told.splitlines() if line.startswith(" mean "))
+    line = next(line for line in told.splitlines() if line.startswith("mean "))
     assert shown in line
     assert "1 of 2  judged: 6 queries over 12 documents" in told
     page = Page((suite / "suite/report.html").read_text(encoding="utf-8"))

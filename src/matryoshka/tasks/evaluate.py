@@ -9,7 +9,6 @@ from typing import Any
 
 from matryoshka.config.recipe import EvaluationRecipe, Precision, rebuilt
 from matryoshka.data.sources import Source
-from matryoshka.data.suite import Suite
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.encoder.model_folder import read_json
@@ -32,7 +31,7 @@ from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load_encoder, tokenized_set, tokenized_sets
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.quiet_libraries import quiet_libraries
-from matryoshka.tasks.suite import SuiteTexts, measure_suite
+from matryoshka.tasks.suite import SuiteTexts, measure_suite, texts_of
 from matryoshka.training.device import device_of, prepare
 from matryoshka.training.precision import choose_precision
 
@@ -48,21 +47,19 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     quiet_libraries()
     prepare(device := device_of(recipe.device))
     run = _run_of(recipe.model)
-    suite = SuiteTexts.read(recipe.data.chosen(recipe.sets)) if isinstance(recipe.data, Suite) else None
-    held_out = None if suite else recipe.data.retrieval_set()
+    held_out = texts_of(recipe)
     encoder = load_encoder(recipe).to(device)
     recipe = _settled(recipe, run, encoder)
     assert recipe.dims
     measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device, OnDisk())
     if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, recipe.dims):
         raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {recipe.dims}")
-    texts = tokenized_set(encoder, held_out) if held_out else None
     asked, settings = recipe.ask is not None, MemorySettings(token_budget=measuring.token_budget)
     to_disk = measuring.may_go_to_disk and not asked  # a question is answered from memory
     with shortage_explained(MemoryLimits(settings, device, may_go_to_disk=to_disk)):
-        if suite or not texts:
-            assert suite
-            return measure_suite(recipe, folder, suite, measuring, start)
+        if isinstance(held_out, SuiteTexts):
+            return measure_suite(recipe, folder, held_out, measuring, start)
+        texts = tokenized_set(encoder, held_out)
         if recipe.ask is not None:
             return _ask(recipe.ask, measuring, texts)
         return _measure(recipe, folder, texts, measuring, start)

@@ -11,6 +11,7 @@ from pathlib import Path
 from matryoshka.config.recipe import EvaluationRecipe, rebuilt
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import Source
+from matryoshka.data.suite import Suite
 from matryoshka.durations import in_words
 from matryoshka.errors import DataError
 from matryoshka.evaluation.bm25 import BM25
@@ -56,6 +57,12 @@ class SuiteTexts:
             except DataError as error:
                 missing[name] = str(error)
         return texts, {**self.missing, **_told(missing, bool(texts))}
+
+
+def texts_of(recipe: EvaluationRecipe) -> RetrievalSet | SuiteTexts:
+    """What is measured: the data's own set, or those of a suite."""
+    data = recipe.data
+    return SuiteTexts.read(data.chosen(recipe.sets)) if isinstance(data, Suite) else data.retrieval_set()
 
 
 def measure_suite(

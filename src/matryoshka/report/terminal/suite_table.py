@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from matryoshka.evaluation.result import EvaluationResult, display_name, shown_metric
+from matryoshka.evaluation.result import NO_DIM, EvaluationResult, display_name, shown_metric
 from matryoshka.evaluation.suite import SuiteResult
 from matryoshka.report.terminal.lines import console, plain_table, say
 
-LONGEST = 20  # characters of a set's name
 LEGEND = (
     "mean: over the sets, each of which counts alike; worst: the lowest of them; "
     "±: half of the 95% interval, by bootstrap over the queries within each set"
@@ -16,20 +15,25 @@ LEGEND = (
 
 
 def show_suite(suite: SuiteResult) -> None:
-    """The metric that stands for a result, half its 95% interval beside it; the baselines at their widest dim."""
+    """The metric that stands for a result, half its 95% interval beside it, and BM25's.
+
+    The table of the mean has those of models that are baselines, and suite.csv all.
+    """
     metric, mean = shown_metric(suite.mean), suite.mean
-    table = plain_table(f"{mean.model} on {mean.data}: {display_name(metric)}, {mean.precision}", padding=(0, 1, 0, 0))
-    table.add_column("set", style="bold", no_wrap=True, max_width=LONGEST, overflow="ellipsis")
-    for heading in (*map(str, mean.dims), *(other.mean.model for other in suite.baselines)):
+    title = f"{mean.model} on {mean.data}: {display_name(metric)}, {mean.precision}"
+    table = plain_table(title, padding=0, show_edge=False)  # fits 80 characters
+    table.add_column("set", style="bold", overflow="fold", min_width=len("worst"))
+    by_words = [other for other in suite.baselines if NO_DIM in other.mean.metrics]
+    for heading in (*map(str, mean.dims), *(other.mean.model for other in by_words)):
         table.add_column(Text(heading), justify="right", no_wrap=True)
     for name, result in suite.sets.items():
-        others = [_widest(other.sets[name], metric) for other in suite.baselines]
+        others = [_widest(other.sets[name], metric) for other in by_words]
         table.add_row(Text(name), *(_cell(result, dim, metric) for dim in mean.dims), *others)
     table.add_section()
-    others = [_widest(other.mean, metric) for other in suite.baselines]
+    others = [_widest(other.mean, metric) for other in by_words]
     table.add_row("mean", *(_cell(mean, dim, metric) for dim in mean.dims), *others)
     lowest = [suite.sets[suite.worst(metric, dim)].metrics[dim][metric] for dim in mean.dims]
-    others = [min(_widest(result, metric) for result in other.sets.values()) for other in suite.baselines]
+    others = [min(_widest(result, metric) for result in other.sets.values()) for other in by_words]
     table.add_row("worst", *map(_number, lowest), *others)
     console.print(table)
     console.print(Text(LEGEND, style="dim"))
