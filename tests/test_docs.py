@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import huggingface_hub
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -113,6 +114,9 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
         (tmp_path / name).write_text(json.dumps(row) + "\n", encoding="utf-8")
     for name in ("my.csv", "held_out.csv"):
         (tmp_path / name).write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n", encoding="utf-8")
+    clone = tmp_path / "my_clone"
+    clone.mkdir()
+    (clone / "README.md").touch()
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "qrels/test.tsv"):
         path = tmp_path / "my_beir_folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +132,7 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "my_model").symlink_to(model)
     bge_m3 = {"hidden_size": 1024, "max_position_embeddings": 8194, "model_type": "xlm-roberta"}
     monkeypatch.setattr(pretrained, "hub_config", lambda *_: bge_m3)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # for its data sets
     monkeypatch.chdir(tmp_path)
     resolvers.register_resolvers()
     resolvers.why_not_card.cache_clear()

@@ -12,6 +12,7 @@ from matryoshka.config.pooling_modes import POOLING, first_token_problems
 from matryoshka.config.projecting import has_vectors, stored_width_problems
 from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
+from matryoshka.config.suite import chosen_sets
 from matryoshka.config.widths import cut_problems, listed, width_problems
 from matryoshka.processes.launched import ON_GPUS, devices_here, launched, named_devices
 from matryoshka.storage.command_words import pasted
@@ -101,7 +102,7 @@ def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterato
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
     if "sets" not in broken:
-        nodes |= {f"sets.{name}": node for name, node in (config.get("sets") or {}).items()}
+        nodes |= {f"sets.{name}": node for name, node in chosen_sets(config).items()}
     for name, node in nodes.items():
         if not node:
             continue

@@ -28,6 +28,7 @@ from matryoshka.config.projecting import projection_problems
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems
 from matryoshka.config.signatures import Parameter, parameters_of
+from matryoshka.config.suite import suite_problems
 from matryoshka.errors import ConfigError
 
 Problem = tuple[str, str]
@@ -124,7 +125,7 @@ def _in_common(config: Config, broken: set[str], *, trained: bool) -> list[Probl
     if "pooling" not in broken:
         problems += mode_problems(config.get("pooling") or {})
     problems += projection_problems(config, broken)
-    problems += mixing_problems(config, broken)
+    problems += [*mixing_problems(config, broken), *suite_problems(config, broken)]
     return problems + list(part_problems(config, broken | _broken(problems), trained=trained))
 
 

@@ -87,22 +87,40 @@ class HubPairs:
         return []
 
     def _split(self, split: str) -> Dataset:
-        from datasets import load_dataset
-
-        wanted = self.commit
-        try:
-            rows = load_dataset(self.dataset, self.subset, split=split, revision=wanted)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"data set {self.dataset!r}, split {split!r}, cannot be loaded: {reason}") from error
-        if found := _commit_of(rows):
-            if wanted and COMMIT.fullmatch(wanted) and found != wanted:  # offline, datasets takes what it has
-                raise DataError(
-                    f"data set {self.dataset!r}: the cache has commit {found}, not {wanted}, and the hub is out of "
-                    f"reach; use data.revision={found}, or run once with the hub within reach"
-                )
-            self._commits.append(found)
+        rows, commit = hub_rows(self.dataset, self.subset, split, self.commit)
+        if commit:
+            self._commits.append(commit)
         return rows
+
+
+def hub_rows(
+    dataset: str, subset: str | None, split: str, revision: str | None, *, or_only: bool = False
+) -> tuple[Dataset, str | None]:
+    """The rows of a split, and the commit that they are of, as far as it is known.
+
+    dataset: a name of the hub, or a folder laid out as there. or_only: the subset's only split may have another name.
+    Raises DataError if they cannot be had.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    part = f"split {split!r}" if subset is None else f"{subset!r}, split {split!r}"
+    try:
+        rows = load_dataset(dataset, subset, split=None if or_only else split, revision=revision)
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"data set {dataset!r}, {part}, cannot be loaded: {reason}") from error
+    if or_only and split not in rows and len(rows) != 1:
+        raise DataError(f"data set {dataset!r} has no {part}; there are {', '.join(rows)}")
+    if or_only:
+        rows = rows[split if split in rows else next(iter(rows))]
+    found = _commit_of(rows)
+    if found and revision and COMMIT.fullmatch(revision) and found != revision:  # offline, datasets takes what it has
+        raise DataError(
+            f"data set {dataset!r}: the cache has commit {found}, not {revision}, and the hub is out of "
+            f"reach; give it revision={found}, or run once with the hub within reach"
+        )
+    return rows, found
 
 
 def _commit_of(rows: Dataset) -> str | None:

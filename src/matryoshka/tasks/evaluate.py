@@ -33,6 +33,7 @@ from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load_encoder, tokenized_set, tokenized_sets
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.quiet_libraries import quiet_libraries
+from matryoshka.tasks.suite import SuiteTexts, measure_suite, texts_of
 from matryoshka.training.device import device_of, prepare
 from matryoshka.training.precision import choose_precision
 
@@ -48,8 +49,9 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     quiet_libraries()
     prepare(device := device_of(recipe.device))
     run = _run_of(recipe.model)
-    held_out = recipe.data.retrieval_set()
-    lines.say("data", f"{held_out.name}: {held_out.described()}")
+    held_out = texts_of(recipe)
+    if not isinstance(held_out, SuiteTexts):
+        lines.say("data", f"{held_out.name}: {held_out.described()}")
     show_read_as(recipe)
     encoder = load_encoder(recipe).to(device)
     for label, line in encoder_lines(encoder):
@@ -59,10 +61,12 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device, OnDisk())
     if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, recipe.dims):
         raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {recipe.dims}")
-    texts = tokenized_set(encoder, held_out)
     asked, settings = recipe.ask is not None, MemorySettings(token_budget=measuring.token_budget)
     to_disk = measuring.may_go_to_disk and not asked  # a question is answered from memory
     with shortage_explained(MemoryLimits(settings, device, may_go_to_disk=to_disk)):
+        if isinstance(held_out, SuiteTexts):
+            return measure_suite(recipe, folder, held_out, measuring, start)
+        texts = tokenized_set(encoder, held_out)
         if recipe.ask is not None:
             return _ask(recipe.ask, measuring, texts)
         return _measure(recipe, folder, texts, measuring, start)
@@ -83,12 +87,11 @@ def _settled(recipe: EvaluationRecipe, run: dict[str, Any] | None, encoder: Enco
 
 def _measure(recipe: EvaluationRecipe, folder: Path, texts: TokenizedSet, measuring: Measuring, start: float) -> float:
     encoder = measuring.encoder
-    passages = _training_passages(recipe.data, encoder)
+    passages, sets = _training_passages(recipe.data, encoder), tokenized_sets(recipe, encoder)
     recipe = rebuilt(recipe, pinned(recipe, encoder, getattr(recipe.data, "commit", None)))
     files.write_config(folder, recipe.config)
     write_environment(folder)
     result = measuring.measure(texts)
-    sets = tokenized_sets(recipe, encoder)
     assert result.rankings is not None
     report = Report.of_evaluation(
         result,

@@ -37,6 +37,9 @@ def pinned(recipe: Recipe, encoder: Encoder, data_commit: str | None) -> dict[st
     config = recipe.config
     revisions = {"encoder": encoder.revision, "data": data_commit}
     groups = {group: {**config[group], "revision": revision} for group, revision in revisions.items() if revision}
+    commits = {name: commit for name, source in recipe.sets.items() if (commit := getattr(source, "commit", None))}
+    if commits:
+        groups["sets"] = {**config["sets"], **{n: {**config["sets"][n], "revision": c} for n, c in commits.items()}}
     return {**config, **groups, "baselines": [_pinned_name(name) for name in recipe.baselines]}
 
 
@@ -45,14 +48,17 @@ def pinned_as_before(config: Mapping[str, Any], before: Mapping[str, Any]) -> di
 
     A branch or a tag is what it was when the run began.
     """
-    groups = {}
-    for group in ("encoder", "data"):
-        asked, there = config[group].get("revision"), before.get(group, {})
-        same = {**config[group], "revision": None} == {**there, "revision": None}
-        if there.get("revision") and same and not (asked and COMMIT.fullmatch(asked)):
-            groups[group] = there
+    groups = {group: _node_as_before(config[group], before.get(group, {})) for group in ("encoder", "data")}
+    if config.get("sets"):
+        there = before.get("sets") or {}
+        groups["sets"] = {name: _node_as_before(node, there.get(name, {})) for name, node in config["sets"].items()}
     commits = {name.partition("@")[0]: name for name in before.get("baselines", ()) if "@" in name}
     return {**config, **groups, "baselines": [_as_before(name, commits) for name in config["baselines"]]}
+
+
+def _node_as_before(node: Mapping[str, Any], there: Mapping[str, Any]) -> Mapping[str, Any]:
+    asked, same = node.get("revision"), {**node, "revision": None} == {**there, "revision": None}
+    return there if there.get("revision") and same and not (asked and COMMIT.fullmatch(asked)) else node
 
 
 def _as_before(name: str, commits: Mapping[str, str]) -> str:

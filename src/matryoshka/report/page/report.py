@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
+    from matryoshka.evaluation.suite import SuiteResult
     from matryoshka.training.explanation.explanation import Explanation
     from matryoshka.training.mixes import MixOutcome
 
@@ -75,6 +76,7 @@ class Report:
     mixed: MixOutcome | None = None
     verdict: tuple[str, ...] = ()
     explanation: Explanation | None = None
+    suite: SuiteResult | None = None
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
@@ -144,7 +146,7 @@ class Report:
         there = {
             "summary": ("Summary", True),
             "protocols": ("Two protocols", bool(self.tuned.merged)),
-            "sets": ("Further sets", bool(self.sets)),
+            "sets": ("Sets" if self.suite else "Further sets", bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
             "curves": ("Projection" if self.fitted_alone else "Training", len(self.history) > 1),
             "changed": ("What training changed", self.explanation is not None),
