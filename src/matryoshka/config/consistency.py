@@ -110,8 +110,8 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
-    if "sets" not in broken:
-        nodes |= {f"sets.{name}": node for name, node in (config.get("sets") or {}).items()}
+    for group in {"sets", "sources"} - broken:
+        nodes |= {f"{group}.{name}": node for name, node in (config.get(group) or {}).items()}
     for name, node in nodes.items():
         if not node:
             continue

@@ -12,6 +12,8 @@ from hydra.utils import instantiate
 
 from matryoshka.config.groups import Group, groups_of, part
 from matryoshka.config.normal_form import normalised
+from matryoshka.config.stand_in import stand_ins
+from matryoshka.data.mixture import Mixture
 from matryoshka.data.ranges import Count, Seed
 from matryoshka.errors import ConfigError
 
@@ -47,6 +49,7 @@ class Recipe:
     """The fields that training and evaluation share. config: the whole as plain values, to be written and shown."""
 
     data: Source = part()
+    sources: Mapping[str, Source] = part(several=True)
     encoder: Pretrained = part()
     pooling: Pooling | None = part(optional=True)
     evaluator: Evaluator = part()
@@ -127,17 +130,7 @@ class TrainingRecipe(Recipe):
     @property
     def stand_in(self) -> tuple[str, ...]:
         """One sentence for each part of the reference that this recipe replaces; empty if it is the real one."""
-        used = {"encoder": self.config["encoder"].get("model"), "data": self.config["data"].get("name")}
-        sentences = []
-        for name in ("encoder", "data"):
-            wanted = self.reference.get(name)
-            if wanted and used[name] != wanted:
-                why = self.reference.get(f"{name}_missing") or "it was chosen so"
-                what = wanted if name == "encoder" else "the card's pairs"
-                sentences.append(f"{used[name]} is a stand-in for {what}, because {why}")
-        if (why := self.reference.get("encoder_missing")) and used["encoder"] == self.reference.get("encoder"):
-            sentences.append(f"batch, rate, epochs and pooling are a stand-in for the card's, because {why}")
-        return tuple(sentences)
+        return tuple(stand_ins(self.config, self.reference))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +169,8 @@ def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     plain = [item.name for item in fields(kind) if item.name not in ("config", *groups)]
     values = {name: config[name] for name in plain if name in config}
     parts = {name: _built(name, config.get(name), group) for name, group in groups.items()}
+    if isinstance(mixture := parts.get("data"), Mixture):
+        parts["data"] = mixture.of(parts["sources"])
     return kind(**values, **parts, config=config)
 
 

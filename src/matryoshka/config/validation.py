@@ -21,6 +21,7 @@ from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
 from matryoshka.config.mixing import mixing_problems
+from matryoshka.config.mixture import mixture_problems
 from matryoshka.config.normal_form import LIGHTNINGS
 from matryoshka.config.past_run import run_problems
 from matryoshka.config.projecting import projection_problems
@@ -122,6 +123,7 @@ def _in_common(config: Config, broken: set[str]) -> list[Problem]:
         problems += mode_problems(config.get("pooling") or {})
     problems += projection_problems(config, broken)
     problems += mixing_problems(config, broken)
+    problems += mixture_problems(config, broken)
     return problems + list(part_problems(config, broken | _broken(problems)))
 
 

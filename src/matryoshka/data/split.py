@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from matryoshka.data.sources import Source
 
+Prompts = Mapping[Literal["query", "document"], str]
+
 
 @dataclass(frozen=True)
 class Split:
@@ -28,6 +30,7 @@ class Split:
     pairs: the texts to train on. dev: what the checkpoint is selected on; None: on the test queries. test: what is
     reported. label: a sentence that says so, for whoever reads a figure. rows: the numbers that the pairs have among
     all training pairs of the source; None: all of them are there. numbers: those of the pairs' candidates, if any.
+    prompts: before queries and documents, where they are others than the encoder's.
     """
 
     pairs: Dataset
@@ -36,10 +39,15 @@ class Split:
     label: str
     rows: Sequence[int] | None = None
     numbers: Dataset | None = None
+    prompts: Prompts = field(default_factory=dict)
 
     def source_row(self, row: int) -> int:
         """The number, from 1, that one of the pairs has in the source."""
         return 1 + (row if self.rows is None else self.rows[row])
+
+    def place(self, row: int) -> int | str:
+        """Where one of the pairs stands, for a person."""
+        return self.source_row(row)
 
 
 class DevOfTrain:

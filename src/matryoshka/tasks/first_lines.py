@@ -8,6 +8,8 @@ import torch
 
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.mixture import MixedSplit
+from matryoshka.data.mixture_sampler import MixtureSampler
 from matryoshka.data.split import Split
 from matryoshka.data.tokens import token_counts
 from matryoshka.memory.available import available
@@ -38,6 +40,8 @@ def announce(
     """Say all of it; returns what the doctor found. Raises UserError where the disk is too small."""
     diagnosis = data.examine(recipe.doctor)
     lines.announce(recipe, data.encoder, data.pairs, data.split, plan, precision_reason)
+    if isinstance(data.batches.sampler, MixtureSampler) and isinstance(data.split, MixedSplit):
+        lines.show_sources(data.split.sizes, data.batches.sampler.shares())
     show_diagnosis(diagnosis, brief=True)
     lines.show_batches(data.batch_summary, data.masked)
     needed = limits.needed()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from matryoshka.config.recipe import EvaluationRecipe, Recipe, TrainingRecipe
+from matryoshka.data.mixture import MixedSet, MixedSources, MixedSplit
+from matryoshka.data.mixture_sampler import MixtureSampler
 from matryoshka.data.pairs import kinds
-from matryoshka.data.split import Split
+from matryoshka.data.split import Prompts, Split
 from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts, tokenized_pairs
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
+from matryoshka.evaluation.several_sets import SeveralSets
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.projection.learned import Learned, Orthogonal
 from matryoshka.report.record import DEV, PairsSummary
@@ -21,6 +24,8 @@ from matryoshka.tasks.measuring import drawn_for_calibration
 from matryoshka.training.datamodule import PairsModule
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.data.doctor.doctor import Doctor
     from matryoshka.data.retrieval_set import RetrievalSet
@@ -103,15 +108,17 @@ class TrainingData:
 
 def load(recipe: TrainingRecipe) -> TrainingData:
     """Read, split and tokenize. Raises UserError for a loss that takes what the data do not have."""
-    split = recipe.split.split(recipe.data)
+    mixed = isinstance(recipe.data, MixedSources)
+    split = recipe.data.split_by(recipe.split) if mixed else recipe.split.split(recipe.data)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
-    prompts = prompts_of(encoder, split.pairs.column_names)
-    tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
+    tokens, sampler = pair_tokens(encoder, split), recipe.sampler
+    if isinstance(split, MixedSplit):
+        sampler = partial(MixtureSampler, make=recipe.sampler, sizes=split.sizes, weights=split.weights)
     return TrainingData(
         encoder=encoder,
         split=split,
-        batches=PairsModule(tokens, recipe.sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers),
+        batches=PairsModule(tokens, sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         sets=tokenized_sets(recipe, encoder),
@@ -120,9 +127,20 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     )
 
 
-def prompts_of(encoder: Encoder, columns: Sequence[str]) -> dict[str, str]:
-    """What stands in front of each column's texts."""
-    return {name: encoder.prompts["query" if name == "anchor" else "document"] for name in columns}
+def pair_tokens(encoder: Encoder, split: Split) -> Dataset:
+    """The training pairs as token ids; each source's with its own prompts."""
+    if isinstance(split, MixedSplit):
+        from datasets import concatenate_datasets
+
+        return concatenate_datasets([pair_tokens(encoder, part) for part in split.sources.values()])
+    prompts = prompts_of(encoder, split.pairs.column_names, split.prompts)
+    return tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
+
+
+def prompts_of(encoder: Encoder, columns: Sequence[str], own: Prompts | None = None) -> dict[str, str]:
+    """What stands in front of each column's texts. own: prompts in place of the encoder's."""
+    prompts: Prompts = {**encoder.prompts, **(own or {})}
+    return {name: prompts["query" if name == "anchor" else "document"] for name in columns}
 
 
 def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:
@@ -136,11 +154,16 @@ def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:
     return encoder
 
 
-def tokenized_set(encoder: Encoder, held_out: RetrievalSet) -> TokenizedSet:
-    """What is measured, tokenized once and kept for later runs."""
+def tokenized_set(encoder: Encoder, held_out: RetrievalSet, own: Prompts | None = None) -> TokenizedSet:
+    """What is measured, tokenized once and kept for later runs. own: prompts in place of the encoder's."""
+    if isinstance(held_out, MixedSet):
+        prompts = {name: held_out.prompts.get(name) for name in held_out.parts}
+        parts = {name: tokenized_set(encoder, part, prompts[name]) for name, part in held_out.parts.items()}
+        return SeveralSets.joined(held_out, parts)
 
     def tokenize(texts: list[str], prompt: Prompt) -> TokenIds:
-        return kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, encoder.prompts[prompt])
+        before = {**encoder.prompts, **(own or {})}[prompt]
+        return kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, before)
 
     return TokenizedSet.of(held_out, tokenize)
 

@@ -32,7 +32,7 @@ def step_kept(recipe: TrainingRecipe, data: TrainingData, folder: Path) -> Itera
 
 
 def _row(data: TrainingData, row: int) -> Row:
-    return {"row": data.split.source_row(row), **data.split.pairs[row]}
+    return {"row": data.split.place(row), **data.split.pairs[row]}
 
 
 def _rows(evidence: Evidence, batches: list[list[Row]]) -> str:

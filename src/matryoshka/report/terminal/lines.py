@@ -111,6 +111,13 @@ def plain_table(title: str = "", **options: Any) -> Table:
     return Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, **{**look, "pad_edge": False, **options})
 
 
+def show_sources(rows: Mapping[str, int], batches: Mapping[str, int]) -> None:
+    """How many rows of each source there are, and how many of the first epoch's batches each has."""
+    every = sum(batches.values())
+    each = (f"{name} {rows[name]:,} pairs, {count / every:.0%} of the batches" for name, count in batches.items())
+    say("sources", "; ".join(each))
+
+
 def show_batches(batches: BatchSummary, masked: bool) -> None:
     """What copies of texts do to an epoch's batches; nothing if they do nothing."""
     said = f"{batches.sharing:,} rows have a text that others have too: "
