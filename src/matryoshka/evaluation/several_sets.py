@@ -11,6 +11,7 @@ from torch import Tensor
 
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import TokenIds
+from matryoshka.evaluation.intervals import metric_intervals
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 
@@ -52,8 +53,10 @@ def _joined(parts: Sequence[tuple[TokenIds, Tensor]]) -> tuple[TokenIds, Tensor]
 
 
 def mean_result(data: RetrievalSet, parts: Mapping[str, EvaluationResult]) -> EvaluationResult:
-    """Each figure as the mean over the sets, however many queries they have. Intervals are those of the parts alone."""
-    results = list(parts.values())
+    """Each figure as the mean over the sets, however many queries they have; the intervals where there are rankings."""
+    results, rankings = list(parts.values()), [part.rankings for part in parts.values() if part.rankings]
+    of_sets = [((of.as_is, of.merged), of.clusters_Q) for of in rankings]
+    intervals, merged_intervals = metric_intervals(of_sets) if len(of_sets) == len(results) else ({}, {})
 
     def by_dim(name: str) -> dict[int, dict[str, float]]:
         found: list[Mapping[int, Mapping[str, float]]] = [getattr(result, name) for result in results]
@@ -67,8 +70,8 @@ def mean_result(data: RetrievalSet, parts: Mapping[str, EvaluationResult]) -> Ev
         **{name: by_dim(name) for name in ("metrics", "merged", "expected")},
         ceiling=_mean([result.ceiling for result in results]),
         merged_ceiling=_mean([result.merged_ceiling for result in results]),
-        intervals={},
-        merged_intervals={},
+        intervals=intervals,
+        merged_intervals=merged_intervals,
         copies=sum(result.copies for result in results),
         clusters=sum(result.clusters for result in results),
         tokens=sum(result.tokens for result in results),

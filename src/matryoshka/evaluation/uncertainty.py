@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -40,13 +40,27 @@ def bootstrap_intervals(
     than two clusters nothing is known: NaN. Sources: Field & Welsh 2007, "Bootstrapping clustered data", JRSS B 69;
     Hesterberg 2014, arXiv:1411.5279 (the percentiles).
     """
-    origin_M = values_QM[:1].sum(axis=0)  # equal values are exactly 0 from here, so that they give exactly one point
-    sums_CM, sizes_C = _by_cluster(values_QM - origin_M, clusters_Q)
-    if len(sizes_C) < 2:
+    return mean_intervals([(values_QM, clusters_Q)], resamples, seed, level)
+
+
+def mean_intervals(
+    sets: Sequence[tuple[Floats, Ints]], resamples: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """The same of a mean over several sets of queries: each one's clusters are drawn by themselves.
+
+    sets: values_QM and clusters_Q of each. The set of fewest clusters says how far out the percentiles are.
+    """
+    origin_M, means_RM, fewest = np.zeros(sets[0][0].shape[1]), 0.0, min(len(np.unique(of)) for _, of in sets)
+    if fewest < 2:
         return np.full(len(origin_M), np.nan), np.full(len(origin_M), np.nan)
-    means = [(times_RC @ sums_CM) / (times_RC @ sizes_C)[:, None] for times_RC in _draws(len(sizes_C), resamples, seed)]
-    tail = _tail((1 - level) / 2, len(sizes_C))
-    low_M, high_M = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    for number, (values_QM, clusters_Q) in enumerate(sets):
+        first_M = values_QM[:1].sum(axis=0)  # equal values are exactly 0 from here, so that they give exactly one point
+        sums_CM, sizes_C = _by_cluster(values_QM - first_M, clusters_Q)
+        draws = _draws(len(sizes_C), resamples, seed + number)
+        means = [(times_RC @ sums_CM) / (times_RC @ sizes_C)[:, None] for times_RC in draws]
+        origin_M, means_RM = origin_M + first_M / len(sets), means_RM + np.concatenate(means) / len(sets)
+    tail = _tail((1 - level) / 2, fewest)
+    low_M, high_M = np.quantile(means_RM, [tail, 1 - tail], axis=0)
     return origin_M + low_M, origin_M + high_M
 
 
