@@ -36,8 +36,10 @@ def mixture_problems(config: Mapping[str, Any], broken: set[str]) -> Iterator[Pr
         if isinstance(node, Mapping) and str(node.get("_target_")) == STORED:
             yield f"sources.{name}", "vectors without texts cannot be trained on; use task=project data=vectors"
     yield from _weight_problems(data.get("weights") or {}, list(map(str, sources)))
-    for name in data.get("prompts") or {}:
-        yield from _unknown("data.prompts", str(name), list(map(str, sources)))
+    for name, prompts in (data.get("prompts") or {}).items():
+        yield from _unknown("data.prompts", str(name), list(map(str, sources)), "there is no such source")
+        for side in prompts:
+            yield from _unknown(f"data.prompts.{name}", str(side), ["query", "document"], "is no kind of text")
 
 
 def _name_problems(name: str, sets: Mapping[str, Any]) -> Iterator[Problem]:
@@ -51,7 +53,7 @@ def _name_problems(name: str, sets: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _weight_problems(weights: Mapping[str, Any], sources: list[str]) -> Iterator[Problem]:
     for name, weight in weights.items():
-        yield from _unknown("data.weights", str(name), sources)
+        yield from _unknown("data.weights", str(name), sources, "there is no such source")
         if isinstance(weight, int | float) and not weight > 0:
             out = f"~sources.{name} leaves the source out"
             yield f"data.weights.{name}", f"{weight} is not above 0; use for example 1, or {out}"
@@ -59,8 +61,8 @@ def _weight_problems(weights: Mapping[str, Any], sources: list[str]) -> Iterator
         yield "data.weights", f"{', '.join(without)} has none; give each source one, or none at all"
 
 
-def _unknown(key: str, name: str, sources: list[str]) -> Iterator[Problem]:
-    if name not in sources:
-        near = difflib.get_close_matches(name, sources, n=1)
-        meant = f"did you mean {key}.{near[0]}?" if near else f"there are {', '.join(sources) or 'none'}"
-        yield f"{key}.{name}", f"there is no such source; {meant}"
+def _unknown(key: str, name: str, known: list[str], said: str) -> Iterator[Problem]:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {key}.{near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+        yield f"{key}.{name}", f"{said}; {meant}"

@@ -49,11 +49,11 @@ class Recipe:
     """The fields that training and evaluation share. config: the whole as plain values, to be written and shown."""
 
     data: Source = part()
-    sources: Mapping[str, Source] = part(several=True)
     encoder: Pretrained = part()
     pooling: Pooling | None = part(optional=True)
     evaluator: Evaluator = part()
     bm25: BM25 = part()
+    sources: Mapping[str, Source] = part(several=True)
     sets: Mapping[str, Source] = part(several=True)
     name: str
     baselines: list[str]

@@ -40,7 +40,8 @@ class MixtureSampler(ShuffledSampler):
         self.quotas = apportioned(sum(every), [weights[name] for name in self.names]) if weights else None
         for name, quota in zip(self.names, self.quotas or every, strict=True):
             if not quota:
-                raise DataError(f"data.weights: of {sum(every):,} batches an epoch {name} gets none; give it more weight")
+                none = f"of {sum(every):,} batches an epoch {name} gets none"
+                raise DataError(f"data.weights: {none}; give it a larger weight, or leave it out by ~sources.{name}")
 
     def source_of(self, row: int) -> str:
         """The name of a row's source."""
@@ -97,7 +98,7 @@ class MixtureSampler(ShuffledSampler):
 
 
 def apportioned(total: int, weights: Sequence[float]) -> list[int]:
-    """`total` shared out by weight in whole numbers: rounded down, the rest to the largest remainders, first ones first."""
+    """`total` shared out by weight in whole numbers: rounded down, and the rest to the largest remainders."""
     exact = [total * weight / sum(weights) for weight in weights]
     found = [int(share) for share in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: found[i] - exact[i])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Lt
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from matryoshka.data.sources import Source
 
-Prompts = Mapping[Literal["query", "document"], str]
+Prompts = Mapping[str, str]  # "query" and "document" -> what stands before such texts
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def mean_intervals(
 
     sets: values_QM and clusters_Q of each. The set of fewest clusters says how far out the percentiles are.
     """
-    origin_M, means_RM, fewest = np.zeros(sets[0][0].shape[1]), 0.0, min(len(np.unique(of)) for _, of in sets)
+    origin_M, fewest = np.zeros(sets[0][0].shape[1]), min(len(np.unique(clusters_Q)) for _, clusters_Q in sets)
+    means_RM = np.zeros((resamples, len(origin_M)))
     if fewest < 2:
         return np.full(len(origin_M), np.nan), np.full(len(origin_M), np.nan)
     for number, (values_QM, clusters_Q) in enumerate(sets):

@@ -108,8 +108,8 @@ class TrainingData:
 
 def load(recipe: TrainingRecipe) -> TrainingData:
     """Read, split and tokenize. Raises UserError for a loss that takes what the data do not have."""
-    mixed = isinstance(recipe.data, MixedSources)
-    split = recipe.data.split_by(recipe.split) if mixed else recipe.split.split(recipe.data)
+    source = recipe.data
+    split = source.split_by(recipe.split) if isinstance(source, MixedSources) else recipe.split.split(source)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
     tokens, sampler = pair_tokens(encoder, split), recipe.sampler
@@ -139,7 +139,7 @@ def pair_tokens(encoder: Encoder, split: Split) -> Dataset:
 
 def prompts_of(encoder: Encoder, columns: Sequence[str], own: Prompts | None = None) -> dict[str, str]:
     """What stands in front of each column's texts. own: prompts in place of the encoder's."""
-    prompts: Prompts = {**encoder.prompts, **(own or {})}
+    prompts = {**encoder.prompts, **(own or {})}
     return {name: prompts["query" if name == "anchor" else "document"] for name in columns}
 
 
