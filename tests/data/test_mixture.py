@@ -57,7 +57,9 @@ def test_other_columns_are_refused_with_the_remedy() -> None:
     sources = {"law": Given([("a", "p", "n")]), "help": Given(apart(3))}
     mixed = Mixture(name="both").of(sources)
     for read in (mixed.training_pairs, lambda: mixed.split_by(SameSet())):
-        with pytest.raises(DataError, match=r"law has the columns anchor, positive, negative_1, and help has anchor, posi"):
+        with pytest.raises(
+            DataError, match=r"law has the columns anchor, positive, negative_1, and help has anchor, posi"
+        ):
             read()
 
 

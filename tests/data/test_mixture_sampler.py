@@ -18,10 +18,14 @@ from matryoshka.errors import DataError
 
 Texts = Sequence[tuple[int, ...]]
 KINDS = pytest.mark.parametrize("kind", [ShuffledSampler, NoDuplicatesSampler])
-sources = st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(5, 30)), min_size=1, max_size=25), min_size=1, max_size=4)
+sources = st.lists(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(5, 30)), min_size=1, max_size=25), min_size=1, max_size=4
+)
 
 
-def mixture(parts: Sequence[Texts], kind: type[ShuffledSampler], weights: Sequence[float] | None = None) -> MixtureSampler:
+def mixture(
+    parts: Sequence[Texts], kind: type[ShuffledSampler], weights: Sequence[float] | None = None
+) -> MixtureSampler:
     names = [f"s{i}" for i in range(len(parts))]
     sizes = dict(zip(names, map(len, parts), strict=True))
     by_name = dict(zip(names, weights, strict=True)) if weights else None

@@ -95,7 +95,9 @@ def test_intervals_draw_each_sets_clusters_by_themselves() -> None:
     low_M, high_M = mean_intervals(sets, resamples=300)
     means_RM = by_loop(sets, 300)
     assert np.all(np.quantile(means_RM, 0.005, axis=0) < low_M) and np.all(low_M < np.quantile(means_RM, 0.03, axis=0))
-    assert np.all(np.quantile(means_RM, 0.97, axis=0) < high_M) and np.all(high_M < np.quantile(means_RM, 0.995, axis=0))
+    assert np.all(np.quantile(means_RM, 0.97, axis=0) < high_M) and np.all(
+        high_M < np.quantile(means_RM, 0.995, axis=0)
+    )
     assert np.array_equal(mean_intervals(sets[:1]), bootstrap_intervals(*sets[0]))
     assert np.isnan(mean_intervals([sets[0], (sets[1][0], np.zeros(90, dtype=np.int64))])).all()
 

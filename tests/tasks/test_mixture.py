@@ -24,17 +24,18 @@ from tests.tasks.test_resume import Killed, outcome
 from tests.tiny import tiny_encoder
 
 pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through many libraries
-SOURCES = """
-data=mixture +data@sources.law=pairs sources.law.train=law.jsonl sources.law.evaluation=law_test.jsonl
-+data@sources.help=pairs sources.help.train=help.jsonl sources.help.evaluation=help_test.jsonl
-""".split()
+SOURCES = [
+    *("data=mixture", "+data@sources.law=pairs", "+data@sources.help=pairs"),
+    *("sources.law.train=law.jsonl", "sources.law.evaluation=law_test.jsonl"),
+    *("sources.help.train=help.jsonl", "sources.help.evaluation=help_test.jsonl"),
+]
 PROMPTS = 'data.prompts={law: {query: "law: "}, help: {document: "help: "}}'
 WEIGHTS = "data.weights={law: 2, help: 1}"
-TINY = """
-encoder=pretrained encoder.model=tiny pooling=saved dims=[32,8] batch_size=4 trainer.max_epochs=2 logger=none
-trainer.log_every_n_steps=1 trainer.precision=32-true trainer.accelerator=cpu optimizer.lr=0.01 blend=none
-trainer.enable_progress_bar=false
-""".split()
+TINY = [
+    *("encoder=pretrained", "encoder.model=tiny", "pooling=saved", "dims=[32,8]", "batch_size=4", "blend=none"),
+    *("trainer.max_epochs=2", "trainer.log_every_n_steps=1", "trainer.precision=32-true", "trainer.accelerator=cpu"),
+    *("trainer.enable_progress_bar=false", "optimizer.lr=0.01", "logger=none"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,11 @@ def pinned(recipe: Recipe, encoder: Encoder, data_commit: str | None) -> dict[st
     config = recipe.config
     revisions = {"encoder": encoder.revision, "data": data_commit}
     groups = {group: {**config[group], "revision": revision} for group, revision in revisions.items() if revision}
+    sources = dict(config.get("sources") or {})
+    for name, source in recipe.sources.items():
+        if commit := getattr(source, "commit", None):
+            sources[name] = {**sources[name], "revision": commit}
+    groups |= {"sources": sources} if sources else {}
     return {**config, **groups, "baselines": [_pinned_name(name) for name in recipe.baselines]}
 
 
@@ -45,14 +50,18 @@ def pinned_as_before(config: Mapping[str, Any], before: Mapping[str, Any]) -> di
 
     A branch or a tag is what it was when the run began.
     """
-    groups = {}
-    for group in ("encoder", "data"):
-        asked, there = config[group].get("revision"), before.get(group, {})
-        same = {**config[group], "revision": None} == {**there, "revision": None}
-        if there.get("revision") and same and not (asked and COMMIT.fullmatch(asked)):
-            groups[group] = there
+    groups = {group: _revised(config[group], before.get(group, {})) for group in ("encoder", "data")}
+    if sources := config.get("sources"):
+        then = before.get("sources") or {}
+        groups["sources"] = {name: _revised(node, then.get(name, {})) for name, node in sources.items()}
     commits = {name.partition("@")[0]: name for name in before.get("baselines", ()) if "@" in name}
     return {**config, **groups, "baselines": [_as_before(name, commits) for name in config["baselines"]]}
+
+
+def _revised(node: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A model or data set at the commit that it was read at before, if it is the same."""
+    asked, same = node.get("revision"), {**node, "revision": None} == {**before, "revision": None}
+    return before if before.get("revision") and same and not (asked and COMMIT.fullmatch(asked)) else node
 
 
 def _as_before(name: str, commits: Mapping[str, str]) -> str:

@@ -143,7 +143,7 @@ class Report:
         there = {
             "summary": ("Summary", True),
             "protocols": ("Two protocols", bool(self.tuned.merged)),
-            "sets": ("Further sets", bool(self.sets)),
+            "sets": ("Sources and further sets" if self.tuned.parts else "Further sets", bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
             "curves": ("Projection" if self.fitted_alone else "Training", len(self.history) > 1),
             "changed": ("What training changed", self.explanation is not None),
