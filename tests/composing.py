@@ -41,7 +41,7 @@ def composed(*words: str, primary: Primary = "train") -> DictConfig:
 
 
 def _chooses(word: str) -> bool:
-    key = word.lstrip("+~").partition("=")[0]
+    key = word.lstrip("+~").partition("=")[0].partition("@")[0]
     return key.startswith("hydra.") or (configuration_folder() / key).is_dir()
 
 

@@ -31,6 +31,8 @@ SWEEPS = [file.stem for file in CHOICES if file.parent.name == "sweep"]
 TRAINED = [file for file in CHOICES if file.stem != "suite"]
 MEASURED = [file for file in CHOICES if file.parent.name in groups_of(EvaluationRecipe) and file.stem != "vectors"]
 
+SOURCES = ["+data@sources.help=german_help"]  # what a mixture is of
+
 
 def name_of(file: Path) -> str:
     return file.relative_to(CONF).with_suffix("").as_posix()
@@ -157,6 +159,7 @@ def test_passes_the_check_of_training_as_the_choice_of_its_group(
 
     if words[0] == "data=vectors":
         words.append("task=project")  # all that can be done with them
+    words += SOURCES if words[0] == "data=mixture" else []
 
     assert found(values, *words) == []
 
@@ -171,7 +174,8 @@ def test_vectors_are_only_projected(values: dict[str, str]) -> None:
 def test_passes_the_check_of_evaluation_as_the_choice_of_its_group(
     file: Path, values: dict[str, str], hub: list[str]
 ) -> None:
-    assert found(values, f"{file.parent.name}={file.stem}", primary="evaluate") == []
+    words = [f"{file.parent.name}={file.stem}", *(SOURCES if file.stem == "mixture" else [])]
+    assert found(values, *words, primary="evaluate") == []
 
 
 @pytest.mark.parametrize("primary", CHECKS)

@@ -118,6 +118,10 @@ def test_a_run_that_goes_on_reads_the_commits_that_it_read_before() -> None:
     assert pinned_as_before(asked, before) == before
     newer = {**given, "encoder": {"model": "a/b", "revision": OTHER}, "baselines": ["bm25", f"a/c@{MODEL}"]}
     assert pinned_as_before(newer, before) == newer
+    sources = {"law": {"dataset": "a/e", "revision": None}, "help": {"train": "y"}}
+    read = {**sources, "law": {"dataset": "a/e", "revision": DATA}}
+    assert pinned_as_before({**given, "sources": sources}, {**before, "sources": read}) == {**before, "sources": read}
+    assert pinned_as_before({**given, "sources": sources}, before) == {**before, "sources": sources}
     another = {**given, "encoder": {"model": "a/d", "revision": None}}
     assert pinned_as_before(another, before)["encoder"] == another["encoder"]
 
@@ -173,3 +177,18 @@ def test_nothing_else_of_a_configuration_is_changed() -> None:
     recipe = build(plain(), TrainingRecipe)
 
     assert pinned(recipe, tiny_encoder(), None) == recipe.config
+
+
+def test_each_source_of_a_mixture_has_its_commit(hub: Path) -> None:
+    mixture = [
+        "data=mixture",
+        "+data@sources.law=hub",
+        "sources.law.dataset=owner/pairs",
+        "+data@sources.help=german_help",
+    ]
+    recipe = build(plain(*mixture), TrainingRecipe)
+    recipe.data.retrieval_set()
+
+    config = pinned(recipe, tiny_encoder(), None)
+    assert config["sources"]["law"]["revision"] == DATA
+    assert {**config, "sources": recipe.config["sources"]} == recipe.config

@@ -14,7 +14,7 @@ from matryoshka.data.split import DevOfTrain, SameSet, Split
 from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.encoder import Encoder
 from matryoshka.errors import UserError
-from matryoshka.tasks.loading import drawn_texts
+from matryoshka.tasks.pair_tokens import drawn_texts
 from matryoshka.training.datamodule import PairsModule, Workers
 from tests.data.test_training_rows import source
 from tests.tiny import tiny_encoder

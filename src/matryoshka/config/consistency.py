@@ -101,8 +101,9 @@ def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterato
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
-    if "sets" not in broken:
-        nodes |= {f"sets.{name}": node for name, node in chosen_sets(config).items()}
+    several = {"sets": chosen_sets(config), "sources": config.get("sources") or {}}
+    for group in several.keys() - broken:
+        nodes |= {f"{group}.{name}": node for name, node in several[group].items()}
     for name, node in nodes.items():
         if not node:
             continue

@@ -12,6 +12,8 @@ from hydra.utils import instantiate
 
 from matryoshka.config.groups import Group, groups_of, part
 from matryoshka.config.normal_form import normalised
+from matryoshka.config.stand_in import stand_ins
+from matryoshka.data.mixture import Mixture
 from matryoshka.data.ranges import Count, Seed
 from matryoshka.errors import ConfigError
 
@@ -52,6 +54,7 @@ class Recipe:
     pooling: Pooling | None = part(optional=True)
     evaluator: Evaluator = part()
     bm25: BM25 = part()
+    sources: Mapping[str, Source] = part(several=True)
     sets: Mapping[str, Source] = part(several=True)
     name: str
     baselines: list[str]
@@ -129,16 +132,7 @@ class TrainingRecipe(Recipe):
     @property
     def stand_in(self) -> tuple[str, ...]:
         """One sentence for each part of the reference that this recipe replaces; empty if it is the real one."""
-        used = {"encoder": self.config["encoder"].get("model"), "data": self.config["data"].get("name")}
-        sentences = []
-        for name in ("encoder", "data"):
-            if (wanted := self.reference.get(name)) and used[name] != wanted:
-                why = self.reference.get(f"{name}_missing") or "it was chosen so"
-                what = wanted if name == "encoder" else "the card's pairs"
-                sentences.append(f"{used[name]} is a stand-in for {what}, because {why}")
-        if (why := self.reference.get("encoder_missing")) and used["encoder"] == self.reference.get("encoder"):
-            sentences.append(f"batch, rate, epochs and pooling are a stand-in for the card's, because {why}")
-        return tuple(sentences)
+        return tuple(stand_ins(self.config, self.reference))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +170,8 @@ def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     config, groups = normalised(config), groups_of(kind)
     values = {item.name: config[item.name] for item in fields(kind) if item.name in config.keys() - {"config", *groups}}
     parts = {name: _built(name, config.get(name), group) for name, group in groups.items()}
+    if isinstance(mixture := parts.get("data"), Mixture):
+        parts["data"] = mixture.of(parts["sources"])
     return kind(**values, **parts, config=config)
 
 

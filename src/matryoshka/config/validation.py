@@ -21,6 +21,7 @@ from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
 from matryoshka.config.measuring import measured_alone
 from matryoshka.config.mixing import mixing_problems
+from matryoshka.config.mixture import mixture_problems
 from matryoshka.config.normal_form import LIGHTNINGS
 from matryoshka.config.past_run import run_problems
 from matryoshka.config.pooling_modes import mode_problems
@@ -125,7 +126,8 @@ def _in_common(config: Config, broken: set[str], *, trained: bool) -> list[Probl
     if "pooling" not in broken:
         problems += mode_problems(config.get("pooling") or {})
     problems += projection_problems(config, broken)
-    problems += [*mixing_problems(config, broken), *suite_problems(config, broken)]
+    problems += mixing_problems(config, broken)
+    problems += [*suite_problems(config, broken), *mixture_problems(config, broken)]
     return problems + list(part_problems(config, broken | _broken(problems), trained=trained))
 
 

@@ -92,7 +92,7 @@ class ShuffledSampler:
             extra=len(self) - self._full,
             of_one_row=sum(len(batch) == 1 for batch in self.batches()),
             sharing=sum(map(bool, self._shared)),
-            clashing=sum(_repeats(batch, self._shared) for batch in self.batches()),
+            clashing=sum(repeats(batch, self._shared) for batch in self.batches()),
         )
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -129,7 +129,7 @@ class NoDuplicatesSampler(ShuffledSampler):
         return first_fit(self.permutation(), self._shared, self.batch_size, most)
 
 
-def _repeats(batch: Sequence[int], shared: Sequence[Sequence[int]]) -> int:
+def repeats(batch: Sequence[int], shared: Sequence[Sequence[int]]) -> int:
     """Rows of a batch with a text that an earlier row of it has."""
     seen: set[int] = set()
     count = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Lt
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matryoshka.data.pools import Pools
     from matryoshka.data.sources import Source
 
+Prompts = Mapping[str, str]  # "query" and "document" -> what stands before such texts
+
 
 @dataclass(frozen=True)
 class Split:
@@ -31,6 +33,7 @@ class Split:
     all training pairs of the source; None: all of them are there. numbers: those of the pairs' candidates, if any.
     pools: all positives and negatives of each row, where an epoch draws some; pairs have the first of each. notes:
     lines on how the source's rows were read.
+    prompts: before queries and documents, where they are others than the encoder's.
     """
 
     pairs: Dataset
@@ -41,10 +44,15 @@ class Split:
     numbers: Dataset | None = None
     pools: Pools | None = None
     notes: Sequence[str] = ()
+    prompts: Prompts = field(default_factory=dict)
 
     def source_row(self, row: int) -> int:
         """The number, from 1, that one of the pairs has in the source."""
         return 1 + (row if self.rows is None else self.rows[row])
+
+    def place(self, row: int) -> int | str:
+        """Where one of the pairs stands, for a person."""
+        return self.source_row(row)
 
 
 class DevOfTrain:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from matryoshka.evaluation.protocols import Rankings
 from matryoshka.evaluation.result import EvaluationResult
-from matryoshka.evaluation.uncertainty import Floats, Ints, bootstrap_intervals
+from matryoshka.evaluation.uncertainty import Floats, Ints, stratified_intervals
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,14 @@ class Gain:
     interval: tuple[float, float] | None
 
     @classmethod
-    def each(cls, difference_QM: Floats, clusters_Q: Ints) -> list[Gain]:
-        """From what each query gains, one of each of M columns."""
-        ends_M2 = np.stack(bootstrap_intervals(difference_QM, clusters_Q), axis=1)
-        found = zip(difference_QM.mean(axis=0).tolist(), ends_M2.tolist(), strict=True)
+    def each(cls, *sets: tuple[Floats, Ints]) -> list[Gain]:
+        """From what each query gains, one of each of M columns; of several sets the mean over them.
+
+        sets: difference_QM and clusters_Q of each.
+        """
+        ends_M2 = np.stack(stratified_intervals(sets), axis=1)
+        values_M = sum(difference_QM.mean(axis=0) for difference_QM, _ in sets) / len(sets)
+        found = zip(np.atleast_1d(values_M).tolist(), ends_M2.tolist(), strict=True)
         return [cls(value, None if math.isnan(low) else (low, high)) for value, (low, high) in found]
 
     @property
@@ -63,18 +68,21 @@ class Gains:
 
 def gains(before: EvaluationResult, after: EvaluationResult, metric: str) -> Gains | None:
     """What came from before to after at the dims of both; None where either has no rankings (see EvaluationResult)."""
-    if before.rankings is None or after.rankings is None:
-        return None
     dims = [dim for dim in after.dims if dim in before.metrics]
-    first_QD, second_QD = (
-        np.stack([result.rankings.as_is[dim].values[metric].numpy() for dim in dims], axis=1)  # type: ignore[union-attr]
-        for result in (before, after)
-    )
-    difference_QD = second_QD - first_QD
-    clusters_Q = before.rankings.clusters_Q.numpy()
-    columns_QM = np.concatenate([difference_QD, difference_QD.mean(axis=1, keepdims=True)], axis=1)
-    *by_dim, mean = Gain.each(columns_QM, clusters_Q)
+    sets = [(before.parts[name], part) for name, part in after.parts.items()] or [(before, after)]
+    columns = []
+    for one, other in sets:
+        if one.rankings is None or other.rankings is None:
+            return None
+        difference_QD = _values_QD(other.rankings, dims, metric) - _values_QD(one.rankings, dims, metric)
+        mean_Q1 = difference_QD.mean(axis=1, keepdims=True)
+        columns.append((np.concatenate([difference_QD, mean_Q1], axis=1), one.rankings.clusters_Q.numpy()))
+    *by_dim, mean = Gain.each(*columns)
     return Gains(metric, dict(zip(dims, by_dim, strict=True)), mean)
+
+
+def _values_QD(rankings: Rankings, dims: Sequence[int], metric: str) -> Floats:
+    return np.stack([rankings.as_is[dim].values[metric].numpy() for dim in dims], axis=1)
 
 
 def gains_by_set(

@@ -113,7 +113,7 @@ def learning_curve(
         points.append(CurvePoint(share, pairs, values, intervals, float(values_QD.mean())))
     mean_SQ, all_QD, full = values_SQD.mean(axis=2), values_SQD[-1], points[-1].values[dims[0]]
     columns_QM = np.stack([mean_SQ[-1] - mean_SQ[-2], all_QD[:, -1] - all_QD[:, 0]], axis=1)
-    last, cut = Gain.each(columns_QM, clusters_Q)
+    last, cut = Gain.each((columns_QM, clusters_Q))
     return LearningCurve(
         metric,
         tuple(points),

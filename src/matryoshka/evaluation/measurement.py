@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from matryoshka.evaluation.intervals import metric_intervals
 from matryoshka.evaluation.judgements import Judgements
 from matryoshka.evaluation.metrics import RankedMetric
 from matryoshka.evaluation.nearest import Hits
 from matryoshka.evaluation.protocols import CopyGroups, Ranking, Rankings
-from matryoshka.evaluation.result import EvaluationResult, Intervals
+from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.ties import EXPECTED, TiedRanks
-from matryoshka.evaluation.uncertainty import bootstrap_intervals
 
 QUERY_CHUNK = 512  # queries whose hits are spread over all copies at once
 TIES = 10_000  # texts a query at most that are searched for those as similar as the last hit
@@ -44,7 +42,7 @@ def measure(
     judgements = copies.judgements
     found = {dim: _rank(copies, hits[dim], partial(search, dim=dim), metrics) for dim in hits}
     as_is, merged = {dim: of.as_is for dim, of in found.items()}, {dim: of.merged for dim, of in found.items()}
-    intervals, merged_intervals = _intervals([as_is, merged], judgements.clusters_Q)
+    intervals, merged_intervals = metric_intervals([([as_is, merged], judgements.clusters_Q)])
     return EvaluationResult(
         model=model,
         data=judgements.data.name,
@@ -181,17 +179,3 @@ def _means(ranking: Ranking, judgements: Judgements, metrics: MeasuredBy, *, mer
     collection.update(*_graded(ranking, judgements, merged=merged))
     values = collection.compute()
     return {name: float(values[name]) for name in metrics}
-
-
-def _intervals(protocols: list[Mapping[int, Ranking]], clusters_Q: Tensor) -> list[Intervals]:
-    """Of each protocol the 95% intervals of every metric at every dim, all from the same resamples."""
-    places = [
-        (i, dim, name) for i, protocol in enumerate(protocols) for dim in protocol for name in protocol[dim].values
-    ]
-    values_QM = np.stack([protocols[i][dim].values[name].numpy() for i, dim, name in places], axis=1)
-    ends = np.stack(bootstrap_intervals(values_QM, clusters_Q.numpy()), axis=1).tolist()
-    found: list[dict[int, dict[str, tuple[float, float]]]] = [{dim: {} for dim in protocol} for protocol in protocols]
-    for (i, dim, name), (low, high) in zip(places, ends, strict=True):
-        if math.isfinite(low):  # of a single cluster there is none
-            found[i][dim][name] = low, high
-    return list(found)

@@ -26,7 +26,8 @@ class EvaluationResult:
     merged_intervals: of 95%, by bootstrap. copies: documents that another one before them equals. clusters: groups of
     queries that share an answer. tokens: of all distinct texts. seconds: what encoding and searching took; of
     embeddings that were found again, what encoding took when it was done. precision: fp32 or bf16, of the encoder's
-    forward pass. fingerprint: of the set. rankings: every query; neither compared nor written as JSON.
+    forward pass. fingerprint: of the set. rankings: every query; neither compared nor written as JSON. parts: of a mean
+    over several sets, each one's own result by name.
     """
 
     model: str
@@ -48,6 +49,7 @@ class EvaluationResult:
     seconds: float = field(default=0.0, compare=False)
     fingerprint: str = ""
     rankings: Rankings | None = field(default=None, compare=False, repr=False)
+    parts: Mapping[str, EvaluationResult] = field(default_factory=dict)
 
     @property
     def dims(self) -> list[int]:
@@ -56,12 +58,15 @@ class EvaluationResult:
 
     def flat(self, part: str = "") -> dict[str, float]:
         """`ndcg@10/dim_256` -> value, for every metric and dim; `merged/ndcg@10/dim_256` too where there are copies.
+        Those of each of several sets as `<name>/ndcg@10/dim_256`.
 
         part: put in front of each name, such as `dev/`.
         """
         flat = {f"{part}{name}/dim_{dim}": value for dim in self.dims for name, value in self.metrics[dim].items()}
         if self.copies:
             flat |= {f"{part}merged/{n}/dim_{dim}": v for dim in self.merged for n, v in self.merged[dim].items()}
+        for name, result in self.parts.items():
+            flat |= result.flat(f"{part}{name}/")
         return flat
 
     def value(self, name: str) -> float:
@@ -81,7 +86,9 @@ class EvaluationResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; keys of dims are strings."""
-        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "rankings"}
+        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("rankings", "parts")}
+        if self.parts:
+            plain["parts"] = {name: result.as_dict() for name, result in self.parts.items()}
         for name in BY_DIM:
             plain[name] = {str(dim): dict(plain[name][dim]) for dim in sorted(plain[name], reverse=True)}
         for name in ("intervals", "merged_intervals"):
@@ -94,7 +101,8 @@ class EvaluationResult:
         by_dim: dict[str, Any] = {n: {int(d): dict(v) for d, v in plain.get(n, {}).items()} for n in BY_DIM}
         for name in ("intervals", "merged_intervals"):
             by_dim[name] = {d: {n: (e[0], e[1]) for n, e in v.items()} for d, v in by_dim[name].items()}
-        return cls(**{**plain, **by_dim})
+        parts = {name: cls.from_dict(of) for name, of in plain.get("parts", {}).items()}
+        return cls(**{**plain, **by_dim, "parts": parts})
 
 
 @dataclass(frozen=True)

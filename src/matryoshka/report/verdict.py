@@ -16,7 +16,8 @@ def verdict(record: TrainingRecord) -> tuple[str, ...]:
 
 def _sentences(record: TrainingRecord) -> Iterator[str]:
     for name, of in record.gains.items():
-        where = f"on the test queries ({record.tuned.data})" if name == TEST else f"elsewhere, on {name}"
+        further = f"on {name}" if name in record.tuned.parts else f"elsewhere, on {name}"
+        where = f"on the test queries ({record.tuned.data})" if name == TEST else further
         yield f"{where}: {_said(of)}"
     if choice := record.blend or record.mixed:
         yield f"kept: {choice.said}"

@@ -19,6 +19,7 @@ from matryoshka.evaluation.measurement import asked_for, measure
 from matryoshka.evaluation.nearest import Hits
 from matryoshka.evaluation.protocols import CopyGroups
 from matryoshka.evaluation.result import NO_DIM, EvaluationResult
+from matryoshka.evaluation.several_sets import SeveralSets, mean_result
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.processes.together import first_then_others, from_first
 from matryoshka.report.record import DEV, PROJECTED
@@ -59,7 +60,7 @@ def measure_before(
     dev_base = measuring.measure(data.dev, OnDisk()) if data.dev else None
     sets = measure_sets(data.sets, measuring, OnDisk())
     projected = project()
-    baselines = measure_baselines(recipe, data.test.judgements, measuring)
+    baselines = measure_baselines(recipe, data.test, measuring)
     baselines = (projected, *baselines) if projected else baselines
     show_result(base, None, title="base (untrained), on the test queries", baselines=baselines)
     show_protocols(base)
@@ -73,9 +74,16 @@ def measure_sets(
     return {name: measuring.measure(texts, store) for name, texts in sets.items()}
 
 
-def measure_baselines(recipe: Recipe, judgements: Judgements, measuring: Measuring) -> tuple[EvaluationResult, ...]:
-    """One result for each of the recipe's baselines; a model is measured at those of the dims that it has."""
-    return tuple(measured_by(name, recipe.bm25, measuring)(judgements) for name in recipe.baselines)
+def measure_baselines(recipe: Recipe, texts: TokenizedSet, measuring: Measuring) -> tuple[EvaluationResult, ...]:
+    """One result for each of the recipe's baselines; a model is measured at those of the dims that it has.
+
+    Of several sets, the mean over them.
+    """
+    if isinstance(texts, SeveralSets):
+        of_each = [measure_baselines(recipe, part, measuring) for part in texts.parts.values()]
+        baselines, named = zip(*of_each, strict=True), (texts.data.name, texts.data.fingerprint)
+        return tuple(mean_result(*named, dict(zip(texts.parts, of, strict=True))) for of in baselines)
+    return tuple(measured_by(name, recipe.bm25, measuring)(texts.judgements) for name in recipe.baselines)
 
 
 def measured_by(name: str, bm25: BM25, measuring: Measuring) -> Callable[[Judgements], EvaluationResult]:

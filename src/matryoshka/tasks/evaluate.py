@@ -92,16 +92,15 @@ def _measure(recipe: EvaluationRecipe, folder: Path, texts: TokenizedSet, measur
     files.write_config(folder, recipe.config)
     write_environment(folder)
     result = measuring.measure(texts)
-    assert result.rankings is not None
     report = Report.of_evaluation(
         result,
-        baselines=measure_baselines(recipe, texts.judgements, measuring),
+        baselines=measure_baselines(recipe, texts, measuring),
         deployment=measuring.deployment(texts, passages) if passages else None,
-        failures=find_failures(result.rankings, measuring.dims),
+        failures=find_failures(result.rankings, measuring.dims) if result.rankings else None,
         config=recipe.config,
         environment=environment(),
         seconds=time.perf_counter() - start,
-        sets={name: SetResults(None, result) for name, result in measure_sets(sets, measuring).items()},
+        sets={name: SetResults(None, of) for name, of in {**result.parts, **measure_sets(sets, measuring)}.items()},
     )
     show_evaluation(report, files.write_evaluation(folder, report))
     return result.value(measuring.selected)

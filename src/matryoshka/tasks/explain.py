@@ -12,6 +12,7 @@ from matryoshka.config.recipe import TrainingRecipe, rebuilt
 from matryoshka.encoder.progress import progress_bar
 from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.evaluation.set_vectors import SetVectors
+from matryoshka.evaluation.several_sets import SeveralSets
 from matryoshka.report.page.explanation import write_explanation
 from matryoshka.report.record import TEST
 from matryoshka.report.terminal import lines
@@ -71,7 +72,7 @@ def _looked_at(
             parts, mapped = [texts.documents, texts.queries], measuring.too_large(len(texts.documents))
             documents_UD, queries_UD = measuring.embedded(parts, OnDisk(), advance, mapped=mapped)
             snapshot.texts[name] = TextVectors.drawn(queries_UD, documents_UD)
-            if name == TEST:
+            if name == TEST and not isinstance(texts, SeveralSets):  # whose queries have no corpus in common
                 snapshot.margins.update(set_margins(SetVectors.of(texts, queries_UD, documents_UD), measuring.dims))
         pairs = measuring.embedded(sampled.parts, OnDisk(), advance)
     if sampled.batches:

@@ -8,6 +8,8 @@ import torch
 
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.doctor.diagnosis import Diagnosis
+from matryoshka.data.mixture import MixedSplit
+from matryoshka.data.mixture_sampler import MixtureSampler
 from matryoshka.data.split import Split
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings, RunMemory, measure_memory
@@ -15,6 +17,7 @@ from matryoshka.memory.limits import MemoryLimits
 from matryoshka.memory.peak import peak_memory
 from matryoshka.processes.launched import processes_of
 from matryoshka.report.terminal import lines
+from matryoshka.report.terminal.batch_lines import show_batches, show_sources
 from matryoshka.report.terminal.doctor import show_diagnosis
 from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.loading import TrainingData
@@ -39,8 +42,10 @@ def announce(
     diagnosis = data.examine(recipe.doctor)
     lines.announce(recipe, data.encoder, data.pairs, data.split, plan, precision_reason)
     show_read_as(recipe)
+    if isinstance(data.batches.sampler, MixtureSampler) and isinstance(data.split, MixedSplit):
+        show_sources(data.split.sizes, data.batches.sampler.shares())
     show_diagnosis(diagnosis, brief=True)
-    lines.show_batches(data.batch_summary, data.masked)
+    show_batches(data.batch_summary, data.masked)
     needed = limits.needed()
     lines.show_memory(needed, limits.available, recipe)
     whole = sum(p.numel() * p.element_size() for p in data.encoder.parameters()) if recipe.export else 0

@@ -10,9 +10,10 @@ from matryoshka.data.tokens import tokenized_pairs
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.processes.together import first_then_others, is_first
 from matryoshka.report.terminal import lines
-from matryoshka.tasks.loading import TrainingData, drawn_texts, prompts_of
+from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.pair_texts import encoded_columns, encoded_draws
+from matryoshka.tasks.pair_tokens import drawn_texts, prompts_of
 from matryoshka.training.explanation.batches import false_negatives
 
 SAMPLED = 50  # batches that are looked at before the first update

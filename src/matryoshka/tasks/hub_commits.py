@@ -37,9 +37,12 @@ def pinned(recipe: Recipe, encoder: Encoder, data_commit: str | None) -> dict[st
     config = recipe.config
     revisions = {"encoder": encoder.revision, "data": data_commit}
     groups = {group: {**config[group], "revision": revision} for group, revision in revisions.items() if revision}
-    commits = {name: commit for name, source in recipe.sets.items() if (commit := getattr(source, "commit", None))}
-    if commits:
-        groups["sets"] = {**config["sets"], **{n: {**config["sets"][n], "revision": c} for n, c in commits.items()}}
+    for group in ("sets", "sources"):
+        parts: Mapping[str, Any] = getattr(recipe, group)
+        commits = {name: commit for name, part in parts.items() if (commit := getattr(part, "commit", None))}
+        if commits:
+            pinned_ones = {name: {**config[group][name], "revision": commit} for name, commit in commits.items()}
+            groups[group] = {**config[group], **pinned_ones}
     return {**config, **groups, "baselines": [_pinned_name(name) for name in recipe.baselines]}
 
 
@@ -49,9 +52,10 @@ def pinned_as_before(config: Mapping[str, Any], before: Mapping[str, Any]) -> di
     A branch or a tag is what it was when the run began.
     """
     groups = {group: _node_as_before(config[group], before.get(group, {})) for group in ("encoder", "data")}
-    if config.get("sets"):
-        there = before.get("sets") or {}
-        groups["sets"] = {name: _node_as_before(node, there.get(name, {})) for name, node in config["sets"].items()}
+    for group in ("sets", "sources"):
+        if nodes := config.get(group):
+            then = before.get(group) or {}
+            groups[group] = {name: _node_as_before(node, then.get(name, {})) for name, node in nodes.items()}
     commits = {name.partition("@")[0]: name for name in before.get("baselines", ()) if "@" in name}
     return {**config, **groups, "baselines": [_as_before(name, commits) for name in config["baselines"]]}
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from matryoshka.config.recipe import EvaluationRecipe, Recipe, TrainingRecipe
+from matryoshka.data.mixture import MixedSet, MixedSources, MixedSplit
+from matryoshka.data.mixture_sampler import MixtureSampler
 from matryoshka.data.pairs import kinds
-from matryoshka.data.split import Split
-from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts, tokenized_pairs
+from matryoshka.data.split import Prompts, Split
+from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
+from matryoshka.evaluation.several_sets import SeveralSets
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.export.tokenizer_config import pad_token
 from matryoshka.projection.learned import Learned, Orthogonal
 from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import drawn_for_calibration
+from matryoshka.tasks.pair_tokens import drawn_texts, kind_of, pair_tokens
 from matryoshka.tasks.row_prompts import take_prompts
-from matryoshka.training.datamodule import PairsModule
-from matryoshka.training.drawn_texts import DrawnTexts
+from matryoshka.training.datamodule import MakeSampler, PairsModule
 
 if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
@@ -108,50 +111,29 @@ class TrainingData:
 
 def load(recipe: TrainingRecipe) -> TrainingData:
     """Read, split and tokenize. Raises UserError for a loss that takes what the data do not have."""
-    split = recipe.split.split(recipe.data)
+    source = recipe.data
+    split = source.split_by(recipe.split) if isinstance(source, MixedSources) else recipe.split.split(source)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
     if recipe.adapter:
         recipe.adapter.size(encoder.backbone)  # which finds names that the model does not have
     split = take_prompts(recipe, split, encoder)
-    columns = split.pairs.column_names
-    tokens = tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts_of(encoder, columns))
-    in_front = {name: encoder.prompt_tokens(kind_of(name)) for name in columns}
+    sampler: MakeSampler = recipe.sampler
+    if isinstance(split, MixedSplit):
+        sampler = partial(MixtureSampler, make=recipe.sampler, sizes=split.sizes, weights=split.weights)
+    in_front = {name: encoder.prompt_tokens(kind_of(name)) for name in split.pairs.column_names}
     drawn = drawn_texts(split, encoder, recipe.seed)
-    given = (split.pairs, recipe.negatives, split.numbers, in_front, drawn)
+    tokens, given = pair_tokens(encoder, split), (split.pairs, recipe.negatives, split.numbers, in_front, drawn)
     return TrainingData(
         encoder=encoder,
         split=split,
-        batches=PairsModule(tokens, recipe.sampler, recipe.workers, *given),
+        batches=PairsModule(tokens, sampler, recipe.workers, *given),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         sets=tokenized_sets(recipe, encoder),
         pairs=PairsSummary.of(recipe.data.name, split.pairs, tokens),
         data_commit=getattr(recipe.data, "commit", None),
     )
-
-
-def drawn_texts(split: Split, encoder: Encoder, seed: int) -> DrawnTexts | None:
-    """What each epoch draws from, each distinct document tokenized once; None where rows have one text a column."""
-    if split.pools is None:
-        return None
-    anchors, prompts = list(split.pairs["anchor"]), split.pools.prompts
-    several = len(set(prompts)) > 1
-    if several:
-        anchors = [prompt + anchor for prompt, anchor in zip(prompts, anchors, strict=True)]
-    sides = [(anchors, "" if several else encoder.prompts["query"]), (split.pools.texts, encoder.prompts["document"])]
-    ids = [kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, prompt) for texts, prompt in sides]
-    return DrawnTexts.of(split.pools, split.pairs, *ids, seed=seed)
-
-
-def prompts_of(encoder: Encoder, columns: Sequence[str]) -> dict[str, str]:
-    """What stands in front of each column's texts."""
-    return {name: encoder.prompts[kind_of(name)] for name in columns}
-
-
-def kind_of(column: str) -> Prompt:
-    """Whether the texts of a column of pairs are queries or documents."""
-    return "query" if column == "anchor" else "document"
 
 
 def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:
@@ -168,11 +150,16 @@ def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:
     return encoder
 
 
-def tokenized_set(encoder: Encoder, held_out: RetrievalSet) -> TokenizedSet:
-    """What is measured, tokenized once and kept for later runs."""
+def tokenized_set(encoder: Encoder, held_out: RetrievalSet, own: Prompts | None = None) -> TokenizedSet:
+    """What is measured, tokenized once and kept for later runs. own: prompts in place of the encoder's."""
+    if isinstance(held_out, MixedSet):
+        prompts = {name: held_out.prompts.get(name) for name in held_out.parts}
+        parts = {name: tokenized_set(encoder, part, prompts[name]) for name, part in held_out.parts.items()}
+        return SeveralSets.joined(held_out, parts)
 
     def tokenize(texts: list[str], prompt: Prompt) -> TokenIds:
-        return kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, encoder.prompts[prompt])
+        before = {**encoder.prompts, **(own or {})}[prompt]
+        return kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, before)
 
     return TokenizedSet.of(held_out, tokenize)
 

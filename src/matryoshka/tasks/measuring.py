@@ -20,6 +20,7 @@ from matryoshka.evaluation.evaluator import Evaluator
 from matryoshka.evaluation.kept_embeddings import kept_embeddings
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.set_vectors import SetVectors
+from matryoshka.evaluation.several_sets import SeveralSets, mean_result
 from matryoshka.evaluation.tokenized_set import TokenizedSet
 from matryoshka.memory.available import available
 from matryoshka.processes.together import from_first, processes
@@ -86,7 +87,16 @@ class Measuring:
         return self.evaluator.on_disk is not True and processes() == 1
 
     def measure(self, texts: TokenizedSet, store: Store | None = None) -> EvaluationResult:
-        """The encoder as it is now, on this set; a line says how large a file its embeddings take, if they do."""
+        """The encoder as it is now, on this set; a line says how large a file its embeddings take, if they do.
+
+        Of several sets each is measured by itself, and the result is their mean.
+        """
+        if isinstance(texts, SeveralSets):
+            return mean_result(
+                texts.data.name,
+                texts.data.fingerprint,
+                {name: self.measure(part, store) for name, part in texts.parts.items()},
+            )
         if on_disk := self._on_disk(texts):
             documents, size = f"{len(texts.documents):,} documents", f"{self._bytes(texts) / 1e9:.1f} GB"
             lines.say("disk", f"the embeddings of {documents} take {size} in {cache_folder()} meanwhile")
@@ -139,6 +149,9 @@ class Measuring:
         passages: those of the training set, from which int8 takes its ranges. The set's own embeddings are found again.
         None where they do not stay in memory: each way of rounding would be another copy of them.
         """
+        if isinstance(texts, SeveralSets):
+            lines.say("deploy", "left out: it needs one corpus, and here are several sources")
+            return None
         if self._on_disk(texts):
             lines.say("deploy", "left out: it needs the documents' embeddings in memory, evaluator.on_disk=false")
             return None

@@ -34,7 +34,7 @@ def step_kept(recipe: TrainingRecipe, data: TrainingData, folder: Path) -> Itera
 def _row(data: TrainingData, row: int) -> Row:
     pairs, drawn = data.split.pairs, data.batches.drawn
     texts = pairs[row] if drawn is None else drawn.texts(row, pairs)
-    return {"row": data.split.source_row(row % len(pairs)), **texts}
+    return {"row": data.split.place(row % len(pairs)), **texts}
 
 
 def _rows(evidence: Evidence, batches: list[list[Row]]) -> str:

@@ -47,7 +47,8 @@ def training_record(
     sets: Mapping[str, EvaluationResult],
 ) -> TrainingRecord:
     """What came of it: the restored weights measured on the test queries, beside what was measured before."""
-    assert tuned.rankings is not None
+    measured = {name: (before.base.parts[name], result) for name, result in tuned.parts.items()}
+    measured |= {name: (before.sets[name], result) for name, result in sets.items()}
     return TrainingRecord(
         name=recipe.name,
         base_model=data.encoder.name,
@@ -65,13 +66,13 @@ def training_record(
         split=data.split.label,
         dev_base=before.dev_base,
         baselines=before.baselines,
-        failures=find_failures(tuned.rankings, recipe.dims),
+        failures=find_failures(tuned.rankings, recipe.dims) if tuned.rankings else None,
         projected=before.projected,
         gains=gains_by_set(
             recipe.evaluator.metric,
-            {TEST: (before.base, tuned), **{name: (before.sets[name], result) for name, result in sets.items()}},
+            {TEST: (before.base, tuned), **measured},
         ),
-        sets={name: SetResults(before.sets[name], result) for name, result in sets.items()},
+        sets={name: SetResults(*both) for name, both in measured.items()},
     )
 
 

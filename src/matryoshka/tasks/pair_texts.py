@@ -13,8 +13,8 @@ from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.progress import progress_bar
 from matryoshka.evaluation.embeddings import OnDisk
 from matryoshka.processes.together import is_first
-from matryoshka.tasks.loading import kind_of
 from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.pair_tokens import kind_of
 from matryoshka.training.drawn_texts import DrawnTexts
 
 

@@ -50,7 +50,7 @@ def project(recipe: TrainingRecipe, folder: Path) -> float:
             if len(fits) == 1:  # nothing has to be measured to choose it
                 fits[0].saved.write(folder)
         base = frozen.measured(frozen.test, recipe)
-        baselines = measure_baselines(recipe, data.test.judgements, measuring) if data and measuring else ()
+        baselines = measure_baselines(recipe, data.test, measuring) if data and measuring else ()
         kinds = from_first(partial(measured_kinds, recipe, frozen, fits), without_rankings)
         if leave():
             model = model_of(data, kinds[0].saved)

@@ -13,7 +13,8 @@ from matryoshka.data.guide import Guide
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
 from matryoshka.losses.matryoshka import MatryoshkaLoss
-from matryoshka.tasks.loading import TrainingData, kind_of
+from matryoshka.tasks.loading import TrainingData
+from matryoshka.tasks.pair_tokens import kind_of
 from matryoshka.training.explanation.batches import (
     BatchMeasures,
     EmbeddedBatch,

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
 from matryoshka.config.recipe import TrainingRecipe
+from matryoshka.data.mixture_sampler import MixtureSampler
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.processes.launched import launched
@@ -105,6 +106,8 @@ def make_training(
     log = next(logger for logger in loggers if isinstance(logger, MetricsFile))
     selected = recipe.evaluator.selected(recipe.dims)
     start = start or StartPoint.anew(recipe.config, folder)
+    if isinstance(batches.sampler, MixtureSampler):
+        module.log_rows.source_of = batches.sampler.source_of
     parts = Parts.among(
         of_step={"loss": module.loss, "sampler": batches.sampler, "negatives": batches.negatives},
         of_run={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ class MicroBatch:
     """One of an update's micro-batches: what the log counts of it, and its rows.
 
     values_V: the losses of its dims and the whole one, on the device. divisor: what the loss is divided by. rows: its
-    pairs' numbers in the training set. masked: the share of wrong candidates that are left out.
+    pairs' numbers in the training set. masked: the share of wrong candidates that are left out. source: of a mixture.
     """
 
     dims: Sequence[int]
@@ -30,6 +30,7 @@ class MicroBatch:
     tokens: int
     rows: tuple[int, ...] = ()
     masked: float = 0.0
+    source: str = ""
 
     @classmethod
     def of(cls, batch: PackedBatch, dims: Sequence[int], divisor: int) -> MicroBatch:
@@ -55,9 +56,13 @@ class MicroBatch:
 
 
 class LogRows:
-    """The micro-batches since the last logged row. Losses stay on the device until the row is closed."""
+    """The micro-batches since the last logged row. Losses stay on the device until the row is closed.
+
+    source_of: the source of a row's number, where there are several.
+    """
 
     def __init__(self) -> None:
+        self.source_of: Callable[[int], str] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -69,7 +74,8 @@ class LogRows:
 
     def count(self, window: Sequence[MicroBatch], gradient_shares: Mapping[int, Tensor]) -> None:
         """Count the micro-batches of an update that was made. gradient_shares: of each dim, where they were taken."""
-        self.counted += window
+        of = self.source_of
+        self.counted += window if of is None else [replace(micro, source=of(micro.rows[0])) for micro in window]
         self.gradient_shares = gradient_shares
         self.updates += 1
 
@@ -79,7 +85,7 @@ class LogRows:
 
     def state_dict(self) -> dict[str, Any]:
         """All as of the last update, and the seconds until now."""
-        names = ("dims", "values_V", "divisor", "pairs", "tokens", "masked")
+        names = ("dims", "values_V", "divisor", "pairs", "tokens", "masked", "source")
         return {
             "counted": [{name: getattr(micro, name) for name in names} for micro in self.counted],
             "updates": self.updates,
@@ -96,17 +102,18 @@ class LogRows:
         self.seconds += time.perf_counter() - self.clock
 
     def close(self) -> dict[str, float]:
-        """The row, after which a new one begins: mean loss of an update, and of each dim where it counted.
+        """The row, after which a new one begins: mean loss of an update, and of each dim and source where it counted.
 
         Of no update made there is none.
         """
-        row, losses, shares = dict[str, float](), dict[int, float](), dict[int, float]()
+        row, losses, shares = dict[str, float](), dict[str, float](), dict[str, float]()
         for micro, (*of_dims, total) in zip(self.counted, _read(self.counted), strict=True):
             row["train/loss"] = row.get("train/loss", 0.0) + total / micro.divisor / self.updates
-            for dim, loss in zip(micro.dims, of_dims, strict=True):
-                losses[dim] = losses.get(dim, 0.0) + loss / micro.divisor
-                shares[dim] = shares.get(dim, 0.0) + 1 / micro.divisor
-        row |= {f"train/loss/dim_{dim}": loss / shares[dim] for dim, loss in losses.items()}
+            named = {f"dim_{dim}": loss for dim, loss in zip(micro.dims, of_dims, strict=True)}
+            for name, loss in {**named, **({micro.source: total} if micro.source else {})}.items():
+                losses[name] = losses.get(name, 0.0) + loss / micro.divisor
+                shares[name] = shares.get(name, 0.0) + 1 / micro.divisor
+        row |= {f"train/loss/{name}": loss / shares[name] for name, loss in losses.items()}
         row |= {f"train/gradient_share/dim_{dim}": float(share) for dim, share in self.gradient_shares.items()}
         if masked := sum(micro.masked for micro in self.counted):
             row["train/masked"] = masked / len(self.counted)

@@ -80,8 +80,9 @@ def metadata(record: TrainingRecord) -> ModelCardData:
     """The card's front matter: base model, tags, widget, and a model-index with every metric at every dim and set."""
     tuned = record.tuned
     results = _eval_results(tuned, record.config.get("data", {}))
+    sources = {**(record.config.get("sources") or {}), **(record.config.get("sets") or {})}
     for name, of in record.sets.items():
-        results += _eval_results(of.tuned, (record.config.get("sets") or {}).get(name, {}), name)
+        results += _eval_results(of.tuned, sources.get(name, {}), name)
     tags = ["sentence-transformers", "sentence-similarity", "feature-extraction", "matryoshka"]
     tags.append(f"dataset_size:{record.pairs.rows}")
     if by_descent(record):

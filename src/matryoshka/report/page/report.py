@@ -143,10 +143,11 @@ class Report:
     @property
     def sections(self) -> dict[str, str]:
         """The sections that there are, id -> heading."""
+        of_sets = "Sets" if self.suite else "Sources and further sets" if self.tuned.parts else "Further sets"
         there = {
             "summary": ("Summary", True),
             "protocols": ("Two protocols", bool(self.tuned.merged)),
-            "sets": ("Sets" if self.suite else "Further sets", bool(self.sets)),
+            "sets": (of_sets, bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
             "curves": ("Projection" if self.fitted_alone else "Training", len(self.history) > 1),
             "changed": ("What training changed", self.explanation is not None),

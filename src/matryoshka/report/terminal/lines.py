@@ -20,7 +20,6 @@ from matryoshka.report.terminal.encoder_line import encoder_line
 from matryoshka.storage.credentials import visible
 
 if TYPE_CHECKING:
-    from matryoshka.data.samplers import BatchSummary
     from matryoshka.data.split import Split
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.evaluation.tokenized_set import TokenizedSet
@@ -108,24 +107,6 @@ def plain_table(title: str = "", **options: Any) -> Table:
         "caption_style": "dim",
     }
     return Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, **{**look, "pad_edge": False, **options})
-
-
-def show_batches(batches: BatchSummary, masked: bool) -> None:
-    """What copies of texts do to an epoch's batches; nothing if they do nothing."""
-    said = f"{batches.sharing:,} rows have a text that others have too: "
-    if batches.extra:
-        said += f"{batches.batches:,} batches an epoch where {batches.batches - batches.extra:,} would hold all rows"
-        if batches.of_one_row:
-            said += f", {batches.of_one_row:,} of them of one row, which learns nothing"
-        said += "; sampler.clashes=mask keeps them full"
-    elif batches.clashing and masked:
-        said += f"{batches.clashing:,} meet it in their batch, and the loss leaves out what is no negative"
-    elif batches.clashing:
-        said += f"{batches.clashing:,} meet it in their batch, where a right answer is trained as a wrong one; "
-        said += "sampler=no_duplicates keeps them apart"
-    else:
-        return
-    console.print(Text.assemble(("batches  ", "bold"), (said, "yellow")), soft_wrap=True)
 
 
 def show_memory(estimate: MemoryEstimate, available: float | None, recipe: Announced) -> None:
