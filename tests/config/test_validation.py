@@ -51,6 +51,8 @@ def two_dense_modules(folder: Path) -> None:
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense", "3_Dense": "Dense"}
     modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}', encoding="utf-8")
     for path, takes, gives in (("2_Dense", 16, 24), ("3_Dense", 24, 12)):
         (folder / path).mkdir()
         config = {"in_features": takes, "out_features": gives, "bias": False}
@@ -206,7 +208,7 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ((*OWN, "encoder.model=tiny", "encoder.max_seq_length=33"), "encoder.max_seq_length", "the model's 32"),
     ("pooling.modes=[]", "pooling.modes", "pooling.modes=[cls]"),
     ("pooling.modes=[cls,mean,cls]", "pooling.modes", "given twice; use pooling.modes=[cls,mean]"),
-    ("pooling.modes=[middle]", "pooling.modes[0]", "'cls', 'max', 'mean' or 'last'"),
+    ("pooling.modes=[middle]", "pooling.modes[0]", "'weightedmean' or 'last'"),
     ("pooling.modes=cls", "pooling.modes", "not a valid array"),
 ]
 
