@@ -18,7 +18,7 @@ from matryoshka.encoder import Encoder, Pooling
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.pooling import Mode
 from matryoshka.errors import UserError
-from matryoshka.export import sentence_transformers, trial
+from matryoshka.export import onnx, sentence_transformers, trial
 from matryoshka.export.onnx import OnnxFolder
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.export.tokenizer_config import pad_token
@@ -156,8 +156,6 @@ def test_a_token_to_pad_with_is_a_special_one() -> None:
 
 def test_a_wrong_graph_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    from matryoshka.export import onnx
-
     other = SentenceTransformersFolder().save(tiny_encoder(seed=1), tmp_path / "other")
     monkeypatch.setattr(onnx, "write_graph", lambda model, path: path.write_bytes(b"no graph"))
     with pytest.raises(UserError, match=r"the saved onnx/model\.onnx cannot encode two texts at once: .*INVALID_"):
@@ -166,6 +164,16 @@ def test_a_wrong_graph_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(onnx, "graph_of", lambda _: trial.transformer_of(other, tiny_encoder()))
     with pytest.raises(UserError, match=r"the saved onnx/model\.onnx gives other embeddings than the encoder"):
         OnnxFolder().save(tiny_encoder(), tmp_path / "model")
+
+
+def test_a_model_without_a_graph_says_what_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("no such operation\nand a long report")
+
+    monkeypatch.setattr(onnx, "write_graph", fail)
+    with pytest.raises(UserError, match=r"cannot be written: no such operation; choose export=sentence_transformers"):
+        OnnxFolder().save(tiny_encoder(), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

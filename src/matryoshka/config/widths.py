@@ -20,7 +20,12 @@ def width_problems(dims: Sequence[int], encoder: Any, pooling: Mapping[str, Any]
         modes = pooling.get("modes") or settings.pooling or ["cls"]
         ours = pooling.get("_target_", POOLING) == POOLING
         count = len(set(modes)) if ours else created(pooling).factor
-        width = settings.dense[-1].out_features if settings.dense else hidden * count
+        if settings.dense:
+            width = settings.dense[-1].out_features
+        elif hidden is None:
+            return
+        else:
+            width = hidden * count
     except (UserError, AttributeError, TypeError, InstantiationException):  # said already, or of another kind
         return
     try:

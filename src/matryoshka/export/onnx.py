@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LARGEST_FILE = 2**30  # bytes of weights; protobuf itself ends at twice that
 EAGER = (*ENCODERS, "deberta-v2")  # kinds whose attention, with a bias of relative positions, has no other graph
 PACKAGES = ("onnx", "onnxscript")
+REMEDY_OF_KIND = "choose export=sentence_transformers, and run the same command again"
 REMEDY = "pip install 'matryoshka[onnx]', or choose export=sentence_transformers"
 
 
@@ -38,12 +39,18 @@ class OnnxFolder(SentenceTransformersFolder):
         yield from missing_packages()
 
     def write(self, encoder: Encoder, folder: Path) -> None:
-        """Write all files into an empty folder. Raises UserError if a package is missing."""
+        """Write all files into an empty folder. Raises UserError if a package is missing or the model has no graph."""
         for _, message in missing_packages():
             raise UserError(f"export to ONNX: {message}")
         super().write(encoder, folder)
         (folder / "onnx").mkdir()
-        write_graph(folder, folder / "onnx" / "model.onnx")
+        try:
+            write_graph(folder, folder / "onnx" / "model.onnx")
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # the exporter's errors are of every kind, of operations that it does not know
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"export to ONNX: the graph cannot be written: {first}; {REMEDY_OF_KIND}") from error
 
     def try_out(self, encoder: Encoder, folder: Path) -> None:
         """The same with the graph besides, where onnxruntime is installed."""

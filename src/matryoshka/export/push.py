@@ -19,7 +19,7 @@ def push_problems(name: str | None) -> Iterator[tuple[str, str]]:
 
     owner, _, rest = name.partition("/")
     try:
-        hub.utils.validate_repo_id(name)
+        hub.utils.validate_repo_id(name)  # type: ignore[attr-defined]
     except ValueError:  # of several kinds
         owner = ""
     if not owner or not rest:
