@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import Any
 
@@ -149,6 +150,21 @@ def test_sequences_that_stay_within_the_window_see_all() -> None:
     assert torch.equal(one(short), other(short))
     longer = PackedBatch.from_ids([[[5, 6, 7, 8, 9, 10, 11, 12], [8, 9, 7]]])
     assert not torch.allclose(one(longer), other(longer), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mpnet", "modernbert"])
+def test_a_model_that_is_packed_stays_so_in_another_encoder_and_in_a_copy(name: str) -> None:
+    first = encoder(tiny_backbone(name))
+    second = encoder(copy.deepcopy(first.backbone))
+
+    assert second.packed
+    assert torch.equal(first(batch()), second(batch()))
+    assert type(first.backbone).__name__ == type(tiny_backbone(name)).__name__  # which is saved
+    ids_SL, mask_SL = batch().padded(pad_id=1)  # and without sequences it is transformers' own
+    if name == "mpnet":
+        padded_SLH = first.backbone(input_ids=ids_SL, attention_mask=mask_SL.long())[0]
+        expected_SLH = tiny_backbone(name)(input_ids=ids_SL, attention_mask=mask_SL.long())[0]
+        torch.testing.assert_close(padded_SLH, expected_SLH, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["deberta-v2", "gpt_neox"])

@@ -50,7 +50,7 @@ def _obstacle(model: PreTrainedModel) -> str:
         return kind
     if getattr(model.config, "is_decoder", False):
         return "a decoder"
-    if not type(model).__module__.startswith("transformers."):
+    if not type(model).__module__.startswith(("transformers.", "matryoshka.")):
         return f"code that comes with a {kind} model"
     if kind != "mpnet" and not model._can_set_attn_implementation():
         return f"the {kind} of this release of transformers"

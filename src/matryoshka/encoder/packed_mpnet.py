@@ -13,7 +13,7 @@ from matryoshka.encoder.buckets import Sequences
 from matryoshka.encoder.packed_attention import attend
 
 
-class MPNetSelfAttention(modeling_mpnet.MPNetSelfAttention):  # type: ignore[no-untyped-call]
+class MPNetSelfAttention(modeling_mpnet.MPNetSelfAttention):
     """Of a packed row where `sequences` are given with the bias."""
 
     def forward(
@@ -21,7 +21,8 @@ class MPNetSelfAttention(modeling_mpnet.MPNetSelfAttention):  # type: ignore[no-
     ) -> Any:
         """(hidden states,). position_bias: of a packed row (bias_HLL, its sequences)."""
         if not isinstance(position_bias, tuple):
-            return super().forward(hidden_states, attention_mask, position_bias, *args, **options)
+            forward: Any = super().forward
+            return forward(hidden_states, attention_mask, position_bias, *args, **options)
         bias_HLL, sequences = position_bias
         qkv_T3X = torch.stack([product(hidden_states[0]) for product in (self.q, self.k, self.v)], 1)
         qkv_T3HD = qkv_T3X.unflatten(2, (self.num_attention_heads, self.attention_head_size))
