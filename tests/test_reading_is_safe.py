@@ -197,7 +197,14 @@ def read_rows_of_the_cache(path: Path) -> None:
         (TokenIds.read, (pyarrow.ArrowInvalid, OSError)),
         (lambda path: np.load(path, mmap_mode="r"), (ValueError,)),  # as docs/python.md opens a file of embeddings
     ],
-    ids=["checkpoint", "embeddings of the cache", "ranking of the cache", "rows of the cache", "token ids of the cache", "embeddings file"],
+    ids=[
+        "checkpoint",
+        "embeddings of the cache",
+        "ranking of the cache",
+        "rows of the cache",
+        "token ids of the cache",
+        "embeddings file",
+    ],
 )
 def test_a_planted_pickle_does_nothing(
     tmp_path: Path,

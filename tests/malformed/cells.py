@@ -24,7 +24,10 @@ BROKEN: dict[str, tuple[Content, ...]] = {
     "semicolons, an open quote": (CSV.replace(",", ";") + '"a;b;c\n', "line 5", QUOTES, "data.separator=';'"),
     "semicolons, an empty cell": (CSV.replace(",", ";") + ";b;c\n", "row 4", "'anchor' is empty"),
     "semicolons in the header alone": (HEADER.replace(",", ";") + "\na,p,n\n", "'positive'", "is empty"),
-    "two separators": (HEADER.replace(",", ";", 1) + "\na;p,n\n", "has no column 'positive'; it has 'anchor', 'positive"),
+    "two separators": (
+        HEADER.replace(",", ";", 1) + "\na;p,n\n",
+        "has no column 'positive'; it has 'anchor', 'positive",
+    ),
     "no header": ("\n".join(ROWS) + "\n", "has no column 'anchor'; it has 'frage 0'"),
     "another header": (CSV.replace("anchor", "frage"), "has no column 'anchor'; it has 'frage'"),
     "a header with a blank": (CSV.replace("anchor,", "anchor ,"), "has no column 'anchor'; it has 'anchor '"),
@@ -68,16 +71,24 @@ ALL_QUOTED = "".join(";".join(f'"{cell}"' for cell in row) + "\n" for row in CEL
 UMLAUT = _rows("ä,p,n", "\u20ac,p,n").replace("\u20ac", "ß")
 # Words of the command, the file, what is said.
 FORMS: dict[str, tuple[tuple[str, ...], Content, str]] = {
-    "another separator than is given": (("data.separator=;",), CSV, "has no column 'anchor'; it has 'anchor,positive,nr'"),
+    "another separator than is given": (
+        ("data.separator=;",),
+        CSV,
+        "has no column 'anchor'; it has 'anchor,positive,nr'",
+    ),
     "two separators given": (("data.separator=;;",), CSV, "data.separator: ';;' cannot stand between cells; use"),
     "a letter for a separator": (("data.separator=a",), CSV, "data.separator: 'a' cannot stand between cells; use"),
-    "a quote for a separator": (("data.separator=\"",), CSV, "data.separator: '\"' cannot stand between cells; use"),
+    "a quote for a separator": (('data.separator="',), CSV, "data.separator: '\"' cannot stand between cells; use"),
     "an unknown encoding": (("data.encoding=windows",), CSV, "data.encoding: 'windows' is no encoding of texts; use"),
     "a codec of bytes": (("data.encoding=zip",), CSV, "data.encoding: 'zip' is no encoding of texts; use"),
     "no text of the encoding": (("data.encoding=ascii",), UMLAUT, "line 2: byte 0xc3 is not ascii; save the file"),
     "no text of a Japanese one": (("data.encoding=shift_jis",), UMLAUT.encode("latin-1"), "is not shift_jis; save"),
     "UTF-8 as cp1252": (("data.encoding=cp1252",), UMLAUT, "train.csv is UTF-8, not cp1252; save all files in one"),
-    "half a character of UTF-16": (("data.encoding=utf-16",), CSV.encode("utf-16")[:-1], "is not utf-16; save the file"),
+    "half a character of UTF-16": (
+        ("data.encoding=utf-16",),
+        CSV.encode("utf-16")[:-1],
+        "is not utf-16; save the file",
+    ),
     "ASCII as UTF-16": (("data.encoding=utf-16-le",), CSV, "train.csv"),
 }
 

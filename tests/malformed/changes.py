@@ -15,9 +15,9 @@ from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import UserError
 from matryoshka.evaluation.written_rankings import read_rankings
 from tests.malformed.beir import GOOD
-from tests.malformed.mteb import GOOD as MTEB
 from tests.malformed.case import CSV, JSON_LINES, PAIRS, TSV, write
 from tests.malformed.model_folders import tiny_model_files
+from tests.malformed.mteb import GOOD as MTEB
 from tests.malformed.parquet import GOOD as PARQUET
 from tests.malformed.questions import GOOD as QUESTIONS
 from tests.malformed.runs import write_run
@@ -58,7 +58,7 @@ RUN = ("results.json", "rankings/queries.parquet")
 
 @cache
 def valid_files() -> dict[str, bytes]:
-    """A right file of every kind, by its name: of pairs, of a BEIR and an MTEB folder, of a model's and of a run's folder."""
+    """A right file of every kind, by its name: of pairs, of BEIR's and MTEB's folders, of a model's and a run's."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         write_run(run)

@@ -191,7 +191,9 @@ CASES: list[Case] = [
         .replace("{}", "null}"),
     ),
     harmless("escaped characters", JSON_LINES.replace("frage", "\\u0066rage")),
-    harmless("dates in another key", "".join(f'{line[:-1]}, "day": "2024-01-0{i + 1}"}}\n' for i, line in enumerate(LINES))),
+    harmless(
+        "dates in another key", "".join(f'{line[:-1]}, "day": "2024-01-0{i + 1}"}}\n' for i, line in enumerate(LINES))
+    ),
     harmless("lists in another key", "".join(f'{line[:-1]}, "more": [["a"], []]}}\n' for line in LINES)),
     harmless("a number beyond all in another key", f'{LINES[0][:-1]}, "n": {"9" * 50}}}\n' + "\n".join(LINES[1:])),
     harmless("objects in objects in another key", f'{LINES[0][:-1]}, "n": {DEEP}}}\n' + "\n".join(LINES[1:])),

@@ -41,7 +41,11 @@ BROKEN: dict[str, tuple[str, bytes | None, tuple[str, ...]]] = {
     "dates for ids": (CORPUS, content(pa.table({"_id": DAY, "text": ["a"]})), ("row 1: the id is datetime",)),
     "dates for texts": (CORPUS, content(pa.table({"_id": ["1"], "text": DAY})), ("row 1", "not a text; save the col")),
     "fractions for ids": (CORPUS, content(pa.table({"_id": [0.5], "text": ["a"]})), ("row 1: the id is 0.5, no text",)),
-    "an id twice": (CORPUS, content(pa.table({"_id": ["1", "1"], "text": ["a", "b"]})), ("row 2: id '1' is given twice",)),
+    "an id twice": (
+        CORPUS,
+        content(pa.table({"_id": ["1", "1"], "text": ["a", "b"]})),
+        ("row 2: id '1' is given twice",),
+    ),
     "judgements of other columns": (TEST, content(pa.table({"query": ["1"]})), ("column 'query-id' is missing; its",)),
     "a date for a query": (TEST, _judged(**{"query-id": DAY}), ("row 1: query-id is datetime", "write the id as text")),
     "null for a query": (TEST, _judged(**{"query-id": pa.array([None], pa.string())}), ("row 1: query-id is None",)),

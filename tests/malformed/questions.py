@@ -29,7 +29,11 @@ BROKEN: dict[str, tuple[Content, ...]] = {
     "a comma too many": (WHOLE[:-1] + ",}", "line 1", AGAIN),
     "deep": (DEEP, "nested too deeply; LlamaIndex's file of questions"),
     "an id twice": (WHOLE.replace('"q2": "f', '"q1": "f'), "key 'q1' is given twice; keep one of them"),
-    "Latin-1": (_with(corpus={"d1": "ä"}).replace("\\u00e4", "ä").encode("latin-1"), "line 1", "0xe4 is not UTF-8; save"),
+    "Latin-1": (
+        _with(corpus={"d1": "ä"}).replace("\\u00e4", "ä").encode("latin-1"),
+        "line 1",
+        "0xe4 is not UTF-8; save",
+    ),
     "half a surrogate pair": (WHOLE.replace("frage 1", "\\ud800"), "half of a surrogate pair", "remove it"),
     "NaN": (WHOLE.replace('"frage 1"', "NaN"), "NaN is no JSON; give a text"),
     "no corpus": (json.dumps({"queries": {}, "relevant_docs": {}}), "corpus is no object of ids;"),
@@ -53,7 +57,10 @@ BROKEN: dict[str, tuple[Content, ...]] = {
 }
 
 CASES: list[Case] = [
-    *(training_file(f"questions: {name}", text, *map(str, says), file="train.json") for name, (text, *says) in BROKEN.items()),
+    *(
+        training_file(f"questions: {name}", text, *map(str, says), file="train.json")
+        for name, (text, *says) in BROKEN.items()
+    ),
     Case(
         "questions: negatives of them",
         (*FILES, "data.train=train.json", "data.negatives=[wrong]"),

@@ -15,8 +15,8 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from matryoshka.errors import UserError
-from matryoshka.storage.command_words import pasted
 from matryoshka.evaluation.uncertainty import Floats, Ints
+from matryoshka.storage.command_words import pasted
 
 Protocol = Literal["as_is", "merged"]
 NO_METRICS = ("query", "dim", "protocol", "cluster", "first_hit")
