@@ -65,7 +65,7 @@ RUN = ("results.json", "rankings/queries.parquet")
 
 @cache
 def valid_files() -> dict[str, bytes]:
-    """A right file of every kind, by its name: of pairs, of a BEIR and an MTEB folder, of a model's and of a run's folder."""
+    """A right file of every kind, by its name: of pairs, of BEIR's and MTEB's folders, of a model's and a run's."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         write_run(run)

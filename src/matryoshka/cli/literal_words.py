@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Sweep
 from hydra.errors import HydraException
 
+from matryoshka.cli.command_line import as_text
 from matryoshka.storage.command_words import in_quotes
 
+SWEEP = ("-m", "--multirun")
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")  # which nothing sweeps, and which need not be there yet
 PATHS = ("model", "encoder.model", "negatives.model", "run", "resume", "runs", "compare", "baselines", *FOLDERS)
 GROUPS = ("data.", "sets.")  # whose values are files, columns and their separators, but for numbers
@@ -18,6 +21,13 @@ NUMBERS = "at_most"
 QUOTES = ("'", '"')
 IN_QUOTES = r"""\s*'(?:[^'\\]|\\.)*'\s*(?=,|$)|\s*"(?:[^"\\]|\\.)*"\s*(?=,|$)"""
 PIECE = re.compile(rf"({IN_QUOTES}|[^,]*)(?:,|$)")
+
+
+def for_hydra(words: Sequence[str]) -> list[str]:
+    """A command's words as Hydra reads them. argparse reads overrides only in one piece; people put -m anywhere."""
+    words = sorted(map(as_text, words), key=lambda word: word not in SWEEP)
+    sweep = bool(words) and words[0] in SWEEP
+    return [read_literally(word, sweep=sweep) for word in words]
 
 
 def read_literally(word: str, *, sweep: bool) -> str:

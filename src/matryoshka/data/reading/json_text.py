@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +24,12 @@ def json_objects(file: Path, form: TextForm = PLAIN) -> Iterator[tuple[Row, int]
     Raises DataError with the line, of an array with the row.
     """
     lines = ((number, line) for number, line in numbered_lines(file, form) if line.strip())
-    number, first = next(lines, (1, ""))
+    begins, first = next(lines, (1, ""))
     if ending(file.name) == ".json" and first.lstrip().startswith("["):
-        yield from _items(file, first + "".join(line for _, line in lines), number)
+        yield from _items(file, first + "".join(line for _, line in lines), begins)
         return
-    if first:
-        yield _of_line(file, number, first), len(first)
-    yield from ((_of_line(file, number, line), len(line)) for number, line in lines)
+    for number, line in itertools.chain([(begins, first)] if first else [], lines):
+        yield _of_line(file, number, line), len(line)
 
 
 def _of_line(file: Path, number: int, line: str) -> Row:
