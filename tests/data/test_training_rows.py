@@ -16,6 +16,7 @@ from datasets import Dataset
 from matryoshka.data.hub import HubPairs
 from matryoshka.data.pools import Pools
 from matryoshka.data.sources import PairFiles
+from matryoshka.data.training_rows import as_lists
 from matryoshka.errors import DataError
 
 FLAG = [
@@ -236,3 +237,12 @@ def test_lists_in_several_columns_of_negatives_are_refused(tmp_path: Path) -> No
     rows = [{"query": "q", "pos": ["p"], "neg": ["n"], "negative_1": "m"}]
     with pytest.raises(DataError, match="columns 'neg', 'negative_1' beside lists of texts; keep one"):
         source(tmp_path, rows).training_pairs()
+
+
+def test_rows_of_columns_and_rows_of_lists_can_stand_below_each_other(tmp_path: Path) -> None:
+    plain = Dataset.from_dict({"anchor": ["q"], "positive": ["p"], "negative_1": ["n"], "negative_2": ["m"]})
+    listed = as_lists(source(tmp_path, FLAG).training_pairs())
+    assert as_lists(plain)[:] == {"anchor": ["q"], "positives": [["p"]], "negatives": [["n", "m"]]}
+    assert as_lists(plain.select_columns(["anchor", "positive"]))["negatives"][:] == [[]]
+    assert listed.column_names == ["anchor", "positives", "negatives", "positives_teacher", "negatives_teacher"]
+    assert as_lists(listed).to_dict() == listed.to_dict()

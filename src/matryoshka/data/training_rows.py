@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from matryoshka.data.labelled import by_anchor
 from matryoshka.data.layouts import (
     FLAG_EMBEDDING,
+    LISTS,
     NEGATIVES,
     POSITIVES,
     PROMPT,
@@ -31,6 +32,8 @@ from matryoshka.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+CANDIDATE_COLUMN = re.compile(r"negative_\d+")
+
 
 def training_rows(rows: Dataset, wanted: Wanted, origin: str, told: Told, at_most: int | None = None) -> Dataset:
     """Columns anchor, positive, negative_1 ..., their numbers, and where rows have more of them the lists of pools.
@@ -38,6 +41,9 @@ def training_rows(rows: Dataset, wanted: Wanted, origin: str, told: Told, at_mos
     origin: what messages name. told: takes a line on what the rows were read as. at_most: as of drawn_pairs; of
     labelled pairs the anchors. Raises DataError for what is wrong, with its row.
     """
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # a thousand rows a second need none
     layout = layout_of(rows.column_names, wanted, origin)
     if layout.said:
         told(layout.said)
@@ -102,26 +108,36 @@ def _with_lists(rows: Dataset, columns: Mapping[str, str], wanted: Wanted, origi
     return pooled(rows, columns, sides, wanted.negatives_per_row, told)
 
 
+def as_lists(rows: Dataset) -> Dataset:
+    """A source's rows as lists alone: columns anchor, positives, negatives and what else of LISTS they have.
+
+    Of rows with one text a column, and no numbers, each list has the texts of the columns: so rows of several sources
+    can stand below each other, for `pooled` to make columns of.
+    """
+    if POSITIVES in rows.column_names:
+        return rows.select_columns(["anchor", *(name for name in LISTS if name in rows.column_names)])
+    given = rows.with_format("arrow")
+    lists = given.map(_joined, batched=True, remove_columns=rows.column_names)
+    return lists.with_format(None)
+
+
 def _of_columns(given: Dataset, wanted: Wanted, origin: str, told: Told) -> Dataset:
     """n-tuples of which fewer negatives are drawn than there are."""
     if wanted.numbers:
         raise DataError(f"{origin}: data.numbers goes with all columns of negatives; leave data.negatives_per_row=null")
-    negatives = [name for name in given.column_names if name.startswith("negative_")]
-    table = given.with_format("arrow").map(
-        partial(_joined, negatives=negatives), batched=True, remove_columns=negatives
-    )
-    return _with_lists(
-        table.with_format(None), {"anchor": "anchor", POSITIVES: "positive", NEGATIVES: NEGATIVES}, wanted, origin, told
-    )
+    return _with_lists(as_lists(given), {n: n for n in ("anchor", POSITIVES, NEGATIVES)}, wanted, origin, told)
 
 
-def _joined(table: Any, negatives: Sequence[str]) -> Any:
-    """An Arrow table with the columns of negatives as lists in one."""
+def _joined(table: Any) -> Any:
+    """An Arrow table of a source's columns as one of lists."""
     import pyarrow
 
-    columns = [table[name].combine_chunks().cast(pyarrow.large_string()) for name in negatives]
-    rows = len(table)
-    places = np.arange(rows * len(columns)).reshape(len(columns), rows).T.reshape(-1)
-    items = pyarrow.concat_arrays(columns).take(pyarrow.array(places))
-    lists = pyarrow.LargeListArray.from_arrays(np.arange(rows + 1) * len(columns), items)
-    return table.drop_columns(list(negatives)).append_column(NEGATIVES, lists)
+    negatives = [name for name in table.column_names if CANDIDATE_COLUMN.fullmatch(name)]
+    made, rows = {"anchor": table["anchor"].combine_chunks().cast(pyarrow.large_string())}, len(table)
+    for side, names in ((POSITIVES, ["positive"]), (NEGATIVES, negatives)):
+        texts = [table[name].combine_chunks().cast(pyarrow.large_string()) for name in names]
+        places = np.arange(rows * len(texts)).reshape(len(texts), rows).T.reshape(-1)
+        items = pyarrow.concat_arrays(texts) if texts else pyarrow.array([], pyarrow.large_string())
+        offsets = pyarrow.array(np.arange(rows + 1) * len(texts))
+        made[side] = pyarrow.LargeListArray.from_arrays(offsets, items.take(pyarrow.array(places)))
+    return pyarrow.table(made)
