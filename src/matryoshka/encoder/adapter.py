@@ -55,8 +55,8 @@ class Lora:
 
     def size(self, model: nn.Module) -> int:
         """Bytes of A and B of all layers. Raises UserError for names that no linear layer has."""
-        layers = [model.get_submodule(name) for name in targets(model, self.target_modules)]
-        return sum(4 * self.rank * (layer.in_features + layer.out_features) for layer in layers)  # type: ignore[operator]
+        layers: list[Any] = [model.get_submodule(name) for name in targets(model, self.target_modules)]
+        return 4 * self.rank * sum(int(layer.in_features) + int(layer.out_features) for layer in layers)
 
     def put_into(self, encoder: Encoder, seed: int) -> None:
         """Beside each of the layers; A is drawn by the seed, and no other random number is."""
@@ -74,7 +74,7 @@ class Lora:
             use_rslora=self.rslora,
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # that of the host alone
             inject_adapter_in_model(config, model)
         use_fast_dropout(model)
         model.train(model.training)
