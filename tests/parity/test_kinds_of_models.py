@@ -1,4 +1,4 @@
-"""T5's encoder, decoders without a pad token, and DeBERTa with a lone spm.model: published, trained here, saved here."""
+"""Models of other kinds than BERT: encoded, trained, saved, and read back by sentence-transformers with equal values."""
 
 from __future__ import annotations
 

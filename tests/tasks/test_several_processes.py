@@ -49,7 +49,8 @@ def settings(program: Sequence[str], folder: Path, *words: str) -> dict[str, Any
     """What subprocess runs, and where."""
     of_all = (
         "data=pairs data.train=train.jsonl data.evaluation=evaluation.jsonl encoder=pretrained encoder.model=tiny "
-        "pooling=saved sampler=shuffled split.seed=1 dims=[32,16] batch_size=9 accumulation=2 trainer.max_epochs=2 trainer.precision=32-true "
+        "pooling=saved sampler=shuffled split.seed=1 dims=[32,16] batch_size=9 accumulation=2 trainer.max_epochs=2 "
+        "trainer.precision=32-true "
         "trainer.log_every_n_steps=1 evaluator.token_budget=300"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONPATH": str(PROJECT)}

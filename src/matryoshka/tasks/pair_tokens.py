@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from matryoshka.data.mixture import MixedSplit
@@ -38,9 +39,10 @@ def drawn_texts(split: Split, encoder: Encoder, seed: int) -> DrawnTexts | None:
     several = len(set(prompts)) > 1
     if several:
         anchors = [prompt + anchor for prompt, anchor in zip(prompts, anchors, strict=True)]
-    sides = [(anchors, "" if several else encoder.prompts["query"]), (split.pools.texts, encoder.prompts["document"])]
-    ids = [kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, prompt) for texts, prompt in sides]
-    return DrawnTexts.of(split.pools, split.pairs, *ids, seed=seed)
+    ids = partial(kept_token_ids, encoder.tokenizer, max_seq_length=encoder.max_seq_length)
+    queries = ids(texts=anchors, prompt="" if several else encoder.prompts["query"])
+    documents = ids(texts=split.pools.texts, prompt=encoder.prompts["document"])
+    return DrawnTexts.of(split.pools, split.pairs, queries, documents, seed)
 
 
 def prompts_of(encoder: Encoder, columns: Sequence[str], own: Prompts | None = None) -> dict[str, str]:

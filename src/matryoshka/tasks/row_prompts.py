@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from matryoshka.config.overrides import quoted
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.split import Split
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
+from matryoshka.storage.command_words import quoted
 
 
 def take_prompts(recipe: TrainingRecipe, split: Split, encoder: Encoder) -> Split:
