@@ -110,8 +110,9 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
-    for group in {"sets", "sources"} - broken:
-        nodes |= {f"{group}.{name}": node for name, node in (config.get(group) or {}).items()}
+    for group in ("sets", "sources"):
+        of_group = {} if group in broken else config.get(group) or {}
+        nodes |= {f"{group}.{name}": node for name, node in of_group.items()}
     for name, node in nodes.items():
         if not node:
             continue
