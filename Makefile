@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 OLDEST := .venv-3.0.1
 OLDEST_PYTHON ?= $(PYTHON)
 PARITY_PAGE ?= docs/parity.md
+MODELS_PAGE ?= docs/models.md
 # Compiled files are kept: else each of many processes compiles all of the source anew.
 TESTS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Files outside tests/parity with tests marked slow, tests/tasks with the longest before others, so that no process ends alone.
@@ -23,8 +24,8 @@ test: $(VENV)/dev.installed  ## the tests, a process a core; the slow ones and t
 test-gpu: $(VENV)/dev.installed  ## what only a CUDA device can show
 	$(BIN)/python -m pytest -m gpu
 
-parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table and docs/parity.md; and other slow tests
-	$(TESTS) $(SLOW) tests/parity -m '(slow or release_3_0_1) and not gpu' --parity-page $(PARITY_PAGE)
+parity: $(VENV)/dev.installed $(OLDEST)/installed  ## agreement with sentence-transformers and others, as a table, docs/parity.md and docs/models.md; and other slow tests
+	$(TESTS) $(SLOW) tests/parity -m '(slow or release_3_0_1) and not gpu' --parity-page $(PARITY_PAGE) --models-page $(MODELS_PAGE)
 
 lint: $(VENV)/dev.installed  ## style, types, layers
 	$(BIN)/ruff check .

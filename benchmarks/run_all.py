@@ -56,6 +56,7 @@ BENCHMARKS = (
     Benchmark("batch_size", 3),
     Benchmark("step_profile", 2, "--batch 4"),
     Benchmark("project_vectors", 2, "--vectors 20000"),
+    Benchmark("models", 2, "--texts 8"),
 )
 
 

@@ -1,7 +1,7 @@
 """The documentation is run: code blocks, commands, links and make targets.
 
 A block "```python runnable" is executed with path/to/model replaced by a small model's folder. A block with
-file=PATH is that file's content. Commands are the lines of "```bash" blocks.
+file=PATH is that file's content; data among them are read for the commands that name them. Commands are the lines of "```bash" blocks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import huggingface_hub
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -27,8 +29,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from matryoshka.cli.command_line import as_text, configuration_folder
+from matryoshka.cli.literal_words import read_literally
 from matryoshka.cli.trials import search_space
 from matryoshka.config import resolvers
+from matryoshka.config.measuring import measured_alone
+from matryoshka.config.recipe import created
 from matryoshka.config.validation import check_comparison
 from matryoshka.encoder import pretrained
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
@@ -42,6 +47,9 @@ BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
+DATA = ("json", "csv")
+
+
 def blocks(page: Path, language: str, option: str = "") -> Iterator[tuple[str, str, str]]:
     """(where, options, content) of every block of a language, those with a certain option only."""
     text = page.read_text(encoding="utf-8")
@@ -53,7 +61,7 @@ def blocks(page: Path, language: str, option: str = "") -> Iterator[tuple[str, s
 
 def named_files(page: Path) -> dict[str, str]:
     """Path -> content of every block that is a file."""
-    found = itertools.chain(blocks(page, "python", "file="), blocks(page, "yaml", "file="))
+    found = itertools.chain.from_iterable(blocks(page, kind, "file=") for kind in ("python", "yaml", *DATA))
     return {options.partition("file=")[2]: content for _, options, content in found}
 
 
@@ -68,6 +76,12 @@ def every_command() -> list[tuple[str, str]]:
     ]
 
 
+DATA_FILES = [
+    options.partition("file=")[2].partition("/")[0]
+    for page in PAGES
+    for kind in DATA
+    for _, options, _ in blocks(page, kind, "file=")
+]
 RUNNABLE = [block for page in PAGES for block in blocks(page, "python", "runnable")]
 COMMANDS = every_command()
 
@@ -95,11 +109,14 @@ def test_there_is_code_on_every_page_that_promises_it() -> None:
 @pytest.fixture
 def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the files that the commands name, and a hub that has every model."""
-    row = dict.fromkeys(("anchor", "positive", "question", "passage", "negative", "id"), "ein Text")
+    row = dict.fromkeys(("anchor", "positive", "question", "passage", "wrong", "id"), "ein Text")
     for name in ("my.jsonl", "held_out.jsonl"):
         (tmp_path / name).write_text(json.dumps(row) + "\n", encoding="utf-8")
     for name in ("my.csv", "held_out.csv"):
         (tmp_path / name).write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n", encoding="utf-8")
+    clone = tmp_path / "my_clone"
+    clone.mkdir()
+    (clone / "README.md").touch()
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "qrels/test.tsv"):
         path = tmp_path / "my_beir_folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +132,7 @@ def surroundings(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "my_model").symlink_to(model)
     bge_m3 = {"hidden_size": 1024, "max_position_embeddings": 8194, "model_type": "xlm-roberta"}
     monkeypatch.setattr(pretrained, "hub_config", lambda *_: bge_m3)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # for its data sets
     monkeypatch.chdir(tmp_path)
     resolvers.register_resolvers()
     resolvers.why_not_card.cache_clear()
@@ -137,7 +155,20 @@ def test_commands_compose_and_validate(where: str, line: str, surroundings: Path
         if comparison := any(word.startswith("compare=") for word in job):
             job.append("model=")  # no model is looked at
         check = check_comparison if comparison else CHECKS[name]
-        check(OmegaConf.to_container(composed(*map(as_text, job), primary=name), resolve=True))
+        read = [read_literally(as_text(word), sweep=False) for word in job]
+        config: Any = measured_alone(OmegaConf.to_container(composed(*read, primary=name), resolve=True))
+        check(config)
+        if any(file in line for file in DATA_FILES):
+            assert_read(created(config["data"]), trained=name == "train")
+
+
+def assert_read(source: Any, *, trained: bool) -> None:
+    """The documented data are read as the page says: each of their questions with an answer."""
+    found = source.retrieval_set()
+    assert found.queries
+    assert all(found.grades[query] for query in found.queries)
+    if trained:
+        assert len(source.training_pairs())
 
 
 def swept(name: str, words: list[str]) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
-from matryoshka.encoder import Encoder, packed_attention
+from matryoshka.encoder import Encoder, buckets
 from matryoshka.encoder.varlen_attention import varlen_kernel
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.training import nonfinite, schedulers
@@ -28,7 +28,9 @@ from matryoshka.training.clipping import clip_gradients
 from matryoshka.training.module import EmbeddingModule
 from matryoshka.training.plan import TrainingPlan
 from matryoshka.training.precision import choose_precision
+from tests.architectures import tiny_backbone
 from tests.calls import Calls
+from tests.encoder import test_architectures
 from tests.encoder.test_packed_attention import backbone, encoder, gradients, padded_embeddings, sequences
 from tests.tiny import tiny_encoder
 
@@ -104,6 +106,23 @@ def test_fp32_equals_the_padded_model(device: str, kind: str) -> None:
     expected, found = gradients(expected_SD, expected_model), gradients(embeddings_SD.cpu(), model.backbone)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name].cpu(), gradient, atol=1e-4, rtol=0)
+
+
+@ON_EACH
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(
+    "name", ["modernbert", "mistral", "qwen3", "gemma3_text", "gemma3_text, bidirectional", "mpnet"]
+)
+def test_causality_windows_and_a_bias_are_those_of_the_padded_model(device: str, name: str, bf16: bool) -> None:
+    """In bf16 windows go through flash attention where heads allow it, in fp32 through buckets; a bias always does."""
+    expected_SD = test_architectures.padded_embeddings(tiny_backbone(name))
+    model = test_architectures.encoder(tiny_backbone(name)).to(device)
+    with torch.autocast(device, torch.bfloat16, enabled=bf16):
+        embeddings_SD = model(PackedBatch.from_ids([sequences()]).sent(torch.device(device)))
+    embeddings_SD.sum().backward()
+
+    assert (embeddings_SD.cpu() - expected_SD).norm() < (0.02 if bf16 else 1e-4) * expected_SD.norm()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 @ON_EACH
@@ -230,7 +249,7 @@ def test_pinned_batches_come_without_waiting() -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         sent = batch.to("cuda", non_blocking=True)
-        packed_attention.Buckets.of(batch.lengths, torch.device("cuda"))
+        buckets.Buckets.of(batch.lengths, torch.device("cuda"))
         sent.padded(1)
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import string
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,27 @@ def tiny_tokenizer(max_length: int = 64) -> PreTrainedTokenizerFast:
     names: dict[str, Any] = {"bos_token": "<s>", "cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>"}
     names |= {"pad_token": "<pad>", "unk_token": "<unk>", "tokenizer_object": tokenizer}
     return PreTrainedTokenizerFast(model_max_length=max_length, **names)  # type: ignore[no-untyped-call]
+
+
+def padless_tokenizer() -> PreTrainedTokenizerFast:
+    """The same without a pad token, as many decoders have it; its eos token is </s>."""
+    backend = tiny_tokenizer().backend_tokenizer
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(model_max_length=64, tokenizer_object=backend, **names)  # type: ignore[no-untyped-call]
+
+
+@cache
+def tiny_sentencepiece() -> bytes:
+    """A sentencepiece model of a few German words, with DeBERTa's special tokens, as spm.model has it."""
+    import sentencepiece
+
+    content, texts = io.BytesIO(), ["die Schule und das Haus", "wer zahlt den Notar", "ein längerer Text"]
+    names = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    numbers = {"vocab_size": 60, "hard_vocab_limit": False, "pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts * 20), model_writer=content, minloglevel=2, **names, **numbers
+    )
+    return content.getvalue()
 
 
 def tiny_encoder(

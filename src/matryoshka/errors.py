@@ -33,6 +33,10 @@ class JobsFailedError(Exception):
         super().__init__(f"{count} failed, each with its reason in its own log: {', '.join(names)}")
 
 
+class NotPushedError(Exception):
+    """A run that is done, but whose model could not be pushed to the hub; the message says how to do it later."""
+
+
 class PrunedError(Exception):
     """A trial of a search that was given up early, behind the others. value: its selecting metric at that point."""
 

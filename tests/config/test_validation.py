@@ -51,6 +51,8 @@ def two_dense_modules(folder: Path) -> None:
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense", "3_Dense": "Dense"}
     modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}', encoding="utf-8")
     for path, takes, gives in (("2_Dense", 16, 24), ("3_Dense", 24, 12)):
         (folder / path).mkdir()
         config = {"in_features": takes, "out_features": gives, "bias": False}
@@ -169,7 +171,7 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ("batch_size=1", "batch_size", "no in-batch negatives; use at least 2"),
     ("batch_size=0", "batch_size", "0 is not at least 1"),
     ("accumulation=0", "accumulation", "0 is not at least 1"),
-    (("negatives=every", "sampler.clashes=mask"), "negatives", "use negatives=equal_texts, or sampler.clashes="),
+    (("negatives=every", "sampler.clashes=mask"), "negatives", "use negatives=known_positives, or sampler.clashes="),
     ("trainer.precision=16-mixed", "trainer.precision", "use auto, bf16-mixed or 32-true"),
     ("trainer.precision=16", "trainer.precision", "use auto, bf16-mixed or 32-true"),
     ("trainer.max_epochs=0", "trainer.max_epochs", "0 is not at least 1"),
@@ -206,7 +208,7 @@ TRAINING: list[tuple[Words, str | list[str], str]] = [
     ((*OWN, "encoder.model=tiny", "encoder.max_seq_length=33"), "encoder.max_seq_length", "the model's 32"),
     ("pooling.modes=[]", "pooling.modes", "pooling.modes=[cls]"),
     ("pooling.modes=[cls,mean,cls]", "pooling.modes", "given twice; use pooling.modes=[cls,mean]"),
-    ("pooling.modes=[middle]", "pooling.modes[0]", "'cls', 'max', 'mean' or 'last'"),
+    ("pooling.modes=[middle]", "pooling.modes[0]", "'weightedmean' or 'last'"),
     ("pooling.modes=cls", "pooling.modes", "not a valid array"),
 ]
 
@@ -426,3 +428,38 @@ def test_any_change_of_a_configuration_is_taken_or_reported(data: st.DataObject,
             del node[last]
     with suppress(ConfigError):
         check_training(config)
+
+
+MEASURED = {
+    "pairs": ("data=pairs", "data.evaluation=pairs.jsonl", "data.anchor=question", "data.positive=passage"),
+    "beir": ("data=beir", "data.folder=measured"),
+}
+
+
+@pytest.mark.parametrize(("kind", "key"), [("pairs", "data.train"), ("beir", "data.folder")])
+def test_what_is_only_measured_needs_no_training_pairs(kind: str, key: str) -> None:
+    Path("measured/qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        Path("measured", name).touch()
+
+    assert problems(*MEASURED[kind], "model=tiny", "dims=[16]", primary="evaluate") == []
+    config = plain(*MEASURED[kind], "model=tiny", "dims=[16]", primary="evaluate")
+    assert config["data"].get("train") is None
+    assert [found for found, _ in problems(*MEASURED[kind])] == [key]
+
+
+@pytest.mark.parametrize(
+    ("words", "key"), [((*MEASURED["pairs"], "data.train=null"), "data.train"), (("data.train=null",), "data.train")]
+)
+def test_a_training_says_which_key_lacks_its_pairs(words: Sequence[str], key: str) -> None:
+    assert problems(*words) == [
+        (key, "is null, so there is nothing to train on; give a file of pairs, data.train=my.jsonl")
+    ]
+    assert problems(*words, "model=tiny", "dims=[16]", primary="evaluate") == []
+
+
+def test_what_cannot_be_null_is_missing_in_a_measurement_too() -> None:
+    words = ("data=pairs", "model=tiny", "dims=[16]")
+    assert [key for key, _ in problems(*words, primary="evaluate")] == ["data.evaluation"]
+    unknown = problems(*words, "data._target_=nothing.at.All", primary="evaluate")
+    assert [key for key, _ in unknown] == ["data._target_"]

@@ -35,6 +35,7 @@ ROWS = [
 
 
 ENDINGS = ".jsonl, .json, .csv, .tsv, .parquet (all but the last also with .gz)"
+READ = "(read with data.separator=',' and data.encoding=utf-8)"
 
 
 def write(path: Path, rows: Sequence[Row]) -> str:
@@ -194,7 +195,7 @@ def test_all_problems_are_told_at_once_with_the_argument_they_belong_to(tmp_path
         ("evaluation", f"{empty_cell}: column 'anchor' of the first row is empty; every row needs a text"),
         ("evaluation", f"{empty_cell} has no column 'nr'; it has 'anchor', 'positive'"),
         ("documents[0]", f"{folder}/x.docx: unknown ending '.docx'; use {ENDINGS}"),
-        ("documents[1]", f"{folder}/d.csv has no column 'positive'; it has 'text', 'title'"),
+        ("documents[1]", f"{folder}/d.csv has no column 'positive'; it has 'text', 'title' {READ}"),
     ]
 
 
@@ -266,7 +267,8 @@ def test_beir_set_has_all_documents_and_the_queries_with_an_answer(tmp_path: Pat
 def test_beir_dev_split_is_judged_by_its_own_file(tmp_path: Path) -> None:
     source = replace(beir(tmp_path), dev_split="dev")
     assert [message for _, message in source.problems()] == [
-        f"{tmp_path}/qrels/dev.tsv does not exist; BEIR's layout has corpus.jsonl, queries.jsonl, qrels/"
+        f"{tmp_path}/qrels/dev.tsv does not exist; BEIR's layout has corpus.jsonl, queries.jsonl, qrels/; "
+        "MTEB's the same, or folders of them, also as .parquet"
     ]
 
     write(tmp_path / "qrels" / "dev.tsv", [{"query-id": "q2", "corpus-id": "d4", "score": "1"}])
@@ -358,7 +360,8 @@ def test_missing_parts_of_a_beir_folder_are_problems(tmp_path: Path) -> None:
     (tmp_path / "queries.jsonl").unlink()
     (tmp_path / "qrels" / "train.tsv").unlink()
 
-    problems = list(source.problems())
+    assert [key for key, _ in source.problems()] == ["folder"]  # what is only measured needs no judgements to train on
+    problems = [*source.problems(), *source.training_problems()]
     assert [key for key, _ in problems] == ["folder", "folder"]
     assert f"{tmp_path}/queries.jsonl does not exist" in problems[0][1]
     assert f"{tmp_path}/qrels/train.tsv does not exist" in problems[1][1]

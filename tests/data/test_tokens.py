@@ -18,6 +18,7 @@ from tokenizers import normalizers
 
 from matryoshka.data import tokens
 from matryoshka.data.reading.rows import read_rows
+from matryoshka.data.tokenizer_fingerprint import tokenizer_fingerprint
 from matryoshka.data.tokens import (
     TokenIds,
     distinct_tokens,
@@ -25,7 +26,6 @@ from matryoshka.data.tokens import (
     token_counts,
     token_ids,
     tokenized_pairs,
-    tokenizer_fingerprint,
 )
 from matryoshka.storage.cache import remove_oldest
 from tests.tiny import tiny_tokenizer
@@ -112,8 +112,9 @@ def test_equal_texts_are_found_wherever_they_come_from(pairs: Dataset) -> None:
     tokenizer.texts.clear()
 
     tokenized_pairs(Dataset.from_dict(TEXTS), tokenizer, 16, PROMPTS)
-    found = kept_token_ids(tokenizer, TEXTS["positive"], 16, PROMPTS["positive"])
     assert tokenizer.texts == []
+    found = kept_token_ids(tokenizer, TEXTS["positive"], 16, PROMPTS["positive"])
+    assert tokenizer.texts == [PROMPTS["positive"]]  # alone, to count its tokens
     assert list(found) == [ids_by_hand(PROMPTS["positive"] + text, 16) for text in TEXTS["positive"]]
 
 

@@ -101,7 +101,7 @@ def test_a_token_that_was_not_named_is_found_before_it_goes_to_a_device(monkeypa
     (letter,) = encoder.tokenizer.convert_tokens_to_ids(["z"])
 
     with pytest.raises(IndexError, match=f"token id {letter} has no row"):
-        next(there.encode_batches([(0, [[0, 2], [0, letter, 2]])], "fp32"))
+        next(there.encode_batches([(0, PackedBatch.from_ids([[[0, 2], [0, letter, 2]]]))], "fp32"))
     batch = PackedBatch.from_ids([[[0, letter, 2]]]).to("meta")
     assert there(batch).shape == (1, 32)  # ids of a device are not read
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder import Encoder
-from matryoshka.encoder.packed_attention import Sequences
+from matryoshka.encoder.buckets import Sequences
 from tests.tiny import tiny_encoder
 
 PROMPTS = {"query": "query: ", "document": "passage: "}

@@ -14,7 +14,7 @@ from matryoshka.encoder.model_folder import require_loadable
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.errors import UserError
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from tests.tiny import tiny_encoder
+from tests.tiny import tiny_encoder, tiny_sentencepiece
 
 COMMIT = "0123456789" * 4
 
@@ -27,7 +27,7 @@ def model(folder: Path, vocabulary: str | None = "vocab.txt", weights: bool = Tr
     if weights:
         save_file({"embeddings.word_embeddings.weight": torch.zeros(5, 4)}, folder / "model.safetensors")
     if vocabulary is not None:
-        (folder / vocabulary).write_text("")
+        (folder / vocabulary).write_bytes(b"" if vocabulary == "vocab.txt" else tiny_sentencepiece())
     return folder
 
 

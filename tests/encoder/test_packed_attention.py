@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 import pytest
@@ -14,17 +14,14 @@ from transformers import CONFIG_MAPPING, AutoModel, PreTrainedModel
 
 from matryoshka.data.packing import PackedBatch
 from matryoshka.encoder import Encoder, Pooling
-from matryoshka.encoder.packed_attention import (
-    FIRST_POSITION_AFTER_PAD,
-    Buckets,
-    Sequences,
-    packed_attention,
-    use_packed_attention,
-)
+from matryoshka.encoder.architectures import use_packed_attention
+from matryoshka.encoder.buckets import Buckets, Reach, Sequences
+from matryoshka.encoder.packed_attention import attend, packed_attention
 from tests.tiny import tiny_tokenizer
 
 LENGTHS = (5, 40, 1, 17, 2, 1, 33, 16, 3, 40, 8, 21)
 HEADS, SIZE = 3, 4
+BERT_FAMILY = ("xlm-roberta", "roberta", "camembert", "bert", "electra")
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -35,18 +32,34 @@ def qkv(lengths: Sequence[int] = LENGTHS) -> list[Tensor]:
     return [draw(1, HEADS, sum(lengths), SIZE, seed=seed).requires_grad_() for seed in range(3)]
 
 
+def row_of(lengths: Sequence[int]) -> Sequences:
+    return Sequences(lengths, torch.tensor([0, *accumulate(lengths)], dtype=torch.int32))
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], **options: float) -> Tensor:
-    sequences = Sequences(lengths, torch.tensor([0, *accumulate(lengths)], dtype=torch.int32))
-    attended, weights = packed_attention(nn.Module(), q, k, v, sequences=sequences, **options)
+    attended, weights = packed_attention(nn.Module(), q, k, v, sequences=row_of(lengths), **options)
     assert weights is None
     return attended
 
 
-def attention_by_loop(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scaling: float | None = None) -> Tensor:
-    """One sequence at a time, written out: softmax(q k / sqrt(size)) v."""
+def attention_by_loop(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Sequence[int],
+    scaling: float | None = None,
+    sees: Callable[[int, int], bool] = lambda query, key: True,
+    bias_HLL: Tensor | None = None,
+) -> Tensor:
+    """One sequence at a time, written out: softmax(q k / sqrt(size) + bias) v over the keys that a query sees."""
     attended = []
     for q_HLD, k_HLD, v_HLD in zip(*(x[0].split(list(lengths), dim=1) for x in (q, k, v)), strict=True):
+        length = q_HLD.shape[1]
         scores_HLL = torch.einsum("hid,hjd->hij", q_HLD, k_HLD) * (scaling or q.shape[-1] ** -0.5)
+        if bias_HLL is not None:
+            scores_HLL = scores_HLL + bias_HLL[:, :length, :length]
+        hidden_LL = torch.tensor([[not sees(i, j) for j in range(length)] for i in range(length)])
+        scores_HLL = scores_HLL.masked_fill(hidden_LL, -torch.inf)
         attended.append(torch.einsum("hij,hjd->ihd", scores_HLL.softmax(-1), v_HLD))
     return torch.cat(attended)[None]
 
@@ -64,6 +77,36 @@ def test_packed_attention_equals_one_sequence_at_a_time(lengths: tuple[int, ...]
     gradients = torch.autograd.grad((packed * weights).sum(), inputs)
     expected = torch.autograd.grad((looped * weights).sum(), inputs)
     for gradient, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=0, atol=1e-12)
+
+
+REACHES: dict[str, tuple[Reach, Callable[[int, int], bool]]] = {
+    "everywhere": (Reach(), lambda query, key: True),
+    "causal": (Reach(causal=True), lambda query, key: key <= query),
+    "window": (Reach(window=5), lambda query, key: abs(query - key) < 5),
+    "causal window": (Reach(causal=True, window=5), lambda query, key: 0 <= query - key < 5),
+    "window of itself": (Reach(window=1), lambda query, key: query == key),
+    "wide window": (Reach(window=40), lambda query, key: True),
+    "wide causal window": (Reach(causal=True, window=40), lambda query, key: key <= query),
+}
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("reach", REACHES)
+def test_a_token_sees_what_is_in_its_reach(reach: str, biased: bool) -> None:
+    """Gradients too, of a bias as well, and in buckets with padding, of which some rows see nothing else."""
+    given, sees = REACHES[reach]
+    bias_HLL = draw(HEADS, 40, 40, seed=5).requires_grad_() if biased else None
+    inputs = qkv()
+    qkv_T3HD = torch.stack([x[0].transpose(0, 1) for x in inputs], 1)
+    packed = attend(qkv_T3HD, row_of(LENGTHS), reach=given, bias_HLL=bias_HLL)[None]
+    looped = attention_by_loop(*inputs, LENGTHS, None, sees, bias_HLL)
+
+    torch.testing.assert_close(packed, looped, rtol=0, atol=1e-12)
+    weights, leaves = draw(*packed.shape, seed=9), [*inputs, *([] if bias_HLL is None else [bias_HLL])]
+    found = torch.autograd.grad((packed * weights).sum(), leaves)
+    expected = torch.autograd.grad((looped * weights).sum(), leaves)
+    for gradient, other in zip(found, expected, strict=True):
         torch.testing.assert_close(gradient, other, rtol=0, atol=1e-12)
 
 
@@ -184,10 +227,7 @@ def backbone(kind: str, *, hidden_dropout: float = 0.0, attention_dropout: float
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
     options = {"vocab_size": 60, "max_position_embeddings": 64, "pad_token_id": 1, "initializer_range": 0.2}
     dropouts = {"hidden_dropout_prob": hidden_dropout, "attention_probs_dropout_prob": attention_dropout}
-    if kind == "distilbert":  # has names of its own, and dropout unless told otherwise
-        sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
-        dropouts = {"dropout": hidden_dropout, "attention_dropout": attention_dropout}
-    elif kind == "electra":
+    if kind == "electra":
         sizes["embedding_size"] = 16
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -218,22 +258,7 @@ def gradients(embeddings_SD: Tensor, model: PreTrainedModel) -> dict[str, Tensor
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)
-def test_packed_models_equal_padded_ones(kind: str) -> None:
-    padded_model, packed_model = backbone(kind), encoder(backbone(kind))
-    assert packed_model.packed
-    assert sum(LENGTHS) > packed_model.backbone.config.max_position_embeddings
-
-    expected_SD = padded_embeddings(padded_model)
-    packed_SD = packed_model(PackedBatch.from_ids([sequences()]))
-    torch.testing.assert_close(packed_SD, expected_SD, rtol=0, atol=1e-5)
-    expected, packed = gradients(expected_SD, padded_model), gradients(packed_SD, packed_model.backbone)
-    assert packed.keys() == expected.keys()
-    for name, gradient in expected.items():
-        torch.testing.assert_close(packed[name], gradient, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
-
-
-@pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)
+@pytest.mark.parametrize("kind", BERT_FAMILY)
 def test_packed_models_equal_the_model_on_each_sequence_alone(kind: str) -> None:
     packed_SD = encoder(backbone(kind))(PackedBatch.from_ids([sequences()]))
 
@@ -243,7 +268,7 @@ def test_packed_models_equal_the_model_on_each_sequence_alone(kind: str) -> None
         torch.testing.assert_close(packed_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", FIRST_POSITION_AFTER_PAD)
+@pytest.mark.parametrize("kind", BERT_FAMILY)
 def test_a_pad_token_that_a_text_spells_out_has_the_models_position(kind: str) -> None:
     spelt_out = [[0, 1, 7, 8, 2], [0, 9, 2], [0, 7, 1, 1, 8, 9, 1, 2], [1], [0, 5, 6, 7, 2]]
     packed_SD = encoder(backbone(kind))(PackedBatch.from_ids([spelt_out]))
@@ -255,17 +280,6 @@ def test_a_pad_token_that_a_text_spells_out_has_the_models_position(kind: str) -
         torch.testing.assert_close(packed_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)
 
 
-def test_gradient_checkpointing_changes_no_gradient() -> None:
-    plain, checkpointed = encoder(backbone("xlm-roberta")).train(), encoder(backbone("xlm-roberta")).train()
-    enable = "activation_checkpointing_enable"  # older than transformers 5.23: gradient_...
-    getattr(checkpointed.backbone, enable, checkpointed.backbone.gradient_checkpointing_enable)()
-    batch = PackedBatch.from_ids([sequences()])
-
-    expected = gradients(plain(batch), plain.backbone)
-    for name, gradient in gradients(checkpointed(batch), checkpointed.backbone).items():
-        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-6)
-
-
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("place", ["hidden_dropout", "attention_dropout"])
 @pytest.mark.parametrize("kind", ["xlm-roberta", "bert"])
@@ -275,17 +289,6 @@ def test_either_dropout_acts_in_training_only(kind: str, place: str) -> None:
     assert torch.equal(model(batch), model(batch))
     model.train()
     assert not torch.equal(model(batch), model(batch))
-
-
-@pytest.mark.parametrize("kind", ["distilbert", "mpnet"])
-def test_what_cannot_be_packed_is_padded_and_says_so(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="matryoshka"):
-        model = encoder(backbone(kind))
-
-    assert not model.packed
-    assert caplog.messages == [f"tiny: sequences are padded, since {kind} can't be packed"]
-    embeddings_SD = model(PackedBatch.from_ids([sequences()]))
-    torch.testing.assert_close(embeddings_SD, padded_embeddings(backbone(kind)), rtol=0, atol=1e-5)
 
 
 def test_a_packed_model_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -314,16 +317,3 @@ def test_a_decoder_is_padded_and_says_so(caplog: pytest.LogCaptureFixture) -> No
     assert not torch.allclose(model(batch), encoder(backbone("bert"))(batch), atol=1e-2)  # each token sees those before
     model.tokenizer.pad_token = None  # as decoders' tokenizers often come
     torch.testing.assert_close(model(batch), padded_embeddings(decoder()), rtol=0, atol=1e-5)
-
-
-def test_a_model_type_not_in_the_list_is_padded_whatever_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-    model = AutoModel.from_config(CONFIG_MAPPING["qwen3"](vocab_size=60, num_key_value_heads=2, head_dim=8, **sizes))
-    with caplog.at_level(logging.INFO, logger="matryoshka"):
-        padded = encoder(model)
-
-    assert caplog.messages == ["tiny: sequences are padded, since qwen3 can't be packed"]
-    embeddings_SD = padded(PackedBatch.from_ids([sequences()]))
-    for ids, embedding_D in zip(sequences(), embeddings_SD, strict=True):
-        hidden_LH = model(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0]
-        torch.testing.assert_close(embedding_D, torch.cat([hidden_LH[0], hidden_LH.mean(0)]), rtol=0, atol=1e-5)

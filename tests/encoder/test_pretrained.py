@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,9 +128,14 @@ def test_what_is_given_comes_before_what_is_saved(plain: Path, tmp_path: Path) -
         (flags(lasttoken=True), ("last",)),
         (flags(max_tokens=True, mean_tokens=True), ("max", "mean")),
         ({"embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": True}, ("mean",)),
-        ({"embedding_dimension": 32, "pooling_mode": ["mean", "cls"]}, ("cls", "mean")),
+        ({"embedding_dimension": 32, "pooling_mode": ["mean", "cls"]}, ("mean", "cls")),
         ({"embedding_dimension": 32, "pooling_mode": "lasttoken"}, ("last",)),
-        ({}, None),
+        ({"embedding_dimension": 32, "pooling_mode": "weightedmean"}, ("weightedmean",)),
+        ({"pooling_mode": ["mean_sqrt_len_tokens", "max"]}, ("mean_sqrt_len_tokens", "max")),
+        ({"pooling_mode": "cls"} | flags(mean_tokens=True), ("cls",)),
+        (flags(weightedmean_tokens=True, mean_sqrt_len_tokens=True), ("mean_sqrt_len_tokens", "weightedmean")),
+        (flags(), ("mean",)),
+        ({"word_embedding_dimension": 32}, ("mean",)),
     ],
 )
 def test_pooling_of_old_and_new_files(tmp_path: Path, config: dict[str, Any], modes: tuple[str, ...] | None) -> None:
@@ -141,6 +147,34 @@ def test_pooling_of_old_and_new_files(tmp_path: Path, config: dict[str, Any], mo
     settings = SavedSettings.read(tmp_path)
     assert settings.pooling == modes
     settings.require_supported()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"pooling_mode": "sum"}, r"config.json: pooling_mode is 'sum'; known are cls, max, mean, .*, lasttoken"),
+        ({"pooling_mode": ["mean", "sum"]}, r"pooling_mode is \['mean', 'sum'\]"),
+        ({"pooling_mode": ["mean", "mean"]}, "a mode twice"),
+        ({"pooling_mode": []}, r"pooling_mode is \[\]"),
+        ({"pooling_mode": 3}, "pooling_mode is 3"),
+        (
+            flags(mean_tokens=True) | {"pooling_mode_sum": True},
+            "pooling_mode_sum is not known; known are pooling_mode",
+        ),
+        ({"pooling_mode": "mean", "include_prompt": "no"}, "include_prompt is 'no', not true or false"),
+        ({}, "is missing or empty"),
+    ],
+)
+def test_a_saved_pooling_that_is_not_known_is_refused(
+    plain: Path, tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    pretrained = Pretrained(str(saved(tmp_path, CLASSIC | {"1_Pooling/config.json": config}, plain)))
+
+    ((key, problem),) = pretrained.problems()
+    assert key == "model"
+    assert re.search(message, problem)
+    with pytest.raises(UserError, match=message):
+        pretrained.load()
 
 
 def test_a_folder_of_sentence_transformers_6_is_read(plain: Path, tmp_path: Path) -> None:
@@ -165,13 +199,7 @@ def test_a_folder_of_sentence_transformers_6_is_read(plain: Path, tmp_path: Path
     [
         ({"modules.json": modules("Transformer", "Pooling", "Dense", "Normalize")}, "Dense"),
         ({"modules.json": modules("WordEmbeddings", "Pooling")}, "WordEmbeddings"),
-        ({"1_Pooling/config.json": flags(weightedmean_tokens=True)}, "pooling_mode_weightedmean_tokens"),
-        ({"1_Pooling/config.json": flags(mean_sqrt_len_tokens=True)}, "pooling_mode_mean_sqrt_len_tokens"),
-        (
-            {"1_Pooling/config.json": flags(mean_tokens=True) | {"include_prompt": False}},
-            "without the prompt",
-        ),
-        ({"sentence_bert_config.json": {"max_seq_length": 24, "do_lower_case": True}}, "do_lower_case"),
+        ({"sentence_bert_config.json": {"query_length": 8}}, "query_length"),
     ],
 )
 def test_models_whose_embeddings_would_be_wrong_are_refused(
@@ -206,15 +234,6 @@ def test_the_longest_length_runs(plain: Path) -> None:
     assert np.isfinite(encoder.encode(["x" * 300])).all()
 
 
-def test_only_robertas_lose_positions_to_padding() -> None:
-    config = {"max_position_embeddings": 512, "pad_token_id": 0}
-
-    assert Pretrained.longest_sequence({**config, "model_type": "bert"}) == 512
-    assert Pretrained.longest_sequence({**config, "model_type": "xlm-roberta", "pad_token_id": 1}) == 510
-    assert Pretrained.longest_sequence({**config, "model_type": "camembert", "pad_token_id": 1}) == 510
-    assert Pretrained.longest_sequence({"model_type": "t5"}) > 10**6
-
-
 def test_unknown_prompts_are_problems(plain: Path) -> None:
     ((key, message),) = Pretrained(str(plain), prompts={"query": "q", "passage": "p"}).problems()
 
@@ -234,7 +253,7 @@ def test_places_without_a_model_say_what_they_are(tmp_path: Path) -> None:
         "file.txt": "is a file; give a model folder",
         "missing": "does not exist; give a model folder, a run's folder or a hub name",
         "empty": "is neither a model (no config.json) nor a run's folder (no model/config.json)",
-        "nested": "keeps its transformer in a subfolder, which is not supported",
+        "nested": "modules.json names no folder of a transformer",
         "broken": "broken/config.json cannot be read",
         "list": "list/config.json is not a JSON object",
     }

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from matryoshka.data.packing import PackedBatch
-from matryoshka.encoder import packed_attention
+from matryoshka.encoder import buckets, packed_attention
+from matryoshka.encoder.buckets import Reach
 from matryoshka.encoder.varlen_attention import efficient_attention, flash_attention, kernel_name, varlen_kernel
-from tests.encoder.test_packed_attention import backbone, encoder, gradients, sequences
+from tests.encoder.test_packed_attention import backbone, encoder, gradients, row_of, sequences
 from tests.tiny import tiny_encoder
 
 GPU = torch.device("cuda", 0)
@@ -22,7 +23,7 @@ BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 KERNELS = {"flash": flash_attention, "efficient": efficient_attention, "buckets": None}
 SIGNATURES = {
     "_flash_attention_forward": "query, key, value, cum_seq_q, cum_seq_k, max_q, max_k, dropout_p, is_causal, "
-    "return_debug_mask, scale, window_size_left",
+    "return_debug_mask, scale, window_size_left, window_size_right",
     "_efficient_attention_forward": "query, key, value, bias, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, "
     "dropout_p, custom_mask_type, compute_log_sumexp, scale",
 }
@@ -73,9 +74,10 @@ class Calls(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.made: dict[str, tuple[Any, ...]] = {}
+        self.named: dict[str, dict[str, Any]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.made[func.overloadpacket.__name__] = args
+        self.made[func.overloadpacket.__name__], self.named[func.overloadpacket.__name__] = args, kwargs or {}
         return func(*args, **(kwargs or {}))
 
 
@@ -97,6 +99,72 @@ def test_each_kernel_is_one_call_with_its_dropout(name: str, dtype: torch.dtype)
     if name == "flash":
         assert 0.1 in [x for x in calls.made["_flash_attention_backward"] if not isinstance(x, Tensor)]
         assert qkv_T3HD.grad is not None and qkv_T3HD.grad.shape == qkv_T3HD.shape
+
+
+@pytest.mark.parametrize(
+    ("reach", "seen"),
+    [
+        (Reach(), {}),
+        (Reach(causal=True), {"causal": True}),
+        (Reach(window=3), {"window": 3}),
+        (Reach(causal=True, window=3), {"causal": True, "window": 3}),
+        (Reach(causal=True, window=6), {"causal": True}),  # of sequences that are no longer
+    ],
+)
+def test_a_kernel_is_told_how_far_tokens_see(gpu: pytest.MonkeyPatch, reach: Reach, seen: dict[str, Any]) -> None:
+    asked: list[Any] = []
+
+    def chosen(*call: Any) -> Any:
+        def kernel(q_THD: Tensor, *others: Any, **options: Any) -> Tensor:
+            asked.append((call[3], options))
+            return q_THD
+
+        return kernel
+
+    gpu.setattr(packed_attention, "varlen_kernel", chosen)
+    packed_attention.attend(torch.zeros(10, 3, 4, 8), row_of([6, 4]), reach=reach)
+    assert asked == [("window" in seen, seen)]
+    asked.clear()
+    attended_THD = packed_attention.attend(torch.zeros(10, 3, 4, 8), row_of([6, 4]), bias_HLL=torch.zeros(4, 6, 6))
+    assert attended_THD.shape == (10, 4, 8) and not asked  # no kernel takes a bias
+
+
+@pytest.mark.parametrize(
+    ("options", "causal", "sides"),
+    [
+        ({}, False, (None, None)),
+        ({"causal": True}, True, (None, None)),
+        ({"window": 3}, False, (2, 2)),
+        ({"causal": True, "window": 3}, True, (2, 0)),
+    ],
+)
+def test_flash_attention_counts_a_window_to_both_sides(options: Any, causal: bool, sides: Any) -> None:
+    """Its gradient too; on the device that has no numbers."""
+    qkv_T3HD = torch.zeros(10, 3, 4, 8, dtype=BF16, device="meta", requires_grad=True)
+    where = torch.zeros(3, dtype=torch.int32, device="meta")
+    with Calls() as calls:
+        flash_attention(*qkv_T3HD.unbind(1), where, 6, 0.5, 0.0, **options).sum().backward()
+    for way in ("forward", "backward"):
+        made, named = calls.made[f"_flash_attention_{way}"], calls.named[f"_flash_attention_{way}"]
+        assert next(x for x in made if isinstance(x, bool)) is causal
+        assert (named.get("window_size_left"), named.get("window_size_right")) == sides
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_efficient_kernel_has_a_mask_of_causality(causal: bool) -> None:
+    qkv_T3HD, where = torch.zeros(10, 3, 4, 8, device="meta"), torch.zeros(3, dtype=torch.int32, device="meta")
+    with Calls() as calls:
+        efficient_attention(*qkv_T3HD.unbind(1), where, 6, 0.5, 0.0, **({"causal": True} if causal else {}))
+    assert calls.made["_efficient_attention_forward"][9] == int(causal)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [(BF16, "flash"), (FP32, "buckets")])
+def test_a_window_takes_flash_attention_or_buckets(dtype: Any, expected: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="matryoshka"):
+        assert varlen_kernel(GPU, dtype, 64, True) is KERNELS[expected]
+
+    assert "heads of 64, a window): " in caplog.messages[0]
+    assert varlen_kernel(GPU, FP32, 64, False) is efficient_attention
 
 
 @pytest.mark.parametrize(("needed", "keeps"), [(True, True), (False, False)])
@@ -197,7 +265,7 @@ def test_training_and_evaluation_reach_the_kernel_and_make_no_buckets(gpu: pytes
         rates.append(others[-1])
         return q_THD
 
-    gpu.setattr(packed_attention.Buckets, "of", unwanted)
+    gpu.setattr(buckets.Buckets, "of", unwanted)
     gpu.setattr(packed_attention, "varlen_kernel", lambda *call: kernel)
     model = tiny_encoder(dropout=0.1).train(training)
 

@@ -14,7 +14,7 @@ from matryoshka.evaluation.gains import gains
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.evaluation.several_sets import SeveralSets, mean_result
 from matryoshka.evaluation.tokenized_set import TokenizedSet
-from matryoshka.evaluation.uncertainty import Floats, Ints, bootstrap_intervals, mean_intervals
+from matryoshka.evaluation.uncertainty import Floats, Ints, bootstrap_intervals, stratified_intervals
 from tests.evaluation.small import small_set
 from tests.tiny import tiny_encoder
 
@@ -63,7 +63,7 @@ def test_joined_texts_are_those_of_the_parts() -> None:
 
 
 def test_every_figure_is_the_mean_over_sets_not_over_queries(before: dict[str, EvaluationResult]) -> None:
-    mean = mean_result(DATA, before)
+    mean = mean_result("mean", DATA.fingerprint, before)
     one, other = before.values()
     assert one.queries != other.queries
     for name, value in mean.flat().items():
@@ -92,32 +92,39 @@ def by_loop(sets: list[tuple[Floats, Ints]], resamples: int) -> Floats:
 def test_intervals_draw_each_sets_clusters_by_themselves() -> None:
     generator = np.random.default_rng(5)
     sets = [(generator.random((40, 2)), np.arange(40) // 2), (generator.random((90, 2)), np.arange(90))]
-    low_M, high_M = mean_intervals(sets, resamples=300)
+    low_M, high_M = stratified_intervals(sets, resamples=300)
     means_RM = by_loop(sets, 300)
     assert np.all(np.quantile(means_RM, 0.005, axis=0) < low_M) and np.all(low_M < np.quantile(means_RM, 0.03, axis=0))
     assert np.all(np.quantile(means_RM, 0.97, axis=0) < high_M) and np.all(
         high_M < np.quantile(means_RM, 0.995, axis=0)
     )
-    assert np.array_equal(mean_intervals(sets[:1]), bootstrap_intervals(*sets[0]))
-    assert np.isnan(mean_intervals([sets[0], (sets[1][0], np.zeros(90, dtype=np.int64))])).all()
+    assert np.array_equal(stratified_intervals(sets[:1]), bootstrap_intervals(*sets[0]))
+    assert np.isnan(stratified_intervals([sets[0], (sets[1][0], np.zeros(90, dtype=np.int64))])).all()
 
 
 def test_the_mean_has_intervals_where_there_are_rankings(before: dict[str, EvaluationResult]) -> None:
-    mean = mean_result(DATA, before)
+    mean = mean_result("mean", DATA.fingerprint, before)
     sets = []
     for part in before.values():
         assert part.rankings
         values_Q = part.rankings.as_is[32].values["ndcg@10"].numpy()
         sets.append((values_Q[:, None], part.rankings.clusters_Q.numpy()))
-    low_M, high_M = mean_intervals(sets)
+    low_M, high_M = stratified_intervals(sets)
     assert mean.intervals[32]["ndcg@10"] == pytest.approx((low_M[0], high_M[0]))
-    assert mean_result(DATA, {name: replace(part, rankings=None) for name, part in before.items()}).intervals == {}
+    assert (
+        mean_result(
+            "mean", DATA.fingerprint, {name: replace(part, rankings=None) for name, part in before.items()}
+        ).intervals
+        == {}
+    )
 
 
 def test_the_gain_is_the_mean_of_the_sets_gains(
     before: dict[str, EvaluationResult], after: dict[str, EvaluationResult]
 ) -> None:
-    found = gains(mean_result(DATA, before), mean_result(DATA, after), "ndcg@10")
+    found = gains(
+        mean_result("mean", DATA.fingerprint, before), mean_result("mean", DATA.fingerprint, after), "ndcg@10"
+    )
     each = [gains(before[name], after[name], "ndcg@10") for name in PARTS]
     assert found
     for dim in DIMS:
@@ -125,4 +132,7 @@ def test_the_gain_is_the_mean_of_the_sets_gains(
         assert found.by_dim[dim].interval is not None
     assert found.mean.value == pytest.approx(np.mean([of.mean.value for of in each if of]))
     without = {name: replace(part, rankings=None) for name, part in after.items()}
-    assert gains(mean_result(DATA, before), mean_result(DATA, without), "ndcg@10") is None
+    assert (
+        gains(mean_result("mean", DATA.fingerprint, before), mean_result("mean", DATA.fingerprint, without), "ndcg@10")
+        is None
+    )

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 
 from matryoshka.evaluation import uncertainty
-from matryoshka.evaluation.uncertainty import Floats, Ints, bootstrap_intervals, clusters, holm, paired_randomisation
+from matryoshka.evaluation.uncertainty import (
+    Floats,
+    Ints,
+    bootstrap_intervals,
+    clusters,
+    holm,
+    paired_randomisation,
+    stratified_intervals,
+)
 
 
 def simulated(generator: Generator, sizes_C: Ints, sets: int, shift: float = 0.0) -> tuple[Ints, Floats]:
@@ -86,6 +94,44 @@ def test_an_interval_is_between_percentiles_of_means_over_drawn_clusters(monkeyp
     low_M, high_M = bootstrap_intervals(values_QM, clusters_Q, resamples=50, seed=3, level=0.8)
     np.testing.assert_allclose(low_M, np.quantile(means, tail, axis=0), rtol=1e-12)
     np.testing.assert_allclose(high_M, np.quantile(means, 1 - tail, axis=0), rtol=1e-12)
+
+
+def test_the_mean_over_sets_draws_within_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, tail = np.random.default_rng(6), uncertainty._tail(0.1, 9, 5)
+    sets = [
+        (generator.random((30, 3)), generator.integers(9, size=30)),
+        (generator.random((10, 3)), np.arange(10) // 2),
+    ]
+    monkeypatch.setattr(uncertainty, "AT_ONCE", 40)
+
+    means = np.zeros((50, 3))
+    for place, (values_QM, clusters_Q) in enumerate(sets):
+        drawing, count = np.random.default_rng(3 + place), clusters_Q.max() + 1
+        for resample in range(50):
+            drawn = [row for name in drawing.integers(count, size=count) for row in np.flatnonzero(clusters_Q == name)]
+            means[resample] += sum(values_QM[row] for row in drawn) / len(drawn) / 2
+
+    low_M, high_M = stratified_intervals(sets, resamples=50, seed=3, level=0.8)
+    np.testing.assert_allclose(low_M, np.quantile(means, tail, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(high_M, np.quantile(means, 1 - tail, axis=0), rtol=1e-12)
+    alone = np.stack(stratified_intervals(sets[:1], resamples=50, seed=3))
+    assert (alone == np.stack(bootstrap_intervals(*sets[0], resamples=50, seed=3))).all()
+    constant = np.full((4, 1), 0.3)
+    assert np.isnan(stratified_intervals([*sets, (np.ones((4, 3)), np.zeros(4, dtype=np.int64))])).all()
+    assert np.stack(stratified_intervals([(constant, np.arange(4)), (constant, np.arange(4))])).tolist() == [
+        [0.3],
+        [0.3],
+    ]
+
+
+def test_ninety_five_of_a_hundred_intervals_of_a_mean_over_sets_hold_it() -> None:
+    generator, held, trials = np.random.default_rng(1), 0, 1000
+    for _ in range(trials):  # three sets of few queries, whose values spread differently around 1, 2 and 3
+        values = [n + generator.normal(size=(size, 1)) * n for n, size in ((1, 15), (2, 25), (3, 40))]
+        sets = [(values_QM, np.arange(len(values_QM))) for values_QM in values]
+        (low,), (high,) = stratified_intervals(sets, resamples=400)
+        held += int(low <= 2 <= high)
+    assert held / trials == pytest.approx(0.95, abs=four_errors(0.95, trials))
 
 
 @pytest.mark.parametrize(("clusters_drawn", "student"), [(10, 2.2622), (20, 2.0930), (50, 2.0096), (500, 1.9647)])

@@ -35,6 +35,7 @@ POOLINGS: list[tuple[Mode, ...]] = [
     ("max",),
     ("last",),
     ("last", "max", "cls"),
+    ("weightedmean", "mean_sqrt_len_tokens"),
 ]
 
 

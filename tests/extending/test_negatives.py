@@ -26,7 +26,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from matryoshka.data.negatives import EqualTexts
+from matryoshka.data.negatives import KnownPositives
 from matryoshka.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matryoshka.data.samplers import BatchSummary
 
 
-class TooSimilar(EqualTexts):
+class TooSimilar(KnownPositives):
     """Besides, a candidate is no negative if it is more similar to the row's own positive than `above`.
 
     path: of a file by np.savez(path, passages=..., similarity=...), with every positive and negative and their square
@@ -64,12 +64,12 @@ class TooSimilar(EqualTexts):
         return True
 
     def mask(self, rows: Sequence[int]) -> Tensor | None:
-        """By the file, and by equal texts."""
+        """By the file, and by the training pairs."""
         places_BC = self.places_RC[list(rows)]
         mask_BN = self.alike_PP[places_BC[:, 0][:, None], places_BC.T.reshape(-1)]
         mask_BN[:, : len(rows)].fill_diagonal_(False)
-        equal_BN = super().mask(rows)
-        return mask_BN if equal_BN is None else mask_BN | equal_BN
+        known_BN = super().mask(rows)
+        return mask_BN if known_BN is None else mask_BN | known_BN
 ''',
     group="negatives",
     choice="too_similar",

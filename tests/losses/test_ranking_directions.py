@@ -7,9 +7,10 @@ from typing import get_args
 
 import pytest
 import torch
+from datasets import Dataset
 from torch import Tensor, nn
 
-from matryoshka.data.negatives import no_negatives
+from matryoshka.data.negatives import KnownPositives
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.losses.ranking_directions import PartitionMode, Pool, RankingDirectionsLoss
 from tests.composing import problems
@@ -22,8 +23,9 @@ WAYS: list[tuple[PartitionMode, list[Pool]]] = [
     *(("joint", ways) for ways in ALL),  # type: ignore[misc]
     *(("per_direction", ways) for ways in APART),  # type: ignore[misc]
 ]
-# Numbers of texts, by column: rows 0 and 3 ask the same, rows 1 and 4 have one passage; row 2's negative is row 0's.
-TEXTS = torch.tensor([[0, 1, 2, 0, 4], [10, 11, 12, 13, 11], [20, 21, 10, 23, 24]])
+# Numbers of texts, by row: rows 0 and 3 ask the same, rows 1 and 4 have one passage; row 2's negative is row 0's.
+TEXTS = [(0, 10, 20), (1, 11, 21), (2, 12, 10), (0, 13, 23), (4, 11, 24)]
+MASK_BN = KnownPositives(TEXTS, Dataset.from_dict({})).mask(range(5))
 
 
 def by_loop(
@@ -65,7 +67,7 @@ def test_equals_loops_over_pairs(
     mode: PartitionMode, directions: list[Pool], masked: bool, one_dim_at_a_time: bool
 ) -> None:
     inputs = (draw(5, 24).requires_grad_(), draw(10, 24, seed=1).requires_grad_())
-    mask_BN = no_negatives(TEXTS) if masked else None
+    mask_BN = MASK_BN if masked else None
     assert masked == (mask_BN is not None)
     loss = MatryoshkaLoss(RankingDirectionsLoss(directions, 20.0, mode), [24, 5], [1.0, 0.5])
 
@@ -79,13 +81,12 @@ def test_equals_loops_over_pairs(
 
 def test_equal_texts_are_no_negatives_of_each_other() -> None:
     """What a pair's loss holds besides its own score: nothing that is the same text, or answers the same question."""
-    mask_BN = no_negatives(TEXTS)
     zeros = {"anchors_BB": torch.zeros(5, 5), "positives_BN": torch.zeros(5, 10)}
     similarity_BN = torch.full((5, 10), -1.0).fill_diagonal_(0.0)
     pool = {}
     for name in ("anchor_to_anchor", "positive_to_positive"):
         loss = RankingDirectionsLoss(["anchor_to_positive", name], 1.0)  # type: ignore[list-item]
-        pool[name] = _counts(loss, similarity_BN, mask_BN, zeros)
+        pool[name] = _counts(loss, similarity_BN, MASK_BN, zeros)
     # Of 4 other anchors row 0 has row 3's as its own, and row 1 has row 4's passage.
     assert pool["anchor_to_anchor"] == [3, 3, 4, 3, 3]
     # Of 4 other positives and 4 other rows' negatives; row 2's negative is row 0's passage, which answers row 3 too.
@@ -104,7 +105,7 @@ def _counts(
 
 
 def test_one_direction_is_the_ranking_loss() -> None:
-    inputs, mask_BN = (draw(5, 24), draw(10, 24, seed=1)), no_negatives(TEXTS)
+    inputs, mask_BN = (draw(5, 24), draw(10, 24, seed=1)), MASK_BN
     for mode in get_args(PartitionMode):
         found = MatryoshkaLoss(RankingDirectionsLoss(["anchor_to_positive"], 20.0, mode), [24, 5])(*inputs, mask_BN)
         torch.testing.assert_close(found.total, MatryoshkaLoss(RankingLoss(), [24, 5])(*inputs, mask_BN).total)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.malformed.changes import changed, read, valid_files
 
-KINDS = [kind for kind in valid_files() if kind.startswith(("pairs", "run"))]
+KINDS = [kind for kind in valid_files() if kind.startswith(("pairs", "rows", "run"))]
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from matryoshka.encoder import Encoder
+from matryoshka.encoder.adapter import Lora
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemoryEstimate, MemorySettings, measure_memory
@@ -130,3 +131,12 @@ def test_the_embedded_encoder_needs_what_was_estimated(setting: dict[str, Any]) 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["estimated_mb"] == pytest.approx(found["peak_mb"], rel=0.15)
+
+
+def test_under_an_adapter_its_weights_alone_have_gradients_and_averages() -> None:
+    encoder, lora = tiny_encoder(), Lora(rank=2)
+    size, adapter = sum(4 * p.numel() for p in encoder.parameters()), lora.size(encoder.backbone)
+    estimate = estimated(encoder, adapter=adapter)
+    assert estimate.gradients == adapter
+    assert estimate.held == pytest.approx(size + 3 * adapter, rel=0.01)
+    assert estimate.activations == estimated(encoder).activations

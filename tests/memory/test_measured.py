@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from matryoshka.encoder import Encoder, Pooling
 from matryoshka.losses import MatryoshkaLoss, RankingLoss
 from matryoshka.memory.measured import EncoderMemory, Growth, loss_bytes, measured_peaks, optimizer_bytes
 from matryoshka.memory.peak import PeakBytes
-from tests.tiny import tiny_encoder, with_checkpointing
+from tests.architectures import tiny_backbone
+from tests.tiny import tiny_encoder, tiny_tokenizer, with_checkpointing
 
 
 def test_peak_counts_what_is_alive_at_once() -> None:
@@ -55,6 +57,21 @@ def test_a_large_batch_is_known_from_small_ones(
         with_checkpointing(encoder)
     known = EncoderMemory.measured(encoder, bf16=False, fused_attention=False).training(encoder, lengths)
     assert known == pytest.approx(max(measured_peaks(encoder, lengths, bf16=False)), rel=0.15, abs=5_000)
+
+
+@pytest.mark.parametrize("name", ["modernbert", "mpnet", "qwen3", "gemma3_text, bidirectional"])
+def test_windows_causality_and_a_bias_are_measured_too(name: str) -> None:
+    encoder = Encoder(tiny_backbone(name), tiny_tokenizer(), Pooling(["mean"]), max_seq_length=40)
+    lengths = [33, 5, 9, 31, 17, 32, 32, 32]
+    known = EncoderMemory.measured(encoder, bf16=False, fused_attention=False).training(encoder, lengths)
+    assert known == pytest.approx(max(measured_peaks(encoder, lengths, bf16=False)), rel=0.15, abs=5_000)
+
+
+@pytest.mark.parametrize(("name", "grows"), [("qwen3", False), ("mpnet", True)])
+def test_a_bias_costs_the_square_on_a_gpu_too(name: str, grows: bool) -> None:
+    encoder = Encoder(tiny_backbone(name), tiny_tokenizer(), Pooling(["mean"]), max_seq_length=40)
+    measured = EncoderMemory.measured(encoder, bf16=False, fused_attention=True)
+    assert [growth.per_square > 0 for growth in (measured.forward, measured.evaluation)] == [grows] * 2
 
 
 def test_checkpointing_needs_less() -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import Tensor
 
 from matryoshka.storage.atomic import write_atomically
+from tests.parity.models_page import ModelsPage
 from tests.parity.table import AREAS, Comparison, page, rows, terminal_table
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -86,11 +87,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--parity-page", type=Path, help="write the table there if every area was measured and every test passed"
     )
+    parser.addoption("--models-page", type=Path, help="write docs/models.md there if all of its models agree")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # of several processes, the one that hears of all tests
         config.pluginmanager.register(Summary(config.getoption("parity_page", default=None)))
+        config.pluginmanager.register(ModelsPage(config.getoption("models_page", default=None)))
 
 
 class Summary:

@@ -13,7 +13,8 @@ from markdown_it.token import Token
 
 from matryoshka.data.samplers import BatchSummary
 from matryoshka.evaluation.result import EvaluationResult, SetResults
-from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
+from matryoshka.report.encoder_summary import EncoderSummary
+from matryoshka.report.record import PairsSummary, TrainingRecord
 from tests.evaluation.planted import planted_result
 
 DIMS = (32, 16, 8)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from matryoshka.evaluation.result import NO_DIM
+from matryoshka.report.encoder_summary import EncoderSummary
 from matryoshka.report.files import write_training
 from matryoshka.report.page.report import Report, html_report
-from matryoshka.report.record import EncoderSummary, PairsSummary, TrainingRecord
+from matryoshka.report.record import PairsSummary, TrainingRecord
 from matryoshka.report.terminal.lines import console
 from matryoshka.report.terminal.summary import show_training
 from matryoshka.report.wandb.contents import summary_of, tables_of

@@ -126,6 +126,18 @@ def test_a_run_that_goes_on_reads_the_commits_that_it_read_before() -> None:
     assert pinned_as_before(another, before)["encoder"] == another["encoder"]
 
 
+def test_the_commits_of_further_sets_are_kept_too(hub: Path) -> None:
+    further = "{_target_:matryoshka.data.hub.HubPairs,name:more,dataset:owner/pairs,revision:null}"
+    recipe = build(configured(f"+sets.more={further}", "baselines=[]", primary="evaluate"), EvaluationRecipe)
+    recipe.sets["more"].retrieval_set()
+    found = pinned(recipe, tiny_encoder(), None)
+
+    assert found["sets"] == {"more": {**recipe.config["sets"]["more"], "revision": DATA}}
+    assert pinned_as_before(recipe.config, found) == found
+    other = {**found, "sets": {"more": {**found["sets"]["more"], "dataset": "owner/other"}}}
+    assert pinned_as_before(recipe.config, other)["sets"] == recipe.config["sets"]
+
+
 @pytest.mark.slow
 def test_an_evaluation_says_so_too(hub: Path) -> None:
     evaluate(build(configured(primary="evaluate"), EvaluationRecipe), hub / "run")
@@ -156,7 +168,7 @@ def test_a_folder_with_an_at_in_its_name_is_a_folder(tmp_path: Path, monkeypatch
 
 def test_data_of_another_commit_than_the_pinned_one_are_refused(hub: Path) -> None:
     """Without the hub, datasets would take the rows that it has, whatever their commit."""
-    with pytest.raises(DataError, match=f"the cache has commit {DATA}, not {MODEL}.*data.revision={DATA}"):
+    with pytest.raises(DataError, match=f"the cache has commit {DATA}, not {MODEL}.*revision={DATA}"):
         HubPairs("pairs", "owner/pairs", revision=MODEL).training_pairs()
     assert len(HubPairs("pairs", "owner/pairs", revision=DATA).training_pairs()) == 12
 

@@ -28,12 +28,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny encoder, a few dozen real pairs, and the run of one process in `alone`."""
+    """A folder with a tiny encoder, a few dozen real pairs, and the run of one process in `alone`.
+
+    Nine questions have a second answer, which is that of another question: the loss leaves them out.
+    """
     folder = tmp_path_factory.mktemp("user")
     write_pairs(folder, train=64, evaluation=40)
+    rows = [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows += [{**rows[i], "positive": rows[i + 20]["positive"]} for i in range(9)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "train.jsonl").write_text(text, encoding="utf-8")
     SentenceTransformersFolder().save(tiny_encoder(), folder / "tiny")
     done = run(PYTHON, folder, "trainer.accelerator=cpu", "hydra.run.dir=alone")
     assert done.returncode == 0, done.stderr
+    assert "meet it in their batch, and the loss leaves out what is no negative" in " ".join(done.stdout.split())
     return folder
 
 
@@ -41,7 +49,7 @@ def settings(program: Sequence[str], folder: Path, *words: str) -> dict[str, Any
     """What subprocess runs, and where."""
     of_all = (
         "data=pairs data.train=train.jsonl data.evaluation=evaluation.jsonl encoder=pretrained encoder.model=tiny "
-        "pooling=saved dims=[32,16] batch_size=9 accumulation=2 trainer.max_epochs=2 trainer.precision=32-true "
+        "pooling=saved sampler=shuffled split.seed=1 dims=[32,16] batch_size=9 accumulation=2 trainer.max_epochs=2 trainer.precision=32-true "
         "trainer.log_every_n_steps=1 evaluator.token_budget=300"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONPATH": str(PROJECT)}
@@ -89,7 +97,7 @@ def test_two_processes_leave_one_run_equal_to_that_of_one(
         assert {path.name for path in folder.iterdir()} == names
         assert len(list(folder.glob("wandb/offline-run-*"))) == 1
         assert done.stdout.count("base (untrained)") == done.stdout.count("results go to") == 1
-        assert done.stderr.count("update 6/6") == 1
+        assert done.stderr.count("update 8/8") == 1
     finally:
         folder.rename(workplace / f"moved_{len(list(workplace.iterdir()))}")
 
@@ -120,7 +128,7 @@ def test_a_process_that_fails_ends_all_and_says_why(
     done = run(program, workplace, *SEVERAL, *words, *optimizer, "logger=none", f"hydra.run.dir=failed_{len(words)}")
     assert done.returncode == 1
     assert "ValueError: the second process is ill" in done.stdout + done.stderr
-    assert "update 6/6" not in done.stderr
+    assert "update 8/8" not in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from matryoshka.data.packing import PackedBatch
-from matryoshka.encoder import Encoder
+from matryoshka.encoder import Encoder, Pooling
 from matryoshka.encoder.packed_layer import PackedLayers
 from matryoshka.losses import MatryoshkaLoss, NestedLoss, RankingLoss
 from matryoshka.training.accumulation import add_gradients
@@ -196,3 +196,30 @@ def test_a_losss_products_are_exact_whatever_the_run_allows(monkeypatch: pytest.
         assert seen == ["high", "highest", "highest"] and torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("pairs", [None, 2, 7])
+def test_a_pooling_without_the_prompt_knows_it_in_every_part(pairs: int | None) -> None:
+    """The reference has one text at a time, and takes the mean behind its prompt."""
+    prompts = {"query": "query: ", "document": "das wort "}
+    whole, cached = (tiny_encoder(prompts=prompts).train() for _ in range(2))
+    whole.pooling = cached.pooling = Pooling(["mean"], include_prompt=False)
+    ids = [whole.token_ids(TEXTS[0], "query"), whole.token_ids(TEXTS[1], "document")]
+    in_front = [len(whole.tokenizer("query: ")["input_ids"]) - 1, len(whole.tokenizer("das wort ")["input_ids"]) - 1]
+    batch = PackedBatch.from_ids(ids, prompts=in_front)
+    assert [column.prompt for column in ids] == in_front
+    assert in_front[0] != in_front[1]
+
+    whole.backbone.set_attn_implementation("eager")  # transformers' own, for one text alone
+    states = [(text, before) for column, before in zip(ids, in_front, strict=True) for text in column]
+    by_hand = torch.stack(
+        [whole.backbone(input_ids=torch.tensor([text]))[0][0, before:].mean(0) for text, before in states]
+    )
+    nested = loss_of(batch, by_hand)
+    nested.total.backward()
+    other = add_gradients(cached, [batch], lambda _, x: loss_of(batch, x), 1, pairs)[0]
+    torch.testing.assert_close(other.total, nested.total.detach(), rtol=0, atol=1e-5)
+    expected, found = gradients(whole), gradients(cached)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-5, msg=name)

@@ -57,6 +57,14 @@ def orders(sampler: type[ShuffledSampler], epochs: int) -> list[list[list[int]]]
     return batches
 
 
+def test_a_batch_says_how_long_its_prompts_are_where_that_is_told() -> None:
+    prompts = {"negative_1": 3, "anchor": 1, "positive": 2}
+    data = PairsModule(PAIRS, partial(ShuffledSampler, batch_size=4), prompts=prompts)
+
+    assert data.collate([3, 1]).prompts == (1, 1, 2, 2, 3, 3)
+    assert module().collate([3, 1]).prompts == ()
+
+
 def test_collate_keeps_rows_and_columns_together() -> None:
     batch = module().collate([5, 2])
 

@@ -225,31 +225,41 @@ def test_the_cards_recipe_equals_a_loop_written_out(tmp_path: Path) -> None:
             torch.testing.assert_close(value, expected[name], atol=2e-6, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_copies_that_meet_in_a_batch_are_no_negatives(tmp_path: Path) -> None:
-    """Rate 0, so that every loss is that of the first weights, each candidate's own text left out by hand."""
+@pytest.mark.parametrize("pairs_at_once", [None, 2])
+def test_right_answers_that_meet_in_a_batch_are_no_negatives(tmp_path: Path, pairs_at_once: int | None) -> None:
+    """Rate 0, so that every loss is that of the first weights, what answers a question left out by hand.
+
+    One passage answers questions 0 to 6, another questions 0, 8 and 9: question 0 has two rows, 0 and 7.
+    """
     shared = Dataset.from_dict(
         {
-            "anchor": [[0, 4 + i, 5, 2] for i in range(10)],
-            "positive": [[0, 20 + (0 if i < 7 else i), 6, 2] for i in range(10)],
+            "anchor": [[0, 4 + (0 if i == 7 else i), 5, 2] for i in range(10)],
+            "positive": [[0, 20 + (i >= 7), 6, 2] for i in range(10)],
         }
     )
+    answers: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for row in shared:
+        answers.setdefault(tuple(row["anchor"]), set()).add(tuple(row["positive"]))
     data = PairsModule(shared, partial(NoDuplicatesSampler, batch_size=4, clashes="mask"))
     encoder = tiny_encoder()
     plan = TrainingPlan(data.micro_batches(1), 1)
     loss = MatryoshkaLoss(RankingLoss(direction="both"), [32])
     optimizer = partial(torch.optim.SGD, lr=0.0)
-    module = EmbeddingModule(encoder, loss, plan, optimizer, schedulers.constant, log_every=1)
+    module = EmbeddingModule(
+        encoder, loss, plan, optimizer, schedulers.constant, log_every=1, pairs_at_once=pairs_at_once
+    )
     log = MetricsFile(tmp_path / "metrics.jsonl")
     fit(module, data, tmp_path, loggers=[log])
 
-    assert data.sampler.summary().clashing == 4
+    assert data.sampler.summary().clashing > 3
     for rows, logged in zip(data.sampler.batches(), log.rows, strict=True):
-        texts = [shared[row]["positive"] for row in rows]
-        similarity_BB = cosines(encoder, [shared[row]["anchor"] for row in rows], texts)
+        questions, texts = ([shared[row][column] for row in rows] for column in ("anchor", "positive"))
+        similarity_BB = cosines(encoder, questions, texts)
         losses = []
-        for i, text in enumerate(texts):
-            kept = [i, *(j for j in range(len(rows)) if texts[j] != text)]
-            for scores in (20 * similarity_BB[i, kept], 20 * similarity_BB[kept, i]):
+        for i in range(len(rows)):
+            passages = [i, *(j for j in range(len(rows)) if tuple(texts[j]) not in answers[tuple(questions[i])])]
+            anchors = [i, *(j for j in range(len(rows)) if tuple(texts[i]) not in answers[tuple(questions[j])])]
+            for scores in (20 * similarity_BB[i, passages], 20 * similarity_BB[anchors, i]):
                 losses.append(float(torch.logsumexp(scores, 0) - scores[0]))
         assert logged["train/loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
 

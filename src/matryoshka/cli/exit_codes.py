@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from matryoshka.cli.hydra_errors import hydra_message
 from matryoshka.cli.resuming import going_on, remove_if_unused
-from matryoshka.errors import DiskFullError, JobsFailedError, StoppedError, UserError
+from matryoshka.errors import DiskFullError, JobsFailedError, NotPushedError, StoppedError, UserError
 from matryoshka.processes.launched import speaks
 from matryoshka.storage.atomic import saying_if_full
 from matryoshka.storage.credentials import shown
@@ -67,6 +67,8 @@ def job_told(folder: Path) -> Iterator[None]:
     except UserError as error:
         remove_if_unused(folder)
         ended(2, str(error))
+    except NotPushedError as error:
+        ended(1, str(error))
     except DiskFullError as error:
         ended(1, f"{error}; {ROOM}. Nothing that was there before is lost: {going_on(folder)}")
     except Exception as error:

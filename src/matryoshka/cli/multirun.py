@@ -23,6 +23,7 @@ from matryoshka.durations import in_words
 from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.evaluation.result import selecting_metric
 from matryoshka.report.terminal.lines import say
+from matryoshka.storage.command_words import in_quotes
 from matryoshka.sweep.collect import collect
 from matryoshka.sweep.jobs import Job, config_hash, is_running, left_to_run, the_only_sweep
 from matryoshka.sweep.result import Sweep
@@ -51,7 +52,7 @@ def place(config: DictConfig, keys: Sequence[str]) -> Path:
     folder = Path(config.hydra.sweep.dir) / folder_name("-".join(filter(None, (name, looks_at(config)))))
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(folder)
-        words.append("hydra.sweep.dir='{}'".format(str(folder).replace("'", r"\'")))
+        words.append(f"hydra.sweep.dir={in_quotes(str(folder))}")
     return folder
 
 
@@ -77,6 +78,7 @@ def composed(loader: ConfigLoader, config: DictConfig, batch: Sequence[Sequence[
     """Each job's configuration, checked: raises ConfigError with the problems of all of them, so that none starts."""
     jobs: list[Job] = []
     problems: dict[tuple[str, str], list[str]] = {}
+    pushes: dict[str, list[str]] = {}
     before = HydraConfig.instance().cfg
     if len(batch) > MANY:
         say("check", f"{len(batch)} configurations, before the first job")
@@ -88,11 +90,17 @@ def composed(loader: ConfigLoader, config: DictConfig, batch: Sequence[Sequence[
             values = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
             plain = plain_values(values, job.hydra.job.config_name)
             jobs.append(Job(name, tuple(overrides), config_hash(plain), _selected(plain)))
+            if pushed := (plain.get("export") or {}).get("push_to_hub"):
+                pushes.setdefault(pushed, []).append(name)
         except ConfigError as error:
             for problem in error.problems:
                 problems.setdefault(problem, []).append(name)
         finally:
             HydraConfig.instance().cfg = before
+    for pushed, names in pushes.items():
+        if len(names) > 1:
+            message = f"several jobs would push to {pushed}, each over the last; push the best job's model afterwards"
+            problems["export.push_to_hub", message] = names
     if problems:
         raise ConfigError([(key, f"{message}{_where(names, batch)}") for (key, message), names in problems.items()])
     return jobs

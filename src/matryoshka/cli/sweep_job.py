@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from matryoshka.errors import DiskFullError, PrunedError, UserError
+from matryoshka.errors import DiskFullError, NotPushedError, PrunedError, UserError
 from matryoshka.processes.signals import stopped_by_signals
 
 log = logging.getLogger("matryoshka")
@@ -53,7 +53,7 @@ def in_a_sweep(folder: Path, checked: Callable[[], dict[str, Any]], start: Start
             log.info("%s", error)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # weights that nobody asked for
             status = replace(status, state="pruned", objective=error.value)
-        except UserError as error:
+        except (UserError, NotPushedError) as error:
             log.error("%s", error)
             status = replace(status, state="failed", error=str(error))
         except Exception as error:

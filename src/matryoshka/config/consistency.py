@@ -8,18 +8,21 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from matryoshka.config.pooling_modes import POOLING, first_token_problems
 from matryoshka.config.projecting import has_vectors, stored_width_problems
 from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
-from matryoshka.config.widths import POOLING, cut_problems, listed, width_problems
+from matryoshka.config.suite import chosen_sets
+from matryoshka.config.widths import cut_problems, listed, width_problems
 from matryoshka.processes.launched import ON_GPUS, devices_here, launched, named_devices
+from matryoshka.storage.command_words import pasted
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
 PRECISIONS = ("auto", "bf16", "fp32", "bf16-mixed", "32-true", "32", 32)
 OVER_DIMS = ("mean", "worst", "retention")  # what the selecting metric may be of all dims together
 # Parts that are created without loading torch.
-EXAMINED = ("data", "split", "doctor", "mining", "encoder", "bm25", "export")
+EXAMINED = ("data", "split", "doctor", "mining", "encoder", "adapter", "bm25", "export")
 TAKEN = ("dev", "test", "train", "base", "projection", "merged", "loss", "gradient_share")  # names of what is logged
 
 # Arguments of Lightning's Trainer that only work where it takes the optimizer's steps and plans the run itself.
@@ -41,7 +44,7 @@ def count_problems(config: Config, wrong: set[str]) -> Iterator[Problem]:
         yield "batch_size", "with 1 pair there are no in-batch negatives; use at least 2"
     every = not wrong & {"sampler", "negatives"} and str(config["negatives"].get("_target_")).endswith(".EveryOther")
     if every and config["sampler"].get("clashes") == "mask":
-        remedy = "use negatives=equal_texts, or sampler.clashes=smaller_batch"
+        remedy = "use negatives=known_positives, or sampler.clashes=smaller_batch"
         yield "negatives", f"with sampler.clashes=mask a right answer is trained as a wrong one; {remedy}"
     if "trainer" in wrong:
         return
@@ -93,26 +96,14 @@ def selection_problems(evaluator: Config, dims: Sequence[int] | None) -> Iterato
         yield "evaluator.select", f"dim {dim} is not among dims={listed(dims)}"
 
 
-def mode_problems(pooling: Config) -> Iterator[Problem]:
-    """Pooling modes that are none or repeat."""
-    modes = pooling.get("modes")
-    if modes is not None and not modes:
-        yield "pooling.modes", "is empty; use for example pooling.modes=[cls]"
-    elif modes and len(set(modes)) < len(modes):
-        yield "pooling.modes", f"a mode is given twice; use pooling.modes={listed(dict.fromkeys(modes))}"
-
-
-def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
-    """Problems that parts find in their own arguments, and dims that do not fit the encoder.
-
-    broken: the root keys that are known to be wrong, and of which nothing more can be said.
-    """
+def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterator[Problem]:
+    """Problems of parts, and dims that do not fit. broken: wrong root keys. trained: whether pairs are needed."""
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
-    for group in ("sets", "sources"):
-        of_group = {} if group in broken else config.get(group) or {}
-        nodes |= {f"{group}.{name}": node for name, node in of_group.items()}
+    several = {"sets": chosen_sets(config), "sources": config.get("sources") or {}}
+    for group, of_group in several.items():
+        nodes |= {f"{group}.{name}": node for name, node in of_group.items() if group not in broken}
     for name, node in nodes.items():
         if not node:
             continue
@@ -124,6 +115,8 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
             yield name, f"cannot be created: {error.__cause__ or error}"
             continue
         found = list(parts[name].problems()) if hasattr(parts[name], "problems") else []
+        if name == "data" and trained and hasattr(parts[name], "training_problems"):
+            found += parts[name].training_problems()
         yield from ((f"{name}.{key}", message) for key, message in found)
         if name == "encoder" and any(key == "model" for key, _ in found):
             del parts[name]  # the width it tells is no better
@@ -139,6 +132,7 @@ def part_problems(config: Config, broken: set[str]) -> Iterator[Problem]:
     if "export" in parts and "pooling" not in broken and pooling.get("_target_", POOLING) != POOLING:
         yield "export", f"no saved format can describe {pooling['_target_']}; use export=none"
     if "encoder" in parts and "pooling" not in broken:
+        yield from first_token_problems(parts["encoder"], pooling)
         yield from width_problems([] if "dims" in broken else config.get("dims") or [], parts["encoder"], pooling)
     if "export" in parts and not broken & {"dims", "export"}:
         yield from cut_problems(config["export"].get("dim"), config["dims"])
@@ -158,8 +152,10 @@ def named_problems(name: str) -> Iterator[str]:
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.encoder.weight_files import READ_PICKLED
 
-    alone = f"evaluate it: evaluate.py model={name} encoder.{{}}=true; it can be no baseline"
-    for _, message in Pretrained.named(name).problems():
+    alone = f"evaluate it: evaluate.py {pasted('model', name)} encoder.{{}}=true; it can be no baseline"
+    model = Pretrained.named(name)
+    problems = [message for _, message in model.problems()]
+    for message in problems or filter(None, [model.pooling_problem()]):
         told = message.replace(TRUST, alone.format("trust_remote_code"))
         yield told.replace(READ_PICKLED, alone.format("pickled_weights"))
 

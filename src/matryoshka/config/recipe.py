@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matryoshka.data.samplers import ShuffledSampler
     from matryoshka.data.sources import Source
     from matryoshka.data.split import DevOfTrain, SameSet
+    from matryoshka.encoder.adapter import Adapter
     from matryoshka.encoder.pooling import Pooling
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.evaluation.bm25 import BM25
@@ -68,6 +69,7 @@ class TrainingRecipe(Recipe):
     doctor: Doctor = part()
     mining: Mining = part()
     projection: Projection | None = part(optional=True)
+    adapter: Adapter | None = part(optional=True)
     loss: nn.Module = part()
     negatives: Callable[..., Negatives] = part("texts", "pairs")
     sampler: Callable[..., ShuffledSampler] = part("texts")
@@ -166,8 +168,7 @@ RECIPES: Mapping[str, type[Recipe | ComparisonRecipe]] = {
 def build(config: Config, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that a checked configuration asks for. Raises ConfigError for a part that cannot be created."""
     config, groups = normalised(config), groups_of(kind)
-    plain = [item.name for item in fields(kind) if item.name not in ("config", *groups)]
-    values = {name: config[name] for name in plain if name in config}
+    values = {item.name: config[item.name] for item in fields(kind) if item.name in config.keys() - {"config", *groups}}
     parts = {name: _built(name, config.get(name), group) for name, group in groups.items()}
     if isinstance(mixture := parts.get("data"), Mixture):
         parts["data"] = mixture.of(parts["sources"])

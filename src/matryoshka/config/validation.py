@@ -13,21 +13,23 @@ from matryoshka.config.binding import bound
 from matryoshka.config.consistency import (
     count_problems,
     dims_problems,
-    mode_problems,
     part_problems,
     selection_problems,
 )
 from matryoshka.config.definitions import UnknownTargetError
 from matryoshka.config.groups import Group, groups_of
 from matryoshka.config.limits import limit_problems
+from matryoshka.config.measuring import measured_alone
 from matryoshka.config.mixing import mixing_problems
 from matryoshka.config.mixture import mixture_problems
 from matryoshka.config.normal_form import LIGHTNINGS
 from matryoshka.config.past_run import run_problems
+from matryoshka.config.pooling_modes import mode_problems
 from matryoshka.config.projecting import projection_problems
 from matryoshka.config.recipe import EvaluationRecipe, TrainingRecipe
 from matryoshka.config.secrets import secret_problems
 from matryoshka.config.signatures import Parameter, parameters_of
+from matryoshka.config.suite import suite_problems
 from matryoshka.errors import ConfigError
 
 Problem = tuple[str, str]
@@ -48,7 +50,7 @@ def check_training(config: Config) -> None:
     wrong = {key for key, _ in structure}
     problems += [] if "run" in broken else list(run_problems(config))
     problems += [*count_problems(config, wrong), *limit_problems(config, _roots(TrainingRecipe), wrong)]
-    _raise(problems + _in_common(config, broken))
+    _raise(problems + _in_common(config, broken, trained=True))
 
 
 def check_evaluation(config: Config) -> None:
@@ -58,7 +60,7 @@ def check_evaluation(config: Config) -> None:
     if config.get("dims") is not None and "dims" not in broken:
         problems += dims_problems(config["dims"], None)
     problems += limit_problems(config, _roots(EvaluationRecipe), {key for key, _ in problems})
-    _raise(problems + _in_common(config, broken))
+    _raise(problems + _in_common(config, broken, trained=False))
 
 
 def check_comparison(config: Config) -> None:
@@ -95,6 +97,8 @@ def checked(config: DictConfig, check: Callable[[Config], None]) -> dict[str, An
             missing = isinstance(error, InterpolationToMissingValueError)
             unresolved[key] = [] if missing else [(key, str(error).splitlines()[0])]
             OmegaConf.update(config, key, None)
+    if check is check_evaluation:
+        plain = measured_alone(plain)
     problems = [problem for found in unresolved.values() for problem in found]
     try:
         check(plain)
@@ -114,7 +118,7 @@ def _followed(raw: Any, key: str) -> str | None:
     return match[1] if match and match[1] != key else None
 
 
-def _in_common(config: Config, broken: set[str]) -> list[Problem]:
+def _in_common(config: Config, broken: set[str], *, trained: bool) -> list[Problem]:
     """The checks that every run has in common. broken: root keys whose values have the wrong type."""
     problems = list(secret_problems(config))
     if "evaluator" not in broken:
@@ -123,8 +127,8 @@ def _in_common(config: Config, broken: set[str]) -> list[Problem]:
         problems += mode_problems(config.get("pooling") or {})
     problems += projection_problems(config, broken)
     problems += mixing_problems(config, broken)
-    problems += mixture_problems(config, broken)
-    return problems + list(part_problems(config, broken | _broken(problems)))
+    problems += [*suite_problems(config, broken), *mixture_problems(config, broken)]
+    return problems + list(part_problems(config, broken | _broken(problems), trained=trained))
 
 
 def _broken(problems: Sequence[Problem]) -> set[str]:

@@ -7,20 +7,25 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 
+from matryoshka.config.pooling_modes import POOLING
 from matryoshka.config.recipe import created
+from matryoshka.encoder.encoder_half import hidden_size
 from matryoshka.errors import UserError
-
-POOLING = "matryoshka.encoder.pooling.Pooling"
 
 
 def width_problems(dims: Sequence[int], encoder: Any, pooling: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Dims wider than the embeddings, and a pooling that Dense modules do not take, where files tell the width."""
     try:
-        settings, hidden = encoder.settings, encoder.config.get("hidden_size")
+        settings, hidden = encoder.settings, hidden_size(encoder.config)
         modes = pooling.get("modes") or settings.pooling or ["cls"]
         ours = pooling.get("_target_", POOLING) == POOLING
         count = len(set(modes)) if ours else created(pooling).factor
-        width = settings.dense[-1].out_features if settings.dense else hidden * count
+        if settings.dense:
+            width = settings.dense[-1].out_features
+        elif hidden is None:
+            return
+        else:
+            width = hidden * count
     except (UserError, AttributeError, TypeError, InstantiationException):  # said already, or of another kind
         return
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,21 +18,24 @@ def text_numbers(ids: Dataset, texts: Dataset | None = None) -> list[tuple[int, 
     ids: the token ids. texts: the same rows before they were tokenized. Two texts are equal if their ids are (the
     model cannot tell what differs behind the cut) or if they were before they got a prompt and were cut.
     """
-    found: dict[bytes, int] = {}
     table = ids.with_format("arrow")
-    columns = [
-        [found.setdefault(key, len(found)) for chunk in table[name].chunks for key in _ids_as_bytes(chunk)]
-        for name in ids.column_names
-    ]
+    keys = [chain.from_iterable(map(_ids_as_bytes, table[name].chunks)) for name in ids.column_names]
+    return list(zip(*equal_numbers(keys, texts and [texts[name] for name in ids.column_names]), strict=True))
+
+
+def equal_numbers(keys: Sequence[Iterable[bytes]], texts: Sequence[Iterable[str]] | None = None) -> list[list[int]]:
+    """A number for each text of every column; those with equal token ids, given as bytes, or equal texts share it."""
+    found: dict[bytes, int] = {}
+    columns = [[found.setdefault(key, len(found)) for key in column] for column in keys]
     if texts is not None:
         from networkx.utils import UnionFind
 
         groups, first = UnionFind(range(len(found))), dict[str, int]()
-        for name, numbers in zip(ids.column_names, columns, strict=True):
-            for text, number in zip(texts[name], numbers, strict=True):
+        for column, numbers in zip(texts, columns, strict=True):
+            for text, number in zip(column, numbers, strict=True):
                 groups.union(number, first.setdefault(text, number))
         columns = [[groups[number] for number in numbers] for numbers in columns]
-    return list(zip(*columns, strict=True))
+    return columns
 
 
 def _ids_as_bytes(lists: Any) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from matryoshka.data.draws import DrawnColumn
 from matryoshka.data.negatives import KnownPositives
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Guide(KnownPositives):
     them is a third of what there is. It also gives these similarities as teacher_BN (see losses).
     """
 
+    of_draws = True
     gives = frozenset({"teacher_BN"})  # the numbers that losses need not find in the data
 
     def __init__(
@@ -44,7 +46,7 @@ class Guide(KnownPositives):
     ) -> None:
         super().__init__(texts, pairs)
         self.model, self.absolute, self.relative, self.rescaled = model, absolute, relative, rescaled
-        self.columns: list[tuple[Tensor, Tensor]] = []
+        self.columns: list[tuple[Tensor, Tensor | DrawnColumn]] = []
         self.unrelated = 0.0
         self._last: tuple[tuple[int, ...], Tensor] | None = None  # one batch is asked for its mask and its numbers
 
@@ -52,9 +54,10 @@ class Guide(KnownPositives):
         """Which batches, only the guide knows."""
         return True
 
-    def prepare(self, columns: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def prepare(self, columns: Sequence[tuple[Tensor, Tensor | DrawnColumn]]) -> None:
         """Take the guide's embeddings: of each column of texts the distinct ones (U, D), and each row's among them."""
-        self.columns = [(F.normalize(texts_UD.float(), dim=1), row_N) for texts_UD, row_N in columns]
+        unit = {id(texts_UD): F.normalize(texts_UD.float(), dim=1) for texts_UD, _ in columns}  # some share theirs
+        self.columns = [(unit[id(texts_UD)], row_N) for texts_UD, row_N in columns]
         if self.rescaled:
             generator = torch.Generator().manual_seed(0)
             (anchors_UD, anchor_N), (positives_VD, positive_N) = self.columns[:2]

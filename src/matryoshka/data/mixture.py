@@ -52,6 +52,12 @@ class MixedSources(Mixture):
         """Each source split by itself. Raises DataError where their columns differ."""
         own = self.prompts or {}
         splits = {name: replace(split.split(of), prompts=own.get(name, {})) for name, of in self.sources.items()}
+        for name, part in splits.items():
+            if part.pools is not None:
+                raise DataError(
+                    f"sources.{name}: its rows have lists of answers or negatives, which a mixture does not draw from; "
+                    "write a row for each answer, with negatives in columns of their own"
+                )
         devs = {name: part.dev for name, part in splits.items() if part.dev is not None}
         numbers = {name: part.numbers for name, part in splits.items() if part.numbers is not None}
         return MixedSplit(
@@ -60,6 +66,7 @@ class MixedSources(Mixture):
             test=MixedSet.of(self.name, {name: part.test for name, part in splits.items()}, own),
             label="; ".join(["the mean over sources selects", *(f"{n}: {part.label}" for n, part in splits.items())]),
             numbers=_stacked(numbers, of=splits) if numbers else None,
+            notes=[f"{name}: {note}" for name, part in splits.items() for note in part.notes],
             sources=splits,
             weights=self.weights,
         )

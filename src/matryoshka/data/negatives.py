@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from matryoshka.data.draws import Draws
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -18,7 +20,11 @@ class Negatives(Protocol):
     """Made of all training pairs.
 
     texts: per row a number for each of its texts; equal texts have equal numbers. pairs: the texts themselves.
+    Where rows are drawn from lists, texts are Draws, `mask` gets numbers of draws, and pairs have the first texts
+    of each list: a class that can do with them says so by `of_draws = True` of its own.
     """
+
+    of_draws: bool
 
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None: ...
 
@@ -35,6 +41,8 @@ class Negatives(Protocol):
 class EveryOther:
     """Every other row's candidate is a negative, as in sentence-transformers."""
 
+    of_draws = True
+
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None: ...
 
     def masks(self, batches: BatchSummary) -> bool:
@@ -46,29 +54,19 @@ class EveryOther:
         return None
 
 
-class EqualTexts:
-    """A candidate is no negative if its text is the row's anchor, or answers that anchor in any row of the batch."""
+class KnownPositives:
+    """A candidate is no negative of a row if its text is the row's anchor, or answers that anchor in any training pair.
+
+    So several rows of one question are one question with all its answers, wherever in the batch an answer stands.
+    """
+
+    of_draws = True
 
     def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None:
         self.texts = texts
-
-    def masks(self, batches: BatchSummary) -> bool:
-        """Yes, where equal texts meet in a batch."""
-        return batches.clashing > 0
-
-    def mask(self, rows: Sequence[int]) -> Tensor | None:
-        """Leave out by the texts of the batch alone."""
-        return no_negatives(torch.tensor([self.texts[row] for row in rows]).T)
-
-
-class KnownPositives(EqualTexts):
-    """As EqualTexts, and a candidate that answers the row's anchor in any training pair is no negative."""
-
-    def __init__(self, texts: Sequence[Sequence[int]], pairs: Dataset) -> None:
-        super().__init__(texts, pairs)
-        self.answers: dict[int, set[int]] = {}
-        for anchor, positive, *_ in texts:
-            self.answers.setdefault(anchor, set()).add(positive)
+        self.known: dict[int, set[int]] = {}
+        for anchor, positive in texts.answers() if isinstance(texts, Draws) else (row[:2] for row in texts):
+            self.known.setdefault(anchor, {anchor}).add(positive)
 
     def masks(self, batches: BatchSummary) -> bool:
         """Yes, where several rows share a text."""
@@ -76,28 +74,19 @@ class KnownPositives(EqualTexts):
 
     def mask(self, rows: Sequence[int]) -> Tensor | None:
         """Leave out by all training pairs."""
-        texts_CB = torch.tensor([self.texts[row] for row in rows]).T
-        candidates = texts_CB[1:].reshape(-1).tolist()
-        anchors = texts_CB[0].tolist()
-        known_BN = torch.tensor([[c == a or c in self.answers[a] for c in candidates] for a in anchors])
-        known_BN[:, : len(rows)].fill_diagonal_(False)
-        return known_BN if known_BN.any() else None
-
-
-def no_negatives(texts_CB: Tensor) -> Tensor | None:
-    """Which candidates to leave out for which row: bool (B, N), or None if every other row's candidate is a negative.
-
-    texts_CB: a number for each text, equal texts equal numbers; columns anchors, positives, negatives ...; the N
-    candidates are all but the anchors. For row i a candidate is no negative if its text is the row's anchor, or the
-    positive of any row of the batch with that anchor. A row's own positive is left in.
-    """
-    if len(texts_CB.unique()) == texts_CB.numel():  # as in most batches, where the products below need not be made
-        return None
-    rows = texts_CB.shape[1]
-    anchors_B, positives_B, candidates_N = texts_CB[0], texts_CB[1], texts_CB[1:].reshape(-1)
-    same_anchor_BB = anchors_B[:, None] == anchors_B
-    positive_of_BN = candidates_N == positives_B[:, None]
-    answers_BN = same_anchor_BB.float() @ positive_of_BN.float() > 0  # for some row with the anchor
-    mask_BN = answers_BN | (candidates_N == anchors_B[:, None])
-    mask_BN[:, :rows].fill_diagonal_(False)
-    return mask_BN if mask_BN.any() else None
+        anchors_B, *columns = zip(*(self.texts[row] for row in rows), strict=True)
+        places: dict[int, list[int]] = {}
+        for place, text in enumerate(text for column in columns for text in column):
+            places.setdefault(text, []).append(place)
+        found = [
+            (row, place)
+            for row, anchor in enumerate(anchors_B)
+            for text in self.known[anchor]
+            for place in places.get(text, ())
+            if place != row
+        ]
+        if not found:
+            return None
+        mask_BN = torch.zeros(len(rows), len(rows) * len(columns), dtype=torch.bool)
+        mask_BN[tuple(zip(*found, strict=True))] = True
+        return mask_BN

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,8 @@ class PackedBatch:
     sequences belong to each column (anchors first, then positives, then negatives). mask_BN: candidates that are no
     negatives of a row, if there are any (see negatives). rows: the pairs' numbers in the training set. numbers:
     matrices (B, N) of numbers of the candidates, by the name under which a loss asks for them (see data.pairs). masked:
-    entries of mask_BN that are true, counted on the host.
+    entries of mask_BN that are true, counted on the host. prompts: tokens of the prompt in front of each sequence, on
+    the host; none where that is not known.
     """
 
     input_ids_T: Tensor
@@ -33,6 +35,7 @@ class PackedBatch:
     rows: tuple[int, ...] = ()
     numbers: Mapping[str, Tensor] = field(default_factory=dict)
     masked: int = 0
+    prompts: tuple[int, ...] = ()
 
     @classmethod
     def from_ids(
@@ -41,13 +44,21 @@ class PackedBatch:
         mask_BN: Tensor | None = None,
         rows: Sequence[int] = (),
         numbers: Mapping[str, Tensor] | None = None,
+        prompts: Sequence[int | None] = (),
     ) -> PackedBatch:
-        """Pack the sequences of every column, in order."""
+        """Pack the sequences of every column, in order. prompts: a number of tokens each column."""
         sequences = [ids for column in columns for ids in column]
         flat = torch.tensor([i for ids in sequences for i in ids], dtype=torch.int64)
         lengths = tuple(map(len, sequences))
         masked, sizes = 0 if mask_BN is None else int(mask_BN.sum()), tuple(map(len, columns))
-        return cls(flat, _cu_seqlens_Z(lengths), lengths, sizes, mask_BN, tuple(rows), numbers or {}, masked)
+        known = [prompt for prompt in prompts if prompt is not None]
+        told = tuple(np.repeat(known, sizes).tolist()) if len(known) == len(sizes) else ()
+        return cls(flat, _cu_seqlens_Z(lengths), lengths, sizes, mask_BN, tuple(rows), numbers or {}, masked, told)
+
+    @classmethod
+    def of_texts(cls, ids: TokenIds, texts: Iterable[int]) -> PackedBatch:
+        """Pack some of many texts, as one column."""
+        return cls.from_ids([[ids[text] for text in texts]], prompts=[ids.prompt])
 
     @property
     def lengths_S(self) -> Tensor:
@@ -90,14 +101,17 @@ class PackedBatch:
             part = torch.cat([ids[place] for place in places])
             lengths = tuple(self.lengths[place] for place in places)
             cu_seqlens_Z = sent(_cu_seqlens_Z(lengths), part.device)
-            yield PackedBatch(part, cu_seqlens_Z, lengths, (end - start,) * len(self.columns)), places
+            prompts = tuple(self.prompts[place] for place in places) if self.prompts else ()
+            yield PackedBatch(part, cu_seqlens_Z, lengths, (end - start,) * len(self.columns), prompts=prompts), places
 
     @classmethod
     def joined(cls, batches: Sequence[PackedBatch]) -> PackedBatch:
         """The sequences of several batches, one batch after another, as if they were of one column; to encode only."""
         lengths = tuple(length for batch in batches for length in batch.lengths)
         ids_T = torch.cat([batch.input_ids_T for batch in batches])
-        return cls(ids_T, sent(_cu_seqlens_Z(lengths), ids_T.device), lengths, (len(lengths),))
+        known = all(batch.prompts for batch in batches)
+        prompts = tuple(prompt for batch in batches for prompt in batch.prompts) if known else ()
+        return cls(ids_T, sent(_cu_seqlens_Z(lengths), ids_T.device), lengths, (len(lengths),), prompts=prompts)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""

@@ -19,7 +19,7 @@ class RetrievalSet:
 
     relevant: query -> the ids of its answers, or each id -> its grade, as in {"q1": frozenset(["d1"])} and
     {"q1": {"d1": 3, "d2": 0}}; a grade of 0 or below is no answer. Queries without an answer are dropped, as BEIR and
-    sentence-transformers do.
+    sentence-transformers do. repeated: rows of a file that ask a question again, each of which only brings an answer.
     Raises DataError if nothing remains, an answer is not in the corpus, or a grade is no whole number: trec_eval reads
     no others.
     """
@@ -28,6 +28,7 @@ class RetrievalSet:
     queries: Mapping[str, str]
     corpus: Mapping[str, str]
     relevant: Mapping[str, Collection[str]]
+    repeated: int = 0
 
     def __post_init__(self) -> None:
         kept = {query: text for query, text in self.queries.items() if self.grades.get(query)}
@@ -55,6 +56,14 @@ class RetrievalSet:
     def graded(self) -> bool:
         """Whether any answer has another grade than 1."""
         return any(grade != 1 for query in self.queries for grade in self.grades[query].values())
+
+    def described(self, queries: str = "queries") -> str:
+        """How many queries and documents; and rows that repeat a question, if any do. queries: what they are."""
+        said = f"{len(self.queries):,} {queries} over {len(self.corpus):,} documents"
+        if not self.repeated:
+            return said
+        rows = f"{self.repeated:,} row{'s' if self.repeated > 1 else ''}"
+        return f"{said}; {rows} more of the same questions: rows of one question are one query with all its answers"
 
     @cached_property
     def fingerprint(self) -> str:

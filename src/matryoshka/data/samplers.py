@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from matryoshka.data.draws import Draws
 from matryoshka.data.first_fit import first_fit, shared_texts
 from matryoshka.data.ranges import Count, Seed
 
@@ -32,7 +33,8 @@ class BatchSummary:
 class ShuffledSampler:
     """Batches of a permutation seeded by seed + epoch; the last batch may be smaller.
 
-    texts: per row a number for each of its texts, one a column; equal texts have equal numbers.
+    texts: per row a number for each of its texts, one a column; equal texts have equal numbers. Of Draws each epoch has
+    others, beside which a row keeps the positives that it has not drawn.
     """
 
     def __init__(self, texts: Sequence[Sequence[int]], batch_size: Count, seed: Seed = 42) -> None:
@@ -40,7 +42,7 @@ class ShuffledSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
-        self._shared = shared_texts(texts)
+        self._shared = shared_texts(texts.of_epoch(0) if isinstance(texts, Draws) else texts)
         self._full = -(-len(texts) // batch_size)  # batches if none is smaller, but for the last
         self._first = (0, 0)  # of which epoch, with which batch a pass begins
         self.reached = (0, 0)  # the epoch and the batch that a training comes to next
@@ -73,6 +75,8 @@ class ShuffledSampler:
     def batches(self) -> list[list[int]]:
         """All batches of this epoch, every row once; made when first asked for."""
         if self._made is None or self._made[0] != self.epoch:
+            if isinstance(self.texts, Draws):
+                self._shared = shared_texts(self.texts.of_epoch(self.epoch))
             self._made = (self.epoch, self.make_batches())
         return self._made[1]
 

@@ -18,6 +18,7 @@ from matryoshka.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from matryoshka.data.pools import Pools
     from matryoshka.data.sources import Source
 
 Prompts = Mapping[str, str]  # "query" and "document" -> what stands before such texts
@@ -30,6 +31,8 @@ class Split:
     pairs: the texts to train on. dev: what the checkpoint is selected on; None: on the test queries. test: what is
     reported. label: a sentence that says so, for whoever reads a figure. rows: the numbers that the pairs have among
     all training pairs of the source; None: all of them are there. numbers: those of the pairs' candidates, if any.
+    pools: all positives and negatives of each row, where an epoch draws some; pairs have the first of each. notes:
+    lines on how the source's rows were read.
     prompts: before queries and documents, where they are others than the encoder's.
     """
 
@@ -39,6 +42,8 @@ class Split:
     label: str
     rows: Sequence[int] | None = None
     numbers: Dataset | None = None
+    pools: Pools | None = None
+    notes: Sequence[str] = ()
     prompts: Prompts = field(default_factory=dict)
 
     def source_row(self, row: int) -> int:
@@ -72,8 +77,9 @@ class DevOfTrain:
         The dev corpus is the dev rows' passages and, so that the search is not too easy, the documents of the test set
         that answer none of its queries. Raises DataError if the rows hang together in groups too large to hold out.
         """
-        pairs, numbers = texts_and_numbers(source.training_pairs(), source.name)
-        test = source.retrieval_set()
+        given = source.training_pairs()
+        pairs, numbers = texts_and_numbers(given, source.name)
+        pools, test = _pools(given), source.retrieval_set()
         reported = f"reported on {len(test.queries)} test queries"
         own = source.dev_set() if hasattr(source, "dev_set") else None  # a source without one need not say so
         if own is not None:
@@ -83,14 +89,17 @@ class DevOfTrain:
                 test,
                 f"checkpoint selected on the data's {len(own.queries)} dev queries, {reported}",
                 numbers=numbers,
+                pools=pools,
+                notes=_notes(source),
             )
-        dev_rows = self._drawn(_groups(pairs), source.name)
+        dev_rows = self._drawn(_groups(pairs, pools), source.name)
         held_out = set(dev_rows)
-        dev = _dev_set(f"{source.name} (dev)", dev_rows, pairs.select(dev_rows), test)
+        dev = _dev_set(f"{source.name} (dev)", dev_rows, pairs, pools, test)
         rows = [row for row in range(len(pairs)) if row not in held_out]
         selected = f"checkpoint selected on {len(dev.queries)} dev queries that share no text with the training pairs"
         numbers = None if numbers is None else numbers.select(rows)
-        return Split(pairs.select(rows), dev, test, f"{selected}, {reported}", rows, numbers)
+        pools = None if pools is None else pools.select(rows)
+        return Split(pairs.select(rows), dev, test, f"{selected}, {reported}", rows, numbers, pools, _notes(source))
 
     def _drawn(self, groups: Sequence[Sequence[int]], name: str) -> list[int]:
         """The rows of whole groups, drawn by the seed, in their order."""
@@ -118,24 +127,43 @@ class SameSet:
     def split(self, source: Source) -> Split:
         """Train and test."""
         label = "checkpoint selected on the very queries it is reported on, as in the card: the figures are optimistic"
-        pairs, numbers = texts_and_numbers(source.training_pairs(), source.name)
-        return Split(pairs, None, source.retrieval_set(), label, numbers=numbers)
+        given = source.training_pairs()
+        pairs, numbers = texts_and_numbers(given, source.name)
+        test, pools = source.retrieval_set(), _pools(given)
+        return Split(pairs, None, test, label, numbers=numbers, pools=pools, notes=_notes(source))
 
 
-def _groups(pairs: Dataset) -> list[list[int]]:
+def _pools(rows: Dataset) -> Pools | None:
+    from matryoshka.data.pools import Pools  # it loads what a check of arguments can do without
+
+    return Pools.of(rows)
+
+
+def _notes(source: Source) -> tuple[str, ...]:
+    return tuple(getattr(source, "told", ()))  # a source that has nothing to tell need not say so
+
+
+def _groups(pairs: Dataset, pools: Pools | None = None) -> list[list[int]]:
     """Row numbers of the pairs, those together that are linked by equal texts (see copies.normalised)."""
     columns = [pairs[column][:] for column in pairs.column_names]
     distinct = dict.fromkeys(text for column in columns for text in column)
+    distinct |= dict.fromkeys(pools.texts if pools else ())
     same = {text: normalised(text) for text in distinct}  # once each: a passage may answer many questions
-    return components([[same[text] for text in row] for row in zip(*columns, strict=True)])
+    rows = [[same[text] for text in row] for row in zip(*columns, strict=True)]
+    if pools:
+        for row, texts in enumerate(rows):
+            texts += (same[text] for text in pools.texts_of(row))
+    return components(rows)
 
 
-def _dev_set(name: str, numbers: Sequence[int], rows: Dataset, test: RetrievalSet) -> RetrievalSet:
+def _dev_set(name: str, rows: Sequence[int], pairs: Dataset, pools: Pools | None, test: RetrievalSet) -> RetrievalSet:
     """The rows as queries and documents, named by their numbers, each distinct text once; and the test set's rest."""
     query_of, document_of, relevant = dict[str, str](), dict[str, str](), dict[str, set[str]]()
-    for number, anchor, positive in zip(numbers, rows["anchor"], rows["positive"], strict=True):
-        query = query_of.setdefault(anchor, f"q-{number}")
-        relevant.setdefault(query, set()).add(document_of.setdefault(positive, f"d-{number}"))
+    for row, pair in zip(rows, pairs.select(rows), strict=True):
+        query = query_of.setdefault(pair["anchor"], f"q-{row}")
+        for i, text in enumerate(dict.fromkeys(pools.positives_of(row)) if pools else [pair["positive"]]):
+            document = document_of.setdefault(text, f"d-{row}-{i}" if i else f"d-{row}")
+            relevant.setdefault(query, set()).add(document)
     answers = frozenset().union(*(test.grades[query] for query in test.queries))
     for document, text in test.corpus.items():
         if document not in answers:

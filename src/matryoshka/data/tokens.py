@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from matryoshka.data.tokenizer_fingerprint import tokenizer_fingerprint
 from matryoshka.storage.cache import cache_folder, keep, mark_used, remove_oldest
 
 if TYPE_CHECKING:
@@ -25,17 +25,21 @@ TEXTS_AT_ONCE = 10_000  # given to the tokenizer in one call, which then uses al
 
 @dataclass(frozen=True)
 class TokenIds:
-    """Ids of many texts, one after another: text i has `flat[offsets[i]:offsets[i + 1]]`."""
+    """Ids of many texts, one after another: text i has `flat[offsets[i]:offsets[i + 1]]`.
+
+    prompt: how many of each text's tokens are those of the prompt in front of it; None where that is not known.
+    """
 
     flat: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
+    prompt: int | None = None
 
     @classmethod
-    def of(cls, lists: Iterable[Sequence[int]]) -> TokenIds:
+    def of(cls, lists: Iterable[Sequence[int]], prompt: int | None = None) -> TokenIds:
         """The same ids from lists."""
         lists = list(lists)
         offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-        return cls(np.fromiter(chain.from_iterable(lists), np.int32, count=offsets[-1]), offsets)
+        return cls(np.fromiter(chain.from_iterable(lists), np.int32, count=offsets[-1]), offsets, prompt)
 
     @classmethod
     def read(cls, stream: Path | pyarrow.Buffer) -> TokenIds:
@@ -56,6 +60,10 @@ class TokenIds:
     def __iter__(self) -> Iterator[list[int]]:
         return (self[text] for text in range(len(self)))
 
+    def as_bytes(self) -> Iterator[bytes]:
+        """The ids of each text: lists of Python's numbers take twenty times as long to compare."""
+        return (self.flat[start:end].tobytes() for start, end in pairwise(self.offsets.tolist()))
+
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each text."""
@@ -64,11 +72,12 @@ class TokenIds:
     def without_copies(self) -> tuple[TokenIds, npt.NDArray[np.int64]]:
         """Each list of ids once, in the order in which they come; and for each text which of them it has."""
         row_of: dict[bytes, int] = {}
-        texts = (self.flat[start:end].tobytes() for start, end in pairwise(self.offsets))
-        rows = np.fromiter((row_of.setdefault(text, len(row_of)) for text in texts), np.int64, count=len(self))
+        rows = np.fromiter(
+            (row_of.setdefault(text, len(row_of)) for text in self.as_bytes()), np.int64, count=len(self)
+        )
         if len(row_of) == len(self):
             return self, rows  # still mapped into memory
-        return TokenIds.of([self[first] for first in np.unique(rows, return_index=True)[1]]), rows
+        return TokenIds.of([self[first] for first in np.unique(rows, return_index=True)[1]], self.prompt), rows
 
     def distinct(self) -> set[int]:
         """All ids that occur."""
@@ -84,9 +93,19 @@ def token_ids(tokenizer: Any, texts: Sequence[str], max_seq_length: int) -> list
     return ids
 
 
+def prompt_tokens(tokenizer: Any, prompt: str, max_seq_length: int) -> int:
+    """How many tokens of a text are those of the prompt in front of it, special tokens before it included.
+
+    Counted as sentence-transformers counts them: those of the prompt alone, but for a special token at the end.
+    """
+    (ids,) = token_ids(tokenizer, [prompt], max_seq_length) if prompt else [[]]
+    return len(ids) - (bool(ids) and ids[-1] in tokenizer.all_special_ids)
+
+
 def kept_token_ids(tokenizer: Any, texts: Sequence[str], max_seq_length: int, prompt: str = "") -> TokenIds:
     """Ids of each text with the prompt in front, from the cache if they were asked for before."""
-    return TokenIds.read(token_stream(tokenizer_fingerprint(tokenizer), tokenizer, texts, max_seq_length, prompt))
+    ids = TokenIds.read(token_stream(tokenizer_fingerprint(tokenizer), tokenizer, texts, max_seq_length, prompt))
+    return replace(ids, prompt=prompt_tokens(tokenizer, prompt, max_seq_length))
 
 
 def tokenized_pairs(pairs: Dataset, tokenizer: Any, max_seq_length: int, prompts: Mapping[str, str]) -> Dataset:
@@ -161,29 +180,3 @@ def distinct_tokens(ids: Dataset) -> set[int]:
     for chunk in chunks:
         found.update(np.unique(chunk.flatten().to_numpy(zero_copy_only=False)).tolist())
     return found
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> str | None:
-    """A hash of everything that decides the ids of a text, but for the length it is cut at; None if it cannot be told.
-
-    A Rust tokenizer can be written out whole. One in Python may ask dictionaries, files and its own code.
-    """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return None
-    kind = [type(tokenizer).__qualname__, version("transformers"), version("tokenizers")]
-    settings = [getattr(tokenizer, name, None) for name in ("truncation_side", "split_special_tokens")]
-    return hashlib.sha256(repr((kind, settings, _rules(backend))).encode()).hexdigest()
-
-
-def _rules(backend: Any) -> str:
-    """A Rust tokenizer as text, without the truncation and padding that the last call left in it."""
-    truncation, padding = backend.truncation, backend.padding
-    backend.no_truncation()
-    backend.no_padding()
-    rules: str = backend.to_str()
-    if truncation is not None:
-        backend.enable_truncation(**truncation)
-    if padding is not None:
-        backend.enable_padding(**padding)
-    return rules

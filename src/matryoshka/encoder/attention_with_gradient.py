@@ -15,7 +15,7 @@ from torch import Tensor
 from matryoshka.encoder.dropout import keep_mask
 
 if TYPE_CHECKING:
-    from matryoshka.encoder.packed_attention import Buckets
+    from matryoshka.encoder.buckets import Buckets
 
 
 def attention_with_gradient(qkv_T3HD: Tensor, buckets: Buckets, scaling: float, dropout: float) -> Tensor:

@@ -6,6 +6,7 @@ table of the rows that occur is trained, tokens are renumbered on their way in, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 
 import torch
@@ -38,9 +39,8 @@ class CompactVocabulary(nn.Module):
         self._unknown = numbers < 0  # on the host, wherever the numbers go
         self.register_buffer("number_of", numbers.to(whole.weight.device), persistent=False)
         padding = None if self._padding is None else int(numbers[self._padding])
-        compact = nn.Embedding(len(self._rows), whole.embedding_dim, padding, device="meta")
-        compact.weight = nn.Parameter(whole.weight.detach()[self._rows.to(whole.weight.device)])
-        model.set_input_embeddings(compact)
+        weight = whole.weight.detach()[self._rows.to(whole.weight.device)]
+        model.set_input_embeddings(_with_rows(whole, weight, padding))
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -85,9 +85,15 @@ class CompactVocabulary(nn.Module):
         assert isinstance(trained, nn.Embedding)
         weight = self._whole.clone()
         weight[self._rows] = trained.weight.detach().cpu()
-        whole = nn.Embedding(len(weight), weight.shape[1], self._padding, device="meta")
-        whole.weight = nn.Parameter(weight.to(trained.weight.device))
-        model.set_input_embeddings(whole)
+        model.set_input_embeddings(_with_rows(trained, weight.to(trained.weight.device), self._padding))
+
+
+def _with_rows(table: nn.Embedding, weight: Tensor, padding: int | None) -> nn.Embedding:
+    """A table of the same kind, which may scale its rows, with other rows."""
+    other = copy.copy(table)
+    other._parameters = {"weight": nn.Parameter(weight, table.weight.requires_grad)}
+    other.num_embeddings, other.padding_idx = len(weight), padding
+    return other
 
 
 def is_exact_with(make: Callable[[Iterable[nn.Parameter]], Optimizer]) -> bool:

@@ -11,15 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from matryoshka.data.packing import PackedBatch, stable_batches
-from matryoshka.data.tokens import TokenIds, token_ids
+from matryoshka.data.tokens import TokenIds
+from matryoshka.encoder.architectures import packed_inputs, use_packed_attention
 from matryoshka.encoder.compact_vocabulary import CompactVocabulary
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.dropout import use_fast_dropout
-from matryoshka.encoder.packed_attention import Sequences, positions, use_packed_attention
+from matryoshka.encoder.lower_case import lowercasing
 from matryoshka.encoder.packed_layer import PackedLayers
-from matryoshka.encoder.pooling import Pooling
+from matryoshka.encoder.pooling import Pooling, pool
 from matryoshka.encoder.progress import Advance, progress_bar
 from matryoshka.encoder.readback import Key, Rows, on_host
+from matryoshka.encoder.tokenizing import Tokenizing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,11 +30,12 @@ Prompt = Literal["query", "document"]
 Precision = Literal["fp32", "bf16"]
 
 
-class Encoder(nn.Module):
+class Encoder(Tokenizing, nn.Module):
     """A transformers model, its tokenizer, a pooling and, behind it, dense layers such as a projection.
 
     Texts of a batch lie end to end in one row where the architecture allows it (`packed`), else they are padded.
-    prompts: texts put in front of queries and documents. forward does not normalise.
+    prompts: texts put in front of queries and documents. do_lower_case: whether all texts are lowercased first. forward
+    does not normalise.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Encoder(nn.Module):
         max_seq_length: int,
         prompts: Mapping[str, str] | None = None,
         dense: Sequence[Dense] = (),
+        do_lower_case: bool = False,
         name: str = "",
         revision: str | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.tokenizer = tokenizer
+        self.tokenizer = lowercasing(tokenizer) if do_lower_case else tokenizer
+        self.do_lower_case = do_lower_case
         self.pooling = pooling
         self.dense = nn.Sequential(*dense)
         self.max_seq_length = max_seq_length
@@ -99,13 +104,12 @@ class Encoder(nn.Module):
         ids_T = batch.input_ids_T
         if self.first_position is not None:
             own_T = self.vocabulary(ids_T) if self.vocabulary else ids_T
-            place_T, sequences = positions(batch, self.first_position), Sequences(batch.lengths, batch.cu_seqlens_Z)
-            hidden_TH = self.backbone(input_ids=own_T[None], position_ids=place_T[None], sequences=sequences)[0][0]
+            hidden_TH = self.backbone(input_ids=own_T[None], **packed_inputs(batch, self.first_position))[0][0]
         else:
             ids_SL, mask_SL = batch.padded(self.tokenizer.pad_token_id or 0)  # a decoder may have none, and needs none
             hidden_SLH = self.backbone(input_ids=ids_SL, attention_mask=mask_SL.long())[0]
             hidden_TH = hidden_SLH.flatten(0, 1)[batch.padded_places_T()]
-        return cast(Tensor, self.pooling(hidden_TH.float(), batch.lengths_S))
+        return pool(self.pooling, hidden_TH.float(), batch)
 
     def compact_vocabulary(self, used: Iterable[int]) -> CompactVocabulary:
         """Keep only the rows of the word-embedding table that these token ids need, until `whole_vocabulary`.
@@ -123,11 +127,6 @@ class Encoder(nn.Module):
             self.vocabulary.restore(self.backbone)
             self.vocabulary = None
 
-    def tokenize(self, texts: Sequence[str], prompt: Prompt | None = None) -> list[list[int]]:
-        """Token ids of each text, with the prompt in front, cut at max_seq_length."""
-        prompted = [self.prompts[prompt] + text for text in texts] if prompt else texts
-        return token_ids(self.tokenizer, prompted, self.max_seq_length)
-
     def encode_into(
         self,
         rows_ND: Rows,
@@ -138,7 +137,7 @@ class Encoder(nn.Module):
         advance: Advance | None = None,
     ) -> None:
         """Set the row of each text, of N, to its embedding in fp32, not normalised: (N, width)."""
-        batches = ((texts, [ids[text] for text in texts]) for texts in stable_batches(ids, token_budget))
+        batches = ((texts, PackedBatch.of_texts(ids, texts)) for texts in stable_batches(ids, token_budget))
         for texts, embeddings_SD in self.encode_batches(batches, precision):
             rows_ND[texts] = embeddings_SD
             if advance:
@@ -146,15 +145,14 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def encode_batches(
-        self, batches: Iterable[tuple[Key, Sequence[Sequence[int]]]], precision: Precision, *, pooled: bool = False
+        self, batches: Iterable[tuple[Key, PackedBatch]], precision: Precision, *, pooled: bool = False
     ) -> Iterator[tuple[Key, Tensor]]:
         """Of each batch its key and embeddings, or what is pooled, lazily: a GPU has the next before one is given."""
         training = self.training
         self.eval()
 
         def encoded() -> Iterator[tuple[Key, Tensor]]:
-            for key, ids in batches:
-                batch = PackedBatch.from_ids([ids])
+            for key, batch in batches:
                 if self.vocabulary:
                     self.vocabulary.require(batch.input_ids_T)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -190,7 +188,7 @@ class Encoder(nn.Module):
         if dim is not None and not 1 <= dim <= self.width:
             raise ValueError(f"dim={dim}: the encoder is {self.width} wide")
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        ids = TokenIds.of(self.tokenize(list(distinct), prompt))
+        ids = self.token_ids(list(distinct), prompt)
         embeddings_ND = torch.empty(len(ids), self.width)
         progress = len(texts) > 1000 if progress is None else progress
         with progress_bar("encoding", len(ids.flat), show=progress) as advance:

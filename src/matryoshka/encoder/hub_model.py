@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from matryoshka.encoder.model_folder import read_json
+from matryoshka.encoder.missing_weights import MissingFileError, hub_name
+from matryoshka.encoder.model_folder import read_json, require_loadable, require_settings
+from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.encoder.weight_files import PICKLED, PICKLED_INDEX, weights_file
 from matryoshka.errors import UserError
 
@@ -34,7 +38,8 @@ def hub_config(model: str, revision: str | None) -> dict[str, Any]:
     except ValueError as error:  # a name that no hub model can have
         raise UserError(f"{model!r} is neither a folder here nor a hub name like BAAI/bge-m3") from error
     if isinstance(cached, str):
-        return read_json(Path(cached))
+        with fetched_anew(Path(cached).parent):
+            return read_json(Path(cached))
     if hub.constants.HF_HUB_OFFLINE:
         raise _unreachable(model)
     try:
@@ -73,6 +78,33 @@ def unreadable(model: str, revision: str | None, *, pickled: bool) -> Path | Non
     if cached is None or weights_file(cached, pickled=pickled):
         return None
     return cached if hub.constants.HF_HUB_OFFLINE or any_pickled(cached) else None
+
+
+def require_cached(folder: Path, *, trust_remote_code: bool, pickled_weights: bool) -> None:
+    """As `require_loadable`, of a hub model in the cache: what is there is whole. What is not may yet be fetched."""
+    import huggingface_hub as hub
+
+    try:
+        with fetched_anew(folder):
+            require_settings(folder, trust_remote_code=trust_remote_code)
+            SavedSettings.read(folder, pickled=pickled_weights)
+            if weights_file(folder, pickled=pickled_weights):
+                require_loadable(folder, trust_remote_code=trust_remote_code, pickled_weights=pickled_weights)
+    except MissingFileError:
+        if hub.constants.HF_HUB_OFFLINE:
+            raise
+
+
+@contextmanager
+def fetched_anew(folder: Path) -> Iterator[None]:
+    """Says of a file to be copied again, if it lies in the hub's cache, how: what is there is not fetched by itself."""
+    try:
+        yield
+    except UserError as error:
+        if (commit := commit_of(folder)) is None or "; copy " not in str(error):
+            raise
+        how = f"hf download {hub_name(folder)} --revision {commit} --force-download"
+        raise type(error)(f"{error}: {how}") from error
 
 
 def any_pickled(folder: Path) -> bool:

@@ -10,8 +10,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
+from matryoshka.encoder.encoder_half import model_class
+from matryoshka.encoder.model_folder import read_json
 from matryoshka.encoder.weight_files import is_pickled, weights_file
 from matryoshka.errors import UserError
 
@@ -22,7 +24,7 @@ OF_ONE_MODEL = "copy all files of one model into the folder"
 def read_model(
     folder: Path, name: str, *, trust_remote_code: bool, pickled_weights: bool = False
 ) -> tuple[PreTrainedModel, Any]:
-    """The transformer in fp32 and its tokenizer. name: of the model, for errors.
+    """The transformer in fp32, of T5 and its like the encoder alone, and its tokenizer. name: of the model, for errors.
 
     pickled_weights: read pytorch_model.bin, tensors alone, where there are no safetensors.
 
@@ -32,10 +34,11 @@ def read_model(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": True}
     weights = weights_file(folder, pickled=pickled_weights)
     pickle = weights if weights and is_pickled(weights) else None
+    kind = str(read_json(folder / "config.json").get("model_type"))
     reading: dict[str, Any] = {"use_safetensors": pickle is None, "weights_only": True, "output_loading_info": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        backbone, told = AutoModel.from_pretrained(folder, **reading, **options)
+        backbone, told = model_class(kind).from_pretrained(folder, **reading, **options)
     except MemoryError:
         raise
     except Exception as error:  # the errors of transformers, tokenizers and safetensors are of every kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from matryoshka.encoder.weight_files import PICKLED, PICKLED_INDEX, READ_PICKLED, WEIGHTS
@@ -10,6 +11,10 @@ from matryoshka.errors import UserError
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 OTHER_WEIGHTS = (".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".mlmodel")
 CACHED = "models--"  # how the hub's cache begins the name of a model's folder
+
+
+class MissingFileError(UserError):
+    """A file of a model is not there; of a hub model it may be yet to be fetched."""
 
 
 def missing_weights(folder: Path, module: str = "", *, pickled: bool) -> UserError:
@@ -35,9 +40,14 @@ def missing_weights(folder: Path, module: str = "", *, pickled: bool) -> UserErr
     return UserError(f"{place} has no weights: {WEIGHTS} does not exist; copy all files of the model")
 
 
+def hub_name(folder: Path) -> str:
+    """The name of the model whose snapshot in the hub's cache it is: `models--<owner>--<name>/snapshots/<commit>`."""
+    return folder.parent.parent.name.removeprefix(CACHED).replace("--", "/", 1)
+
+
 def _none_on_the_hub(folder: Path, module: str, pickled: bool) -> UserError:
-    """Of a snapshot in the hub's cache, `models--<owner>--<name>/snapshots/<commit>`."""
-    model = folder.parent.parent.name.removeprefix(CACHED).replace("--", "/", 1)
+    """Of a snapshot in the hub's cache."""
+    model = hub_name(folder)
     where = f"at commit {folder.name}, on the hub or, if that is out of reach, in its cache"
     if pickled:
         return UserError(f"{model} has no {Path(module, WEIGHTS)} or {PICKLED} {where}; use a revision that has one")
@@ -51,8 +61,13 @@ def _none_on_the_hub(folder: Path, module: str, pickled: bool) -> UserError:
 
 def _conversion(folder: Path, module: str, pickle: str = PICKLED) -> str:
     if module:  # only tensors are unpickled, so not even a hostile file runs code
-        read = f"torch.load('{folder / module / pickle}', weights_only=True)"
-        write = f"save_file({read}, '{folder / module / WEIGHTS}')"
-        return f'python -c "import torch; from safetensors.torch import save_file; {write}"'
-    convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
-    return f'python -c "from transformers import AutoModel; {convert}"'
+        read = f"torch.load({str(folder / module / pickle)!r}, weights_only=True)"
+        write = f"save_file({read}, {str(folder / module / WEIGHTS)!r})"
+        return _python(f"import torch; from safetensors.torch import save_file; {write}")
+    convert = f"AutoModel.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+    return _python(f"from transformers import AutoModel; {convert}")
+
+
+def _python(code: str) -> str:
+    """A command that a shell takes as it is, whatever is in a folder's name."""
+    return 'python -c "{}"'.format(re.sub(r'([$`"\\])', r"\\\1", code))

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from matryoshka.encoder.missing_weights import missing_weights
+from matryoshka.encoder.encoder_half import ENCODERS, UNREADABLE
+from matryoshka.encoder.missing_weights import MissingFileError, missing_weights
 from matryoshka.encoder.tensor_file import require_no_pointer, require_tensors
+from matryoshka.encoder.tokenizer_files import require_tokenizer
 from matryoshka.encoder.weight_files import is_pickled, weights_file
 from matryoshka.errors import UserError
 
-TOKENIZERS = (
-    *("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json"),
-    *("sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "spm.model", "source.spm"),
-)
-BYTES = ("canine", "byt5")  # kinds of models, and names of tokenizers, that need no file of a vocabulary
 SETTINGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-COUNTS = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+COUNTS = (
+    *("hidden_size", "d_model", "vocab_size"),
+    *("num_hidden_layers", "num_attention_heads", "max_position_embeddings"),
+)
 WIDTHS = ("embedding_size", "input_embedding_size", "hidden_size")  # of a row of the table, the first that is given
 TABLE = "word_embeddings.weight"  # of most encoders the name of the tensor with a row a token
 MOST_FILES = 10_000
@@ -30,15 +30,20 @@ def require_loadable(folder: Path, *, trust_remote_code: bool = False, pickled_w
 
     Only names, links, JSON files and the headers of safetensors are looked at: no weights are read.
     """
+    config, settings = require_settings(folder, trust_remote_code=trust_remote_code)
+    _require_width(_tensors(folder, pickled_weights), config, folder)
+    require_tokenizer(folder, config, settings)
+
+
+def require_settings(folder: Path, *, trust_remote_code: bool) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """config.json, and the tokenizer's JSON files by their names. Raises UserError as `require_loadable`."""
     require_inside(folder)
     config = read_json(folder / "config.json")
     require_config(config, folder / "config.json")
     settings = {name: read_json(folder / name) for name in SETTINGS if (folder / name).is_file()}
     for name, content in {"config.json": config, **settings}.items():
         require_trusted(content, folder / name, trust_remote_code=trust_remote_code)
-    _require_width(_tensors(folder, pickled_weights), config, folder)
-    if not (any((folder / name).is_file() for name in TOKENIZERS) or _reads_bytes(config, settings)):
-        raise UserError(f"{folder} has no tokenizer: {TOKENIZERS[0]} is missing; copy it from the model's source")
+    return config, settings
 
 
 def require_config(config: Mapping[str, Any], path: Path | str) -> None:
@@ -46,6 +51,11 @@ def require_config(config: Mapping[str, Any], path: Path | str) -> None:
     kind = config.get("model_type")
     if not isinstance(kind, str) or not kind:
         raise UserError(f"{path}: model_type is {kind!r}, no name of an architecture; copy the model's own config.json")
+    if kind in UNREADABLE:
+        read = ", ".join(ENCODERS)
+        raise UserError(
+            f"{path}: {kind} is an encoder with a decoder, of which only {read} are read; use another model"
+        )
     for key in COUNTS:
         value = config.get(key, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -79,18 +89,12 @@ def _repositories(code: object) -> Iterator[str]:
             yield from _repositories(inner)
 
 
-def _reads_bytes(config: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the tokens of a model are bytes or characters."""
-    tokenizer = settings.get("tokenizer_config.json", {}).get("tokenizer_class") or config.get("tokenizer_class")
-    return config.get("model_type") in BYTES or str(tokenizer).lower().startswith(BYTES)
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """A file's object. Raises UserError if it is none."""
+    """A file's object. Raises UserError if it is none, a MissingFileError if there is no file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; copy it from the model's source") from None
+        raise MissingFileError(f"{path} does not exist; copy it from the model's source") from None
     except RecursionError:
         raise UserError(f"{path} cannot be read: nested too deeply; copy the complete file again") from None
     except (OSError, ValueError) as error:
@@ -150,7 +154,7 @@ def _indexed_tensors(folder: Path, index: Path) -> dict[str, tuple[int, ...]]:
             raise UserError(f"{index}: the file of {tensor!r} is {name!r}, no name; copy the complete file again")
     for path in shards.values():
         if not path.is_file():
-            raise UserError(f"{path}, which {index.name} names, does not exist; copy all files of the model")
+            raise MissingFileError(f"{path}, which {index.name} names, does not exist; copy all files of the model")
         if is_pickled(index):
             require_no_pointer(path)
         else:

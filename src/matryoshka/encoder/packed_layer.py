@@ -1,7 +1,8 @@
 """A BERT layer on packed sequences in few calls: each input is cast once, each weight once for all passes at a time.
 
 transformers' own layer makes 29 calls forward under bf16 autocast, of which 16 are casts. Here queries, keys and values
-are one product, and weights come cast. The model's modules keep their parameters and their names.
+are one product, and weights come cast; an adapter of low rank is part of it. The model's modules keep their parameters
+and their names.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from functools import cache
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from matryoshka.encoder.buckets import Sequences
 from matryoshka.encoder.dropout import Dropout
-from matryoshka.encoder.packed_attention import Sequences, attend
+from matryoshka.encoder.low_rank import Product, is_low_rank, multiply, product_of
+from matryoshka.encoder.packed_attention import attend, product_dtype
 
 Activation = Callable[[Tensor], Tensor]
 LINEAR = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
@@ -31,25 +33,23 @@ PLAIN = {  # the parts of such a layer, by name, and of which kinds
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """Weight and bias of a layer's four products, in their precision.
+    """A layer's four products, in their precision.
 
     qkv: of queries, keys and values together. out: behind the attention. up, down: of the feed-forward part.
     """
 
-    qkv: tuple[Tensor, Tensor]
-    out: tuple[Tensor, Tensor]
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
+    qkv: Product
+    out: Product
+    up: Product
+    down: Product
 
     @classmethod
     def of(cls, layer: Any, dtype: torch.dtype) -> LayerWeights:
         """Those of a layer as they are now, with gradient where it is taken."""
         own = layer.attention.self
-        weight = torch.cat([own.query.weight, own.key.weight, own.value.weight])
-        bias = torch.cat([own.query.bias, own.key.bias, own.value.bias])
         others = (layer.attention.output.dense, layer.intermediate.dense, layer.output.dense)
-        pairs = [(weight, bias), *((linear.weight, linear.bias) for linear in others)]
-        return cls(*((weight.to(dtype), bias.to(dtype)) for weight, bias in pairs))
+        products = [product_of(own.query, own.key, own.value), *map(product_of, others)]
+        return cls(*(tuple(tensor.to(dtype) for tensor in product) for product in products))
 
 
 class PackedLayer:
@@ -59,7 +59,7 @@ class PackedLayer:
 class PackedLayers:
     """The layers of a model that compute packed sequences by `packed_layer`; others keep the forward of transformers.
 
-    Those of a BERT whose parts are all of the plain kind, without an adapter or another product in their place.
+    Those of a BERT whose parts are all of the plain kind, at most with an adapter of low rank beside a product.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -82,7 +82,7 @@ class PackedLayers:
         precision: of the products; as autocast has it now if None.
         """
         for layer in filter(_is_plain, self.layers):
-            layer.cast_weights = LayerWeights.of(layer, precision or _precision(device, torch.float32))
+            layer.cast_weights = LayerWeights.of(layer, precision or product_dtype(device, torch.float32))
         try:
             yield
         finally:
@@ -103,7 +103,7 @@ def _packed(kind: type[Any]) -> type[Any]:
     def forward(self: Any, *args: Any, sequences: Sequences | None = None, **options: Any) -> Any:
         if sequences is None:
             return kind.forward(self, *args, **options)
-        if not _is_plain(self):  # an adapter was put into it since
+        if not _is_plain(self):  # another adapter was put into it since, or one with dropout
             return kind.forward(self, *args, sequences=sequences, **options)
         return packed_layer(self, args[0], sequences)
 
@@ -124,12 +124,12 @@ def _empty(kind: type[Any]) -> Any:
 
 def packed_layer(layer: Any, hidden_states: Tensor, sequences: Sequences) -> Tensor:
     """A layer's output from its input, both (1, T, hidden size)."""
-    dtype = _precision(hidden_states.device, hidden_states.dtype)
+    dtype = product_dtype(hidden_states.device, hidden_states.dtype)
     with torch.autocast(hidden_states.device.type, enabled=False):
         kept: LayerWeights | None = layer.cast_weights
         weights = kept if kept and kept.qkv[0].dtype == dtype else LayerWeights.of(layer, dtype)
         own, hidden_TH = layer.attention.self, hidden_states[0]
-        qkv_TX = F.linear(hidden_TH.to(dtype), *weights.qkv)
+        qkv_TX = multiply(hidden_TH.to(dtype), weights.qkv)
         qkv_T3HD = qkv_TX.view(len(hidden_TH), 3, own.num_attention_heads, own.attention_head_size)
         attended_THD = attend(qkv_T3HD, sequences, dropout=own.dropout.p if layer.training else 0.0)
         norms = (layer.attention.output.LayerNorm, layer.output.LayerNorm)
@@ -148,21 +148,20 @@ def after_attention(
     activation: Activation,
 ) -> Tensor:
     """A layer's output (T, hidden size) from its input and what its attention gave; sums and norms in fp32."""
-    middle_TH = norms[0](drops[0](F.linear(attended_TH, *weights.out)) + hidden_TH)
-    inner_TX = activation(F.linear(middle_TH.to(attended_TH.dtype), *weights.up))
-    return cast(Tensor, norms[1](drops[1](F.linear(inner_TX, *weights.down)) + middle_TH))
-
-
-def _precision(device: torch.device, otherwise: torch.dtype) -> torch.dtype:
-    autocast = torch.is_autocast_enabled(device.type)
-    return torch.get_autocast_dtype(device.type) if autocast else otherwise
+    middle_TH = norms[0](drops[0](multiply(attended_TH, weights.out)) + hidden_TH)
+    inner_TX = activation(multiply(middle_TH.to(attended_TH.dtype), weights.up))
+    return cast(Tensor, norms[1](drops[1](multiply(inner_TX, weights.down)) + middle_TH))
 
 
 def _is_plain(layer: nn.Module) -> bool:
     """Whether each part is of the very kind that `packed_layer` computes."""
-    return all(type(_part(layer, name)) in kinds for name, kinds in PLAIN.items()) and not any(
+    return all(_is_of(_part(layer, name), kinds) for name, kinds in PLAIN.items()) and not any(
         _part(layer, name) for name in ("crossattention", "attention.self.distance_embedding")
     )
+
+
+def _is_of(part: Any, kinds: tuple[type[nn.Module], ...]) -> bool:
+    return type(part) in kinds or (nn.Linear in kinds and is_low_rank(part))
 
 
 def _part(layer: nn.Module, name: str) -> Any:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.embedded import e5_small
-from matryoshka.encoder.hub_model import at_hand, commit_of, hub_config, hub_folder, unreadable
+from matryoshka.encoder.decoder import first_token_problem
+from matryoshka.encoder.encoder_half import hidden_size
+from matryoshka.encoder.hub_model import (
+    at_hand,
+    commit_of,
+    fetched_anew,
+    hub_config,
+    hub_folder,
+    require_cached,
+    unreadable,
+)
 from matryoshka.encoder.missing_weights import missing_weights
 from matryoshka.encoder.model_folder import read_json, require_config, require_inside, require_loadable, require_trusted
 from matryoshka.encoder.sentence_transformers import SavedSettings
+from matryoshka.encoder.sequence_length import length_problem, longest_sequence, sequence_length
+from matryoshka.encoder.transformer_folder import no_transformer, transformer_folder
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,24 +70,27 @@ class Pretrained:
                 require_trusted(config, self.model, trust_remote_code=self.trust_remote_code)
                 if cached := unreadable(self.model, self.revision, pickled=self.pickled_weights):
                     raise missing_weights(cached, pickled=self.pickled_weights)
+                if cached := at_hand(self.model, self.revision):
+                    require_cached(
+                        cached, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
+                    )
             elif self.model != EMBEDDED:  # which is ours, and perhaps yet to be made
                 self._require_loadable(self.folder)
-                self.settings.require_dense(config.get("hidden_size"), len(self.settings.pooling or ("cls",)))
+                self.settings.require_dense(hidden_size(config), len(self.settings.pooling or ("cls",)))
         except UserError as error:
             yield "model", str(error)
             return
         for key in set(self.prompts or {}) - {"query", "document"}:
             yield f"prompts.{key}", "unknown prompt; there are query and document"
-        longest = self.longest_sequence(config)
-        if self.max_seq_length is not None and not 3 <= self.max_seq_length <= longest:
-            yield "max_seq_length", f"{self.max_seq_length} is not between 3 and the model's {longest} tokens"
+        asked = self.max_seq_length
+        if asked is not None and (problem := length_problem(asked, longest_sequence(config))):
+            yield "max_seq_length", problem
 
-    @staticmethod
-    def longest_sequence(config: Mapping[str, Any]) -> int:
-        """Tokens that the positions of a model reach; RoBERTa's count from pad_token_id + 1."""
-        positions = int(config.get("max_position_embeddings", 1 << 30))
-        roberta = str(config.get("model_type", "")).endswith(("roberta", "camembert"))
-        return positions - int(config.get("pad_token_id", 1)) - 1 if roberta else positions
+    def pooling_problem(self, modes: Sequence[str] | None = None) -> str | None:
+        """Why these modes, None for the saved ones, pool nothing of a text, where that is known before it is loaded."""
+        if modes is None and self.folder is None:  # of the hub, from where the file with the modes may be yet to come
+            return None
+        return first_token_problem(self.model, self.config, modes, self.settings.pooling)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -84,7 +99,7 @@ class Pretrained:
             return {"hidden_size": e5_small.WIDTH, "max_position_embeddings": 514, "model_type": "xlm-roberta"}
         if (folder := self.folder) is not None:
             require_inside(folder)
-            return read_json(folder / "config.json")
+            return read_json((transformer_folder(folder) or folder) / "config.json")
         return hub_config(self.model, self.revision)
 
     @property
@@ -95,12 +110,9 @@ class Pretrained:
         path = Path(self.model).expanduser()
         if path.is_dir():
             for candidate in (path, path / "model"):
-                if (candidate / "config.json").is_file():
+                if transformer_folder(candidate):
                     return candidate
-            if (path / "modules.json").is_file():
-                raise UserError(f"{path} keeps its transformer in a subfolder, which is not supported: no config.json")
-            lacks = "is neither a model (no config.json) nor a run's folder (no model/config.json)"
-            raise UserError(f"{path} {lacks}; give one of these, or a hub name like BAAI/bge-m3")
+            raise no_transformer(path)
         if path.exists() or self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
             state = "is a file" if path.exists() else "does not exist"
             raise UserError(f"{self.model} {state}; give a model folder, a run's folder or a hub name like BAAI/bge-m3")
@@ -127,7 +139,10 @@ class Pretrained:
         return hub_folder(self.model, self.revision, code=self.trust_remote_code, pickled=self.pickled_weights)
 
     def _require_loadable(self, folder: Path) -> None:
-        require_loadable(folder, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights)
+        with fetched_anew(folder):
+            require_inside(folder)
+            place = transformer_folder(folder) or folder
+            require_loadable(place, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights)
 
     def load(self, pooling: Pooling | None = None) -> Encoder:
         """Read the weights. Raises UserError if the files are not to be had or not to be trusted."""
@@ -138,26 +153,38 @@ class Pretrained:
         ready = e5_small.prepare() if self.model == EMBEDDED else self.folder
         folder = ready or self._fetched()
         self._require_loadable(folder)
-        settings = SavedSettings.read(folder, pickled=self.pickled_weights)
+        with fetched_anew(folder):
+            settings = SavedSettings.read(folder, pickled=self.pickled_weights)
         settings.require_supported()
-        pooling = pooling or Pooling(settings.pooling or ("cls",))
-        settings.require_dense(read_json(folder / "config.json").get("hidden_size"), pooling.factor)
+        place = transformer_folder(folder) or folder
+        config, modes = read_json(place / "config.json"), pooling.modes if pooling else None
+        if problem := first_token_problem(self.model, config, modes, settings.pooling):
+            raise UserError(problem)
+        pooling = pooling or Pooling(settings.pooling or ("cls",), settings.include_prompt)
+        settings.require_dense(hidden_size(config), pooling.factor)
         backbone, tokenizer = read_model(
-            folder, self.model, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
+            place, self.model, trust_remote_code=self.trust_remote_code, pickled_weights=self.pickled_weights
         )
         settings.require_width(backbone.config.hidden_size, pooling.factor)  # which config.json may call otherwise
         if self.gradient_checkpointing:
             # transformers 5.23 has a new name for it and warns of the old one
             enable = "activation_checkpointing_enable"
             getattr(backbone, enable, backbone.gradient_checkpointing_enable)()
-        longest = min(self.longest_sequence(backbone.config.to_dict()), tokenizer.model_max_length)
+        length = sequence_length(
+            self.model,
+            backbone.config.to_dict(),
+            asked=self.max_seq_length,
+            saved=settings.max_seq_length,
+            of_tokenizer=tokenizer.model_max_length,
+        )
         return Encoder(
             backbone,
             tokenizer,
             pooling,
-            max_seq_length=self.max_seq_length or settings.max_seq_length or longest,
+            max_seq_length=length,
             prompts=self.prompts if self.prompts is not None else settings.prompts,
             dense=[saved.load() for saved in settings.dense],
+            do_lower_case=settings.do_lower_case,
             name=self.model,
             revision=self.revision if ready else commit_of(folder) or self.revision,
         )

@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from matryoshka.encoder.model_folder import inside
 from matryoshka.encoder.saved_dense import SavedDense
+from matryoshka.encoder.saved_pooling import SavedPooling
+from matryoshka.encoder.transformer_folder import transformer_folder
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
     from matryoshka.encoder.pooling import Mode
 
-# Our name of a pooling -> sentence-transformers' flag in 1_Pooling/config.json.
-POOLING_FLAGS: dict[Mode, str] = {
-    "cls": "pooling_mode_cls_token",
-    "max": "pooling_mode_max_tokens",
-    "mean": "pooling_mode_mean_tokens",
-    "last": "pooling_mode_lasttoken",
-}
-UNSUPPORTED_FLAGS = ("pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens")
+# Where versions keep the length; the first that says anything counts.
+TRANSFORMER_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+OTHER_LENGTHS = ("query_length", "document_length")  # what version 6 cuts queries and documents at instead
 SUPPORTED_MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
 ORDER = re.compile(r"Transformer Pooling( Dense)*( Normalize)?")
 OWN = "sentence_transformers."  # of others, a Dense is another layer
-FLAG_OF_NEWER_NAME = {"lasttoken": "last"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,9 @@ class SavedSettings:
     """Settings saved with a model; None or empty where the folder says nothing."""
 
     pooling: tuple[Mode, ...] | None = None
+    include_prompt: bool = True
     max_seq_length: int | None = None
+    do_lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     unsupported: tuple[str, ...] = ()
     folder: str = ""
@@ -53,22 +54,21 @@ class SavedSettings:
         if kinds and not unsupported and not ORDER.fullmatch(" ".join(kinds)):
             unsupported = [f"modules in the order {', '.join(kinds)}"]
         ordered, dense = not unsupported, list[SavedDense]()
-        pooling: tuple[Mode, ...] | None = None
+        pooling: SavedPooling | None = None
         for module, kind in zip(modules, kinds, strict=True):
             place = inside(folder, module.get("path", ""), folder / "modules.json")
             if kind == "Pooling":
-                config = _settings(place / "config.json")
-                pooling = _modes(config)
-                unsupported += [flag for flag in UNSUPPORTED_FLAGS if config.get(flag)]
-                unsupported += [] if config.get("include_prompt", True) else ["a pooling without the prompt"]
+                pooling = SavedPooling.of(_settings(place / "config.json"), place / "config.json")
             if kind == "Dense" and ordered:
                 dense.append(SavedDense.read(folder, module.get("path", ""), pickled=pickled))
                 unsupported += dense[-1].unsupported
-        transformer = _settings(folder / "sentence_bert_config.json")
-        unsupported += ["do_lower_case"] if transformer.get("do_lower_case") else []
+        file, transformer = _transformer(transformer_folder(folder) or folder)
+        unsupported += [key for key in OTHER_LENGTHS if transformer.get(key) is not None]
         return cls(
-            pooling=pooling,
-            max_seq_length=_length(transformer, folder / "sentence_bert_config.json"),
+            pooling=pooling.modes if pooling else None,
+            include_prompt=pooling.include_prompt if pooling else True,
+            max_seq_length=_length(transformer, file),
+            do_lower_case=bool(transformer.get("do_lower_case")),
             prompts=_prompts(folder / "config_sentence_transformers.json"),
             unsupported=tuple(unsupported),
             folder=str(folder),
@@ -78,7 +78,7 @@ class SavedSettings:
     def require_supported(self) -> None:
         """Raises UserError if the model needs modules or poolings that are not here: its embeddings would be wrong."""
         if self.unsupported:
-            have = f"only {', '.join(SUPPORTED_MODULES)} in this order, with {', '.join(POOLING_FLAGS)}, can be read"
+            have = f"only {', '.join(SUPPORTED_MODULES)} in this order can be read"
             raise UserError(f"{self.folder} uses {', '.join(self.unsupported)}; {have}")
 
     def require_dense(self, hidden_size: int | None, modes: int) -> None:
@@ -110,15 +110,6 @@ def _kind(dotted: str) -> str:
     return dotted if kind == "Dense" and not dotted.startswith(OWN) else kind
 
 
-def _modes(config: Mapping[str, Any]) -> tuple[Mode, ...] | None:
-    modes: list[Mode] = [mode for mode, flag in POOLING_FLAGS.items() if config.get(flag)]
-    if not modes and (newer := config.get("pooling_mode")):  # sentence-transformers 6 writes names
-        names = [newer] if isinstance(newer, str) else newer
-        known = [FLAG_OF_NEWER_NAME.get(str(name), name) for name in names] if isinstance(names, list) else []
-        modes = [mode for mode in POOLING_FLAGS if mode in known]
-    return tuple(modes) or None
-
-
 def _modules(path: Path) -> list[dict[str, Any]]:
     modules = _json(path, default=[])
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
@@ -131,6 +122,14 @@ def _settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"{path} is not a JSON object; copy the complete file again")
     return settings
+
+
+def _transformer(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file with the length, and what it says: the newest name's where no file says anything."""
+    for name in TRANSFORMER_FILES:
+        if settings := _settings(folder / name):
+            return folder / name, settings
+    return folder / TRANSFORMER_FILES[0], {}
 
 
 def _length(settings: Mapping[str, Any], path: Path) -> int | None:

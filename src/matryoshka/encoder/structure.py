@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from matryoshka.encoder.dense import Dense
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.pooling import described
 
 BEHIND = "dense."  # names of what stands behind the pooling
 # Of the backbone's configuration, what changes the result and no shape.
@@ -24,6 +25,7 @@ class Structure:
     pooling: str
     prompts: Mapping[str, str]
     max_seq_length: int
+    do_lower_case: bool
     dense: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
 
@@ -35,9 +37,10 @@ class Structure:
             architecture=type(encoder.backbone).__name__,
             settings={name: getattr(config, name, None) for name in SETTINGS},
             vocabulary=len(encoder.tokenizer),
-            pooling=" + ".join(getattr(encoder.pooling, "modes", [type(encoder.pooling).__name__])),
+            pooling=described(encoder.pooling),
             prompts=dict(encoder.prompts),
             max_seq_length=encoder.max_seq_length,
+            do_lower_case=encoder.do_lower_case,
             dense=tuple(_described(cast(Dense, layer)) for layer in encoder.dense),
             shapes={name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith(BEHIND)},
         )
@@ -51,6 +54,7 @@ class Structure:
             "pooling": (self.pooling, other.pooling),
             **{f"prompt of a {kind}": (repr(p), repr(other.prompts.get(kind))) for kind, p in self.prompts.items()},
             "max_seq_length": (self.max_seq_length, other.max_seq_length),
+            "do_lower_case": (self.do_lower_case, other.do_lower_case),
         }
         if dense:
             pairs["layers behind the pooling"] = _listed(self.dense), _listed(other.dense)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.errors import UserError
 from matryoshka.evaluation.embeddings import Store, embed
@@ -60,7 +59,7 @@ def answers(
     """
     if not question.strip():
         raise UserError("ask: the question is empty; write for example ask='Wann wird die Zulage gekürzt?'")
-    parts = [TokenIds.of(encoder.tokenize([question], "query")), texts.documents]
+    parts = [encoder.token_ids([question], "query"), texts.documents]
     (question_QD, documents_UD), _ = embed(encoder, parts, token_budget=token_budget, precision=precision, store=store)
     copies = CopyGroups(texts.judgements, texts.documents_N)
     hits = search(question_QD, documents_UD, dims, copies.depth(k))

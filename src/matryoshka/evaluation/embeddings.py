@@ -16,6 +16,7 @@ from matryoshka.data.packing import stable_batches
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import Advance
+from matryoshka.evaluation.equal_embeddings import require_different
 from matryoshka.evaluation.fingerprint import encoder_fingerprint
 from matryoshka.evaluation.mapped_rows import mapped_zeros
 from matryoshka.evaluation.text_batch import TextBatch
@@ -115,7 +116,8 @@ def embed(
     tokens. The last bits of an embedding depend on the batch that it is computed in. So whole batches are found again,
     never single texts, and the result is that of encoding anew to the last bit. So it is of several processes, which
     encode every other batch each and all have the result; the store is the first one's.
-    mapped: whether they are in a file, mapped into memory. Raises ValueError for a text of no tokens.
+    mapped: whether they are in a file, mapped into memory. Raises ValueError for a text of no tokens, UserError for an
+    encoder that gives different texts one embedding.
     """
     fingerprint = encoder_fingerprint(encoder, precision) if store and is_first() else None
     store = store if fingerprint else None  # what cannot be told apart is not kept
@@ -147,7 +149,10 @@ def embed(
             store.put(batch.key(fingerprint), Embedded(batch.values_ND[batch.texts], share))
     if store:
         store.close()
-    return [behind_pooling(encoder, pooled_ND) for pooled_ND in embeddings], from_first(lambda: seconds)
+    embeddings = [behind_pooling(encoder, pooled_ND) for pooled_ND in embeddings]
+    for ids, embeddings_ND in zip(parts, embeddings, strict=True):
+        require_different(encoder, ids, embeddings_ND, precision)
+    return embeddings, from_first(lambda: seconds)
 
 
 @torch.inference_mode()
@@ -169,7 +174,7 @@ def _encode(
     tokens = sum(batch.tokens for batch in batches)
     start = time.perf_counter()
     own = batches[rank() :: processes()]
-    for batch, values_SD in encoder.encode_batches(((batch, batch.lists()) for batch in own), precision, pooled=True):
+    for batch, values_SD in encoder.encode_batches(((batch, batch.packed()) for batch in own), precision, pooled=True):
         batch.values_ND[batch.texts] = values_SD
         if advance:
             advance(batch.tokens * processes())  # the others are about as far

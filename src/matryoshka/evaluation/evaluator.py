@@ -17,6 +17,7 @@ from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.encoder.encoder import Encoder, Precision
 from matryoshka.encoder.progress import progress_bar
 from matryoshka.evaluation.embeddings import Store, embed
+from matryoshka.evaluation.equal_embeddings import require_different
 from matryoshka.evaluation.mapped_rows import MappedRows
 from matryoshka.evaluation.measurement import asked_for, measure
 from matryoshka.evaluation.metrics import MAP, MRR, NDCG, Accuracy, RankedMetric, Recall
@@ -108,7 +109,7 @@ class Evaluator:
         Several processes encode together; the first searches and measures, and the others get the result without its
         rankings.
         """
-        texts = data if isinstance(data, TokenizedSet) else TokenizedSet.of(data, encoder.tokenize)
+        texts = data if isinstance(data, TokenizedSet) else TokenizedSet.of(data, encoder.token_ids)
         on_disk = (self.on_disk is True if on_disk is None else on_disk) and processes() == 1
         with closing(MappedRows(len(texts.documents), encoder.width)) if on_disk else nullcontext() as rows_UD:
             documents_UD, queries_ND, seconds = self._embedded(encoder, texts, rows_UD, store, precision, progress)
@@ -141,6 +142,7 @@ class Evaluator:
                 return both[0], both[1], seconds
             start = time.perf_counter()
             encoder.encode_into(rows_UD, texts.documents, **options)
+            require_different(encoder, texts.documents, rows_UD, precision)
             (queries_ND,), _ = embed(encoder, [texts.queries], **options)
             return rows_UD, queries_ND, time.perf_counter() - start
 

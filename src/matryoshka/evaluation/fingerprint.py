@@ -63,7 +63,8 @@ def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
 def weights_fingerprint(encoder: Encoder) -> str:
     """Equal for two encoders of the same weights and poolings, dense layers included, whatever the machine."""
     poolings = [_kind(module) for module in encoder.pooling.modules()]
-    return _digest([poolings, getattr(encoder.pooling, "modes", None)], _weights(encoder))
+    without = [] if getattr(encoder.pooling, "include_prompt", True) else ["without the prompt"]
+    return _digest([poolings, getattr(encoder.pooling, "modes", None), *without], _weights(encoder))
 
 
 def _kernel(encoder: Encoder, precision: Precision) -> str:
@@ -72,7 +73,8 @@ def _kernel(encoder: Encoder, precision: Precision) -> str:
         return "padded"
     config = encoder.backbone.config
     dtype = torch.bfloat16 if precision == "bf16" else encoder.backbone.dtype
-    name = kernel_name(encoder.device, dtype, config.hidden_size // config.num_attention_heads)
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    name = kernel_name(encoder.device, dtype, head_size)
     return f"{name}{' compiled' * encoder.packed_layers.compiled}"
 
 

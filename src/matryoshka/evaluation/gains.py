@@ -10,7 +10,7 @@ import numpy as np
 
 from matryoshka.evaluation.protocols import Rankings
 from matryoshka.evaluation.result import EvaluationResult
-from matryoshka.evaluation.uncertainty import Floats, Ints, mean_intervals
+from matryoshka.evaluation.uncertainty import Floats, Ints, stratified_intervals
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Gain:
 
         sets: difference_QM and clusters_Q of each.
         """
-        ends_M2 = np.stack(mean_intervals(sets), axis=1)
+        ends_M2 = np.stack(stratified_intervals(sets), axis=1)
         values_M = sum(difference_QM.mean(axis=0) for difference_QM, _ in sets) / len(sets)
         found = zip(np.atleast_1d(values_M).tolist(), ends_M2.tolist(), strict=True)
         return [cls(value, None if math.isnan(low) else (low, high)) for value, (low, high) in found]

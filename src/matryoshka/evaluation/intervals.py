@@ -10,7 +10,7 @@ from torch import Tensor
 
 from matryoshka.evaluation.protocols import Ranking
 from matryoshka.evaluation.result import Intervals
-from matryoshka.evaluation.uncertainty import mean_intervals
+from matryoshka.evaluation.uncertainty import stratified_intervals
 
 Protocols = Sequence[Mapping[int, Ranking]]
 
@@ -23,7 +23,7 @@ def metric_intervals(sets: Sequence[tuple[Protocols, Tensor]]) -> list[Intervals
         (np.stack([of[i][dim].values[name].numpy() for i, dim, name in places], axis=1), clusters_Q.numpy())
         for of, clusters_Q in sets
     ]
-    ends = np.stack(mean_intervals(columns), axis=1).tolist()
+    ends = np.stack(stratified_intervals(columns), axis=1).tolist()
     found: list[dict[int, dict[str, tuple[float, float]]]] = [{dim: {} for dim in protocol} for protocol in first]
     for (i, dim, name), (low, high) in zip(places, ends, strict=True):
         if math.isfinite(low):  # of a single cluster there is none

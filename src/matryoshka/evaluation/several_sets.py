@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -52,8 +53,11 @@ def _joined(parts: Sequence[tuple[TokenIds, Tensor]]) -> tuple[TokenIds, Tensor]
     return ids, torch.from_numpy(rows)[rows_N]
 
 
-def mean_result(data: RetrievalSet, parts: Mapping[str, EvaluationResult]) -> EvaluationResult:
-    """Each figure as the mean over the sets, however many queries they have; the intervals where there are rankings."""
+def mean_result(name: str, fingerprint: str, parts: Mapping[str, EvaluationResult]) -> EvaluationResult:
+    """Each figure as the mean over the sets, however many queries they have; counts, tokens and seconds are sums.
+
+    name, fingerprint: of the sets together. Intervals are those of `stratified_intervals`, where all have rankings.
+    """
     results, rankings = list(parts.values()), [part.rankings for part in parts.values() if part.rankings]
     of_sets = [((of.as_is, of.merged), of.clusters_Q) for of in rankings]
     intervals, merged_intervals = metric_intervals(of_sets) if len(of_sets) == len(results) else ({}, {})
@@ -64,7 +68,7 @@ def mean_result(data: RetrievalSet, parts: Mapping[str, EvaluationResult]) -> Ev
 
     return replace(
         results[0],
-        data=f"mean over {', '.join(parts)}",
+        data=name,
         queries=sum(result.queries for result in results),
         documents=sum(result.documents for result in results),
         metrics=by_dim("metrics"),
@@ -78,11 +82,11 @@ def mean_result(data: RetrievalSet, parts: Mapping[str, EvaluationResult]) -> Ev
         clusters=sum(result.clusters for result in results),
         tokens=sum(result.tokens for result in results),
         seconds=sum(result.seconds for result in results),
-        fingerprint=data.fingerprint,
+        fingerprint=fingerprint,
         rankings=None,
         parts=parts,
     )
 
 
 def _mean(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(of[name] for of in values) / len(values) for name in values[0]}
+    return {name: math.fsum(of[name] for of in values) / len(values) for name in values[0]}

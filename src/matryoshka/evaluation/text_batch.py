@@ -8,6 +8,7 @@ from functools import cached_property
 import xxhash
 from torch import Tensor
 
+from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
 
 
@@ -28,6 +29,10 @@ class TextBatch:
         """The token ids of each text."""
         return [self.ids[text] for text in self.texts]
 
+    def packed(self) -> PackedBatch:
+        """What the encoder gets."""
+        return PackedBatch.of_texts(self.ids, self.texts)
+
     def key(self, fingerprint: str | None) -> str:
         """The name under which its embeddings are kept. fingerprint: of the encoder."""
-        return xxhash.xxh3_128(repr((fingerprint, self.lists())).encode()).hexdigest()
+        return xxhash.xxh3_128(repr((fingerprint, self.ids.prompt, self.lists())).encode()).hexdigest()

@@ -40,29 +40,34 @@ def bootstrap_intervals(
     than two clusters nothing is known: NaN. Sources: Field & Welsh 2007, "Bootstrapping clustered data", JRSS B 69;
     Hesterberg 2014, arXiv:1411.5279 (the percentiles).
     """
-    return mean_intervals([(values_QM, clusters_Q)], resamples, seed, level)
+    return stratified_intervals([(values_QM, clusters_Q)], resamples, seed, level)
 
 
-def mean_intervals(
+def stratified_intervals(
     sets: Sequence[tuple[Floats, Ints]], resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[Floats, Floats]:
-    """The same of a mean over several sets of queries: each one's clusters are drawn by themselves.
+    """The same of the mean over sets, each of which counts alike, of the means over their queries.
 
-    sets: values_QM and clusters_Q of each. The set of fewest clusters says how far out the percentiles are.
+    sets: values_QM and clusters_Q of each. Clusters are drawn within each set, independently, as many as it has: the
+    sets are those that are meant, the queries a sample. Where a set has less than two clusters nothing is known: NaN.
+    Source: Davison & Hinkley 1997, "Bootstrap Methods and their Application", 3.2 (several samples).
     """
-    origin_M, fewest = np.zeros(sets[0][0].shape[1]), min(len(np.unique(clusters_Q)) for _, clusters_Q in sets)
-    means_RM = np.zeros((resamples, len(origin_M)))
-    if fewest < 2:
+    # Equal values are exactly 0 from a set's origin, so that they give exactly one point.
+    origins = [values_QM[:1].sum(axis=0) for values_QM, _ in sets]
+    groups = [_by_cluster(of[0] - origin_M, of[1]) for of, origin_M in zip(sets, origins, strict=True)]
+    counts, origin_M = [len(sizes_C) for _, sizes_C in groups], sum(origins) / len(sets)
+    if min(counts) < 2:
         return np.full(len(origin_M), np.nan), np.full(len(origin_M), np.nan)
-    for number, (values_QM, clusters_Q) in enumerate(sets):
-        first_M = values_QM[:1].sum(axis=0)  # equal values are exactly 0 from here, so that they give exactly one point
-        sums_CM, sizes_C = _by_cluster(values_QM - first_M, clusters_Q)
-        draws = _draws(len(sizes_C), resamples, seed + number)
-        means = [(times_RC @ sums_CM) / (times_RC @ sizes_C)[:, None] for times_RC in draws]
-        origin_M, means_RM = origin_M + first_M / len(sets), means_RM + np.concatenate(means) / len(sets)
-    tail = _tail((1 - level) / 2, fewest)
+    means_RM = sum(_resampled(*of, resamples, seed + place) for place, of in enumerate(groups)) / len(sets)
+    tail = _tail((1 - level) / 2, *counts)
     low_M, high_M = np.quantile(means_RM, [tail, 1 - tail], axis=0)
     return origin_M + low_M, origin_M + high_M
+
+
+def _resampled(sums_CM: Floats, sizes_C: Floats, resamples: int, seed: int) -> Floats:
+    """The mean over queries in each resample of the clusters, (R, M)."""
+    draws = _draws(len(sizes_C), resamples, seed)
+    return np.concatenate([(times_RC @ sums_CM) / (times_RC @ sizes_C)[:, None] for times_RC in draws])
 
 
 def paired_randomisation(
@@ -120,12 +125,14 @@ def _chunks(total: int, width: int) -> Iterator[int]:
     yield from (min(rows, total - start) for start in range(0, total, rows))
 
 
-def _tail(tail: float, clusters: int) -> float:
-    """The share of resamples to leave out at each end.
+def _tail(tail: float, *clusters: int) -> float:
+    """The share of resamples to leave out at each end. clusters: of each set, C.
 
     Resampled means spread by a factor of root (C - 1) / C too little, and a normal distribution has lighter tails than
-    Student's t, whose quantile is expanded in 1 / (C - 1) here. Nothing of it matters for hundreds of clusters.
+    Student's t, whose quantile is expanded in 1 / (C - 1) here. Nothing of it matters for hundreds of clusters. Of
+    several sets the squared factors are averaged and the C - 1 added up: exact where all vary alike.
     """
-    z, freedom = NormalDist().inv_cdf(tail), clusters - 1
+    freedom, widening = sum(clusters) - len(clusters), sum(count / (count - 1) for count in clusters) / len(clusters)
+    z = NormalDist().inv_cdf(tail)
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    return NormalDist().cdf(t * math.sqrt(clusters / freedom))
+    return NormalDist().cdf(t * math.sqrt(widening))

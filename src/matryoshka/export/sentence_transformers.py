@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from annotated_types import Ge
 
 from matryoshka.encoder.saved_dense import dense_config
-from matryoshka.encoder.sentence_transformers import POOLING_FLAGS, UNSUPPORTED_FLAGS
+from matryoshka.encoder.saved_pooling import pooling_config
 from matryoshka.encoder.weight_files import WEIGHTS
 from matryoshka.errors import UserError
+from matryoshka.export.push import push_problems
+from matryoshka.export.tokenizer_config import mend_tokenizer_config
+from matryoshka.export.trial import require_same_embeddings, transformer_of
 from matryoshka.storage.atomic import whole_folder
 
 if TYPE_CHECKING:
     from matryoshka.encoder.dense import Dense
     from matryoshka.encoder.encoder import Encoder
-    from matryoshka.encoder.pooling import Mode
 
 LAYOUT = "3.0.1"  # newer versions read it too, while 3.0.1 can't read theirs
 
@@ -28,17 +30,29 @@ class SentenceTransformersFolder:
     """Saves an encoder as sentence-transformers 3.0.1 would: transformers' files and a folder a module.
 
     dim: the saved model gives the first so many numbers of the encoder's, by a Dense module; None for all.
+    push_to_hub: the repository that a run pushes its model to when it is done, None for none. private: whether only
+    its owner may see it.
     """
 
     def __init__(
-        self, dim: Annotated[int, Ge(1), "{} is not at least 1; use null to keep all numbers"] | None = None
+        self,
+        dim: Annotated[int, Ge(1), "{} is not at least 1; use null to keep all numbers"] | None = None,
+        push_to_hub: str | None = None,
+        private: bool = True,
     ) -> None:
         self.dim = dim
+        self.push_to_hub = push_to_hub
+        self.private = private
 
-    def save(self, encoder: Encoder, folder: Path) -> Path:
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Why the model could not be pushed, found before the training."""
+        return push_problems(self.push_to_hub)
+
+    def save(self, encoder: Encoder, folder: Path, *, trial: bool = True) -> Path:
         """Write the folder whole or not at all, in the place of an older model; returns its path.
 
-        Raises UserError if the folder holds anything but a model, or if the encoder has fewer numbers than dim.
+        trial: encode two texts with what is written first. Raises UserError if that gives other embeddings, if the
+        folder holds anything but a model, or if the encoder has fewer numbers than dim.
         """
         kept_layers(encoder, self.dim)
         if folder.exists() and not (folder.is_dir() and _holds_a_model_or_nothing(folder)):
@@ -46,7 +60,13 @@ class SentenceTransformersFolder:
         needed = sum(p.numel() * p.element_size() for p in encoder.parameters())
         with whole_folder(folder, needed) as beside:
             self.write(encoder, beside)
+            if trial:
+                self.try_out(encoder, beside)
         return folder
+
+    def try_out(self, encoder: Encoder, folder: Path) -> None:
+        """Encode two texts with the written files alone. Raises UserError if they differ from the encoder's."""
+        require_same_embeddings(encoder, folder, self.dim, transformer_of(folder, encoder), "model")
 
     def write(self, encoder: Encoder, folder: Path) -> None:
         """Write all files into an empty folder."""
@@ -54,7 +74,7 @@ class SentenceTransformersFolder:
         for weights in folder.glob("*.safetensors"):
             weights.chmod(0o644)  # safetensors would keep colleagues out
         encoder.tokenizer.save_pretrained(folder)
-        _mend_tokenizer_config(folder / "tokenizer_config.json", encoder.max_seq_length)
+        mend_tokenizer_config(folder / "tokenizer_config.json", encoder.tokenizer, encoder.max_seq_length)
         layers = kept_layers(encoder, self.dim)
         modules = [
             {
@@ -68,11 +88,14 @@ class SentenceTransformersFolder:
         for module in modules:
             (folder / str(module["path"])).mkdir(exist_ok=True)
         _write_json(folder / "modules.json", modules)
-        _write_json(folder / "sentence_bert_config.json", transformer_config(encoder.max_seq_length))
-        hidden_size = encoder.pooled_width // len(encoder.pooling.modes)
-        _write_json(folder / "1_Pooling" / "config.json", pooling_config(encoder.pooling.modes, hidden_size))
+        told = transformer_config(encoder.max_seq_length, encoder.do_lower_case)
+        _write_json(folder / "sentence_bert_config.json", told)
+        pooling = encoder.pooling
+        include_prompt = getattr(pooling, "include_prompt", True)
+        told = pooling_config(pooling.modes, encoder.pooled_width // pooling.factor, include_prompt)
+        _write_json(folder / "1_Pooling" / "config.json", told)
         for i, layer in enumerate(layers, 2):
-            _write_dense(layer, folder / f"{i}_Dense")
+            write_dense(layer, folder / f"{i}_Dense")
         settings: dict[str, Any] = {
             "__version__": {
                 "sentence_transformers": LAYOUT,
@@ -111,35 +134,19 @@ def kept_layers(encoder: Encoder, dim: int | None) -> list[Dense]:
     return [*layers[:-1], cut]
 
 
-def transformer_config(max_seq_length: int) -> dict[str, Any]:
+def transformer_config(max_seq_length: int, do_lower_case: bool = False) -> dict[str, Any]:
     """What sentence_bert_config.json says; special tokens count in max_seq_length."""
-    return {"max_seq_length": max_seq_length, "do_lower_case": False}
+    return {"max_seq_length": max_seq_length, "do_lower_case": do_lower_case}
 
 
-def pooling_config(modes: Sequence[Mode], hidden_size: int) -> dict[str, Any]:
-    """What 1_Pooling/config.json says: one flag a mode, all six of 3.0.1."""
-    flags = {flag: mode in modes for mode, flag in POOLING_FLAGS.items()}
-    others = dict.fromkeys(UNSUPPORTED_FLAGS, False)
-    return {"word_embedding_dimension": hidden_size, **flags, **others, "include_prompt": True}
-
-
-def _write_dense(layer: Dense, folder: Path) -> None:
+def write_dense(layer: Dense, folder: Path) -> None:
+    """Write a Dense module into a folder."""
     from safetensors.torch import save_file
 
     _write_json(folder / "config.json", dense_config(layer))
     weights = {name: values.detach().cpu().contiguous() for name, values in layer.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # as above
-
-
-def _mend_tokenizer_config(path: Path, max_seq_length: int) -> None:
-    # transformers 5 calls fast tokenizers without a class of their own by a name that 4 does not know, though
-    # both know the older one, and saves how the tokenizer was loaded here, which concerns nobody else. The length
-    # is the one trained with, as in 3.0.1: whoever uses the tokenizer alone cuts texts where this encoder does.
-    config = json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": max_seq_length}
-    if config.get("tokenizer_class") == "TokenizersBackend":
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
-    _write_json(path, {k: v for k, v in config.items() if k not in ("is_local", "local_files_only")})
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -21,7 +21,8 @@ class MemoryEstimate:
     held: what stays all the time: weights, the word-embedding table whose rows are set aside, the optimizer's averages.
     optimizer: these averages alone.
     activations: of the largest micro-batch, or part of one. loss: the matrices of similarities.
-    gradients: of all weights. arriving: what is held beside complete gradients, at a micro-batch's end or in an update.
+    gradients: of all weights that are trained. arriving: what is held beside complete gradients, at a micro-batch's end
+    or in an update.
     """
 
     held: float
@@ -66,6 +67,7 @@ class RunMemory:
     batches: of every micro-batch the lengths of each column's sequences. texts: queries and documents of an evaluation.
     weights, largest, aside: bytes of all parameters that are trained, of the largest, and of the whole word-embedding
     table where only some of its rows are. state, update: what the optimizer keeps and takes, as shares of the weights.
+    frozen: bytes of the transformer under an adapter.
     """
 
     encoder: Encoder
@@ -82,6 +84,7 @@ class RunMemory:
     aside: float
     state: float
     update: float
+    frozen: int = 0
 
     def estimate(self, settings: MemorySettings) -> MemoryEstimate:
         """The peak of the run with these settings."""
@@ -101,7 +104,7 @@ class RunMemory:
         encoded = min(settings.token_budget, self.texts * longest)
         activations = max(self.measured.training(self.encoder, part) for part in parts)
         return MemoryEstimate(
-            held=self.weights * (1 + self.state) + (self.aside if on_cpu else 0.0),
+            held=self.frozen + self.weights * (1 + self.state) + (self.aside if on_cpu else 0.0),
             gradients=self.weights,
             activations=activations + (2 * embeddings if cached else 0),
             loss=of_loss + joined * embeddings,
@@ -128,11 +131,13 @@ def measure_memory(
     rows_trained: int | None = None,
     masked: bool = False,
     processes: int = 1,
+    adapter: int | None = None,
 ) -> RunMemory:
     """Measure what a run needs beside what Python and its libraries take; of several processes what each needs.
 
     batches, texts: see RunMemory. device: that of the training. rows_trained: of the word-embedding table, if the
-    others are set aside (compact vocabulary). Takes about a second for a small encoder, which the first of several
+    others are set aside (compact vocabulary). adapter: bytes of one that is trained in the place of the transformer,
+    which is not there yet. Takes about a second for a small encoder, which the first of several
     processes measures for all.
     """
     table = encoder.backbone.get_input_embeddings().weight
@@ -143,10 +148,11 @@ def measure_memory(
         sizes[table], aside = sizes[table] * rows_trained // len(table), float(sizes[table])
     fused = device.type != "cpu"
     measured = from_first(lambda: EncoderMemory.measured(encoder, bf16, fused))  # on all cores, which others need
-    weights, largest = sum(sizes.values()), max(sizes.values())
+    frozen = [] if adapter is None else [sizes.pop(weight) for weight in encoder.backbone.parameters()]
+    trained = [*sizes.values(), adapter or 0]
     shares = optimizer_bytes(make_optimizer)
     of_run = (batches, texts, device, accumulation, masked, processes)
-    return RunMemory(encoder, loss, measured, *of_run, weights, largest, aside, *shares)
+    return RunMemory(encoder, loss, measured, *of_run, sum(trained), max(trained), aside, *shares, sum(frozen))
 
 
 def _cut(

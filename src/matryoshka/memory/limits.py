@@ -122,7 +122,7 @@ class MemoryLimits:
         if (peak := peak_memory(self.device)) is None or self.before is None or self.available is None:
             return self.available
         # A GPU's peak is that of its tensors, a CPU's that of the whole process.
-        taken = peak if self.device.type == "cuda" else peak - self.before + self.memory.weights
+        taken = peak if self.device.type == "cuda" else peak - self.before + self.memory.weights + self.memory.frozen
         return taken if self.available / 2 < taken < self.available else self.available
 
 

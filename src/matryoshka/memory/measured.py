@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from matryoshka.data.packing import PackedBatch
+from matryoshka.encoder.architectures import keeps_scores
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.memory.peak import PeakBytes
@@ -67,7 +68,7 @@ class EncoderMemory:
             forward, backward = (Growth.of(each) for each in zip(*peaks, strict=True))
             evaluation = evaluation_growth(encoder)
         encoder.train(training)
-        if fused_attention:
+        if fused_attention and not keeps_scores(encoder.backbone):
             forward, backward = (replace(growth, per_square=0.0) for growth in (forward, backward))
             evaluation = replace(evaluation, per_square=0.0) if encoder.packed else evaluation
         return cls(forward, backward, evaluation)
@@ -159,7 +160,7 @@ def some_tokens(encoder: Encoder, lengths: Sequence[int]) -> PackedBatch:
     """A batch of sequences of these lengths, of one plain token, where the encoder is."""
     special = set(encoder.tokenizer.all_special_ids)
     token = next(token for token in range(len(special) + 1) if token not in special)
-    return PackedBatch.from_ids([[[token] * length for length in lengths]]).to(encoder.device)
+    return PackedBatch.from_ids([[[token] * length for length in lengths]], prompts=[0]).to(encoder.device)
 
 
 def _tokens_and_squares(encoder: Encoder, lengths: Sequence[int]) -> tuple[float, float]:

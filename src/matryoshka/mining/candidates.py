@@ -29,8 +29,15 @@ class Candidates:
     held_out: int
 
     @classmethod
-    def of(cls, anchors: Sequence[str], positives: Sequence[str], answers: Iterable[str]) -> Candidates:
-        """Texts are equal as in data.copies. answers: the documents that are relevant in dev or test.
+    def of(
+        cls,
+        anchors: Sequence[str],
+        positives: Sequence[str],
+        answers: Iterable[str],
+        further: Iterable[tuple[str, str]] = (),
+    ) -> Candidates:
+        """Texts are equal as in data.copies. answers: the documents that are relevant in dev or test. further: an
+        anchor and one more of its positives.
 
         Never a negative of a row: what answers an equal anchor in any row, and what equals its anchor.
         """
@@ -44,6 +51,8 @@ class Candidates:
         right = dict[str, set[str]]()
         for anchor, positive in zip(anchor_of, positive_of, strict=True):
             right.setdefault(anchor, {anchor}).add(positive)
+        for anchor, positive in further:
+            right[normalised(anchor)].add(normalised(positive))
         never = {anchor: frozenset(number[text] for text in texts if text in number) for anchor, texts in right.items()}
         texts = [positives[row] for row in rows]
         return cls(texts, rows, [never[anchor] for anchor in anchor_of], len(distinct) - len(rows))

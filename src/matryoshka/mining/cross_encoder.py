@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from matryoshka.encoder.pretrained import Pretrained
+from matryoshka.encoder.sequence_length import longest_sequence
 from matryoshka.errors import UserError
 from matryoshka.mining.candidates import Numbers
 from matryoshka.mining.cross_encoder_folder import cross_encoder_folder
@@ -39,7 +39,7 @@ class CrossEncoder:
             raise UserError(f"mining.cross_encoder: {name} cannot be loaded: {str(error).splitlines()[0]}") from error
         if missing := sorted(told["missing_keys"]):  # transformers would fill them with random numbers
             raise UserError(f"mining.cross_encoder: {name} has no weights for {missing[0]}; take it from its source")
-        longest = min(tokenizer.model_max_length, Pretrained.longest_sequence(model.config.to_dict()), LONGEST)
+        longest = min(tokenizer.model_max_length, longest_sequence(model.config.to_dict()), LONGEST)
         return cls(model.to(device), tokenizer, longest)
 
     @torch.inference_mode()

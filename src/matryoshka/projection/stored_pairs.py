@@ -11,10 +11,10 @@ import numpy as np
 from annotated_types import Ge
 
 from matryoshka.data.copies import components
+from matryoshka.data.pairs import drawn_pairs
 from matryoshka.data.ranges import Count
 from matryoshka.data.reading.rows import first_row, missing_column, read_rows
 from matryoshka.data.retrieval_set import RetrievalSet
-from matryoshka.data.sources import drawn_pairs
 from matryoshka.errors import DataError
 from matryoshka.projection.vector_files import shape_of
 
@@ -124,8 +124,8 @@ class VectorFiles:
 
     def _read(self, path: str) -> list[tuple[int, int]]:
         """The file's pairs of row numbers. Raises DataError for one that names no row."""
-        rows, numbers = read_rows(path), []
         counts = {self.query: shape_of(self.queries)[0], self.document: shape_of(self.documents)[0]}
+        rows, numbers = read_rows(path, columns=list(counts)), []
         for column, count in counts.items():
             cells = rows[column][:]
             read = [_number(value) for value in cells]
@@ -140,7 +140,7 @@ class VectorFiles:
 
     def _row_problems(self, key: str, path: str) -> Iterator[Problem]:
         try:
-            row = first_row(path)
+            row = first_row(path, columns=[self.query, self.document])
         except DataError as error:
             yield key, str(error)
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +13,7 @@ from urllib.parse import quote
 import yaml
 
 from matryoshka.evaluation.result import EvaluationResult, lexical
+from matryoshka.evaluation.suite import SuiteResult
 from matryoshka.report.card.card import model_card
 from matryoshka.report.figures.deployment_figure import metric_against_bytes
 from matryoshka.report.figures.metric_figure import save_figure
@@ -103,7 +106,19 @@ def write_training(
 def write_evaluation(folder: Path, report: Report) -> dict[str, Path]:
     """What `evaluate.py` leaves, by what it is."""
     more = {"configuration": folder / "config.yaml", "figure": write_figure(folder, report)[0]}
-    return write_measured(folder, report) | more | {"report": write_report(folder, report)}
+    suite = {"suite": _write_suite(folder, report.suite)} if report.suite else {}
+    return write_measured(folder, report) | suite | more | {"report": write_report(folder, report)}
+
+
+def _write_suite(folder: Path, suite: SuiteResult) -> Path:
+    """suite.json: what results.json is the mean of, and the worst sets; suite.csv: every figure, a row each."""
+    write_json(folder / "suite.json", suite.as_dict())
+    content = io.StringIO()
+    rows = list(suite.rows())
+    writer = csv.DictWriter(content, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_atomically(folder / "suite.csv", content.getvalue())
 
 
 def _write_run(folder: Path, record: TrainingRecord) -> Path:

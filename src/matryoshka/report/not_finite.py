@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.low_rank import merge_adapter
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.storage.atomic import write_atomically, write_json
 from matryoshka.training.nonfinite import Evidence
@@ -42,7 +43,8 @@ def write_step(folder: Path, evidence: Evidence, batches: Sequence[Sequence[Row]
     write_atomically(folder / "rows.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     write_json(folder / "gradient_norms.json", {name: _number(norm) for name, norm in evidence.gradient_norms.items()})
     encoder.whole_vocabulary()
-    SentenceTransformersFolder().save(encoder.cpu(), folder / "model")
+    merge_adapter(encoder.backbone)
+    SentenceTransformersFolder().save(encoder.cpu(), folder / "model", trial=False)  # it may be what gives no numbers
     return folder
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.tokens import token_counts
-from matryoshka.encoder.saved_dense import dense_config
 from matryoshka.evaluation.result import EvaluationResult, SetResults
-from matryoshka.export.sentence_transformers import kept_layers
+from matryoshka.report.encoder_summary import EncoderSummary
 from matryoshka.training.loss_spikes import loss_spikes
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.data.samplers import BatchSummary
-    from matryoshka.encoder.encoder import Encoder
-    from matryoshka.encoder.pooling import Mode
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
     from matryoshka.evaluation.gains import Gains
@@ -54,46 +51,6 @@ class PairsSummary:
             lengths[column] = (int(counts.min()), float(counts.mean()), int(counts.max()))
         samples = tuple(dict(row) for row in pairs.select(range(min(3, len(pairs)))))
         return cls(name, len(pairs), tuple(pairs.column_names), lengths, samples)
-
-
-@dataclass(frozen=True)
-class EncoderSummary:
-    """The encoder, in a few words: what a reader of its card must know to use it.
-
-    architecture: the transformers class. hidden_size: numbers a pooling mode. max_seq_length: in tokens. dense: what
-    the config.json of each Dense module of the saved model says.
-    """
-
-    architecture: str
-    hidden_size: int
-    modes: tuple[Mode, ...]
-    max_seq_length: int
-    prompts: Mapping[str, str]
-    revision: str | None = None
-    dense: tuple[dict[str, Any], ...] = ()
-
-    @classmethod
-    def unknown(cls, width: int) -> EncoderSummary:
-        """That of stored vectors, of whose encoder nothing is known."""
-        return cls(architecture="", hidden_size=width, modes=(), max_seq_length=0, prompts={})
-
-    @classmethod
-    def of(cls, encoder: Encoder, dim: int | None = None) -> EncoderSummary:
-        """The summary of an encoder. dim: how many of its numbers are saved; None for all."""
-        return cls(
-            architecture=type(encoder.backbone).__name__,
-            hidden_size=encoder.pooled_width // encoder.pooling.factor,
-            modes=tuple(encoder.pooling.modes),
-            max_seq_length=encoder.max_seq_length,
-            prompts=dict(encoder.prompts),
-            revision=encoder.revision,
-            dense=tuple(dense_config(layer) for layer in kept_layers(encoder, dim)),
-        )
-
-    @property
-    def width(self) -> int:
-        """Numbers in an embedding of the saved model."""
-        return int(self.dense[-1]["out_features"]) if self.dense else self.hidden_size * len(self.modes)
 
 
 @dataclass(frozen=True)

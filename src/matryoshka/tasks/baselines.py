@@ -81,18 +81,20 @@ def measure_baselines(recipe: Recipe, texts: TokenizedSet, measuring: Measuring)
     """
     if isinstance(texts, SeveralSets):
         of_each = [measure_baselines(recipe, part, measuring) for part in texts.parts.values()]
-        baselines = zip(*of_each, strict=True)
-        return tuple(mean_result(texts.data, dict(zip(texts.parts, of, strict=True))) for of in baselines)
-    results, judgements = [], texts.judgements
-    for name in recipe.baselines:
-        if name == WITHOUT_A_MODEL:
-            by_words = partial(measure_bm25, recipe.bm25, judgements, measuring.evaluator)
-            results.append(from_first(by_words, lambda result: replace(result, rankings=None)))
-            continue
-        encoder = first_then_others(partial(Pretrained.named(name).load, None)).to(measuring.device)
-        its_own = measuring.of_encoder(encoder)
-        results.append(its_own.measure(tokenized_set(encoder, judgements.data), OnDisk()))
-    return tuple(results)
+        baselines, named = zip(*of_each, strict=True), (texts.data.name, texts.data.fingerprint)
+        return tuple(mean_result(*named, dict(zip(texts.parts, of, strict=True))) for of in baselines)
+    return tuple(measured_by(name, recipe.bm25, measuring)(texts.judgements) for name in recipe.baselines)
+
+
+def measured_by(name: str, bm25: BM25, measuring: Measuring) -> Callable[[Judgements], EvaluationResult]:
+    """What measures a baseline on a set; a model is loaded once, here."""
+    if name == WITHOUT_A_MODEL:
+        return lambda judgements: from_first(
+            partial(measure_bm25, bm25, judgements, measuring.evaluator), lambda result: replace(result, rankings=None)
+        )
+    encoder = first_then_others(partial(Pretrained.named(name).load, None)).to(measuring.device)
+    its_own = measuring.of_encoder(encoder)
+    return lambda judgements: its_own.measure(tokenized_set(encoder, judgements.data), OnDisk())
 
 
 def measure_bm25(bm25: BM25, judgements: Judgements, evaluator: Evaluator) -> EvaluationResult:

@@ -23,6 +23,7 @@ from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.mixing import Mixing
 from matryoshka.tasks.outcome import training_record, what_to_deploy
+from matryoshka.tasks.pushing import push_model
 from matryoshka.tasks.sources import sources_of
 from matryoshka.tasks.start_point import StartPoint
 from matryoshka.tasks.trainer import closed_if_failed, finish, make_loggers
@@ -86,3 +87,4 @@ def record_of(
 def write(folder: Path, recipe: TrainingRecipe, record: TrainingRecord, data: TrainingData) -> None:
     """Every file, and the table at the end."""
     show_training(record, files.write_training(folder, record, data.encoder.cpu(), recipe.export))
+    push_model(recipe, folder)

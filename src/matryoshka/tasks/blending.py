@@ -19,6 +19,7 @@ from matryoshka.tasks.measuring import Measuring
 from matryoshka.training.blend import BlendOutcome, Candidate, set_mixed
 from matryoshka.training.checkpoints.folder import WEIGHTS, Checkpoint, write_checkpoint
 from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
+from matryoshka.training.checkpoints.trained_part import start_of_mixes
 
 START = "start"  # the folder of the weights before training, among the run's checkpoints
 
@@ -28,7 +29,7 @@ def keep_start(recipe: TrainingRecipe, kept: KeptCheckpoints, encoder: Encoder) 
     if recipe.blend and not (kept.folder / START).is_dir():
         if kept.lasts():  # the encoder has other weights by now
             raise UserError(f"{kept.folder / START}: the weights before training are gone; begin a new run")
-        write_checkpoint(kept.folder / START, 0, kept.run, encoder.state_dict())
+        write_checkpoint(kept.folder / START, 0, kept.run, start_of_mixes(encoder))
 
 
 class Blending:

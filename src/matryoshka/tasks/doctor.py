@@ -8,6 +8,7 @@ from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.report import files
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.doctor import show_diagnosis, write_diagnosis
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.loading import load
 from matryoshka.tasks.quiet_libraries import quiet_libraries
 
@@ -15,8 +16,12 @@ from matryoshka.tasks.quiet_libraries import quiet_libraries
 def doctor(recipe: TrainingRecipe, folder: Path) -> float:
     """Examine the recipe's data, print everything, write it into the folder; returns the number of warnings."""
     quiet_libraries()
-    diagnosis = load(recipe).examine(recipe.doctor)
+    data = load(recipe)
+    diagnosis = data.examine(recipe.doctor)
+    show_read_as(recipe)
     files.write_config(folder, recipe.config)
+    for note in data.split.notes:
+        lines.say("pairs", note)
     show_diagnosis(diagnosis, brief=False)
     lines.show_paths({**write_diagnosis(folder, diagnosis), "configuration": folder / "config.yaml"})
     return float(len(diagnosis.warnings))

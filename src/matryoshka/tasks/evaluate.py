@@ -25,12 +25,15 @@ from matryoshka.report.environment.environment import environment, write_environ
 from matryoshka.report.page.report import Report
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.ask import show_answers
+from matryoshka.report.terminal.encoder_line import encoder_lines
 from matryoshka.report.terminal.summary import show_evaluation
 from matryoshka.tasks.baselines import measure_baselines, measure_sets
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.hub_commits import pinned
 from matryoshka.tasks.loading import load_encoder, tokenized_set, tokenized_sets
 from matryoshka.tasks.measuring import Measuring, drawn_for_calibration
 from matryoshka.tasks.quiet_libraries import quiet_libraries
+from matryoshka.tasks.suite import SuiteTexts, measure_suite, texts_of
 from matryoshka.training.device import device_of, prepare
 from matryoshka.training.precision import choose_precision
 
@@ -46,17 +49,24 @@ def evaluate(recipe: EvaluationRecipe, folder: Path) -> float:
     quiet_libraries()
     prepare(device := device_of(recipe.device))
     run = _run_of(recipe.model)
-    held_out = recipe.data.retrieval_set()
+    held_out = texts_of(recipe)
+    if not isinstance(held_out, SuiteTexts):
+        lines.say("data", f"{held_out.name}: {held_out.described()}")
+    show_read_as(recipe)
     encoder = load_encoder(recipe).to(device)
+    for label, line in encoder_lines(encoder):
+        lines.say(label, line)
     recipe = _settled(recipe, run, encoder)
     assert recipe.dims
     measuring = Measuring.of(recipe, encoder, recipe.dims, recipe.precision, device, OnDisk())
     if (over := measuring.selected.rpartition("/")[2]).startswith("dim_") and over[4:] not in map(str, recipe.dims):
         raise UserError(f"evaluator.select: {measuring.selected} is not measured, the dims are {recipe.dims}")
-    texts = tokenized_set(encoder, held_out)
     asked, settings = recipe.ask is not None, MemorySettings(token_budget=measuring.token_budget)
     to_disk = measuring.may_go_to_disk and not asked  # a question is answered from memory
     with shortage_explained(MemoryLimits(settings, device, may_go_to_disk=to_disk)):
+        if isinstance(held_out, SuiteTexts):
+            return measure_suite(recipe, folder, held_out, measuring, start)
+        texts = tokenized_set(encoder, held_out)
         if recipe.ask is not None:
             return _ask(recipe.ask, measuring, texts)
         return _measure(recipe, folder, texts, measuring, start)
@@ -77,12 +87,11 @@ def _settled(recipe: EvaluationRecipe, run: dict[str, Any] | None, encoder: Enco
 
 def _measure(recipe: EvaluationRecipe, folder: Path, texts: TokenizedSet, measuring: Measuring, start: float) -> float:
     encoder = measuring.encoder
-    passages = _training_passages(recipe.data, encoder)
+    passages, sets = _training_passages(recipe.data, encoder), tokenized_sets(recipe, encoder)
     recipe = rebuilt(recipe, pinned(recipe, encoder, getattr(recipe.data, "commit", None)))
     files.write_config(folder, recipe.config)
     write_environment(folder)
     result = measuring.measure(texts)
-    sets = tokenized_sets(recipe, encoder)
     report = Report.of_evaluation(
         result,
         baselines=measure_baselines(recipe, texts, measuring),
@@ -119,7 +128,7 @@ def _training_passages(source: Source, encoder: Encoder) -> TokenIds | None:
         lines.say("deploy", f"left out, as int8 is calibrated on training passages: {error}")
         return None
     texts = [pairs[row]["positive"] for row in drawn_for_calibration(len(pairs))]
-    return TokenIds.of(encoder.tokenize(texts, "document"))
+    return encoder.token_ids(texts, "document")
 
 
 def _run_of(model: str) -> dict[str, Any] | None:

@@ -11,14 +11,15 @@ from matryoshka.data.doctor.diagnosis import Diagnosis
 from matryoshka.data.mixture import MixedSplit
 from matryoshka.data.mixture_sampler import MixtureSampler
 from matryoshka.data.split import Split
-from matryoshka.data.tokens import token_counts
 from matryoshka.memory.available import available
 from matryoshka.memory.estimate import MemorySettings, RunMemory, measure_memory
 from matryoshka.memory.limits import MemoryLimits
 from matryoshka.memory.peak import peak_memory
 from matryoshka.processes.launched import processes_of
 from matryoshka.report.terminal import lines
+from matryoshka.report.terminal.batch_lines import show_batches, show_sources
 from matryoshka.report.terminal.doctor import show_diagnosis
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import Measuring
@@ -40,10 +41,11 @@ def announce(
     """Say all of it; returns what the doctor found. Raises UserError where the disk is too small."""
     diagnosis = data.examine(recipe.doctor)
     lines.announce(recipe, data.encoder, data.pairs, data.split, plan, precision_reason)
+    show_read_as(recipe)
     if isinstance(data.batches.sampler, MixtureSampler) and isinstance(data.split, MixedSplit):
-        lines.show_sources(data.split.sizes, data.batches.sampler.shares())
+        show_sources(data.split.sizes, data.batches.sampler.shares())
     show_diagnosis(diagnosis, brief=True)
-    lines.show_batches(data.batch_summary, data.masked)
+    show_batches(data.batch_summary, data.masked)
     needed = limits.needed()
     lines.show_memory(needed, limits.available, recipe)
     whole = sum(p.numel() * p.element_size() for p in data.encoder.parameters()) if recipe.export else 0
@@ -55,15 +57,15 @@ def announce(
 def announce_vectors(recipe: TrainingRecipe, split: Split) -> None:
     """The first lines of a task on vectors without texts."""
     lines.show_stand_in(recipe.stand_in)
-    pairs, documents = len(split.pairs), len(split.test.corpus)
-    said = f"{recipe.data.name}: {pairs:,} pairs of stored vectors; {len(split.test.queries):,} test queries"
-    lines.say("data", f"{said} over {documents:,} documents")
+    said = f"{recipe.data.name}: {len(split.pairs):,} pairs of stored vectors"
+    lines.say("data", f"{said}; {split.test.described('test queries')}")
     lines.say("split", split.label)
 
 
 def announce_frozen(recipe: TrainingRecipe, data: TrainingData, precision_reason: str, no_updates: str = STAYS) -> None:
     """The first lines of a task on texts that trains no encoder. no_updates: why there are none."""
     lines.announce(recipe, data.encoder, data.pairs, data.split, no_updates, precision_reason)
+    show_read_as(recipe)
     show_diagnosis(data.examine(recipe.doctor), brief=True)
 
 
@@ -80,7 +82,7 @@ def memory_limits(
 
 def run_memory(recipe: TrainingRecipe, data: TrainingData, vocabulary: Vocabulary, device: torch.device) -> RunMemory:
     """What the run's memory goes by, with the micro-batches of its first epoch."""
-    counts = list(token_counts(data.batches.pairs).values())
+    counts = list(data.batches.token_counts().values())
     return measure_memory(
         data.encoder,
         make_loss(recipe),
@@ -92,5 +94,6 @@ def run_memory(recipe: TrainingRecipe, data: TrainingData, vocabulary: Vocabular
         accumulation=recipe.accumulation,
         rows_trained=vocabulary.rows,
         masked=data.masked,
+        adapter=recipe.adapter.size(data.encoder.backbone) if recipe.adapter else None,
         processes=processes_of(recipe.config["trainer"], torch.cuda.device_count),
     )

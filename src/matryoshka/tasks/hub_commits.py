@@ -37,11 +37,12 @@ def pinned(recipe: Recipe, encoder: Encoder, data_commit: str | None) -> dict[st
     config = recipe.config
     revisions = {"encoder": encoder.revision, "data": data_commit}
     groups = {group: {**config[group], "revision": revision} for group, revision in revisions.items() if revision}
-    sources = dict(config.get("sources") or {})
-    for name, source in recipe.sources.items():
-        if commit := getattr(source, "commit", None):
-            sources[name] = {**sources[name], "revision": commit}
-    groups |= {"sources": sources} if sources else {}
+    for group in ("sets", "sources"):
+        parts: Mapping[str, Any] = getattr(recipe, group)
+        commits = {name: commit for name, part in parts.items() if (commit := getattr(part, "commit", None))}
+        if commits:
+            pinned_ones = {name: {**config[group][name], "revision": commit} for name, commit in commits.items()}
+            groups[group] = {**config[group], **pinned_ones}
     return {**config, **groups, "baselines": [_pinned_name(name) for name in recipe.baselines]}
 
 
@@ -50,18 +51,18 @@ def pinned_as_before(config: Mapping[str, Any], before: Mapping[str, Any]) -> di
 
     A branch or a tag is what it was when the run began.
     """
-    groups = {group: _revised(config[group], before.get(group, {})) for group in ("encoder", "data")}
-    if sources := config.get("sources"):
-        then = before.get("sources") or {}
-        groups["sources"] = {name: _revised(node, then.get(name, {})) for name, node in sources.items()}
+    groups = {group: _node_as_before(config[group], before.get(group, {})) for group in ("encoder", "data")}
+    for group in ("sets", "sources"):
+        if nodes := config.get(group):
+            then = before.get(group) or {}
+            groups[group] = {name: _node_as_before(node, then.get(name, {})) for name, node in nodes.items()}
     commits = {name.partition("@")[0]: name for name in before.get("baselines", ()) if "@" in name}
     return {**config, **groups, "baselines": [_as_before(name, commits) for name in config["baselines"]]}
 
 
-def _revised(node: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A model or data set at the commit that it was read at before, if it is the same."""
-    asked, same = node.get("revision"), {**node, "revision": None} == {**before, "revision": None}
-    return before if before.get("revision") and same and not (asked and COMMIT.fullmatch(asked)) else node
+def _node_as_before(node: Mapping[str, Any], there: Mapping[str, Any]) -> Mapping[str, Any]:
+    asked, same = node.get("revision"), {**node, "revision": None} == {**there, "revision": None}
+    return there if there.get("revision") and same and not (asked and COMMIT.fullmatch(asked)) else node
 
 
 def _as_before(name: str, commits: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -12,20 +12,21 @@ from matryoshka.data.mixture import MixedSet, MixedSources, MixedSplit
 from matryoshka.data.mixture_sampler import MixtureSampler
 from matryoshka.data.pairs import kinds
 from matryoshka.data.split import Prompts, Split
-from matryoshka.data.tokens import TokenIds, distinct_tokens, kept_token_ids, token_counts, tokenized_pairs
+from matryoshka.data.tokens import TokenIds, kept_token_ids, token_counts
 from matryoshka.encoder.encoder import Encoder
 from matryoshka.errors import UserError
 from matryoshka.evaluation.several_sets import SeveralSets
 from matryoshka.evaluation.tokenized_set import TokenizedSet
+from matryoshka.export.tokenizer_config import pad_token
 from matryoshka.projection.learned import Learned, Orthogonal
 from matryoshka.report.record import DEV, PairsSummary
 from matryoshka.tasks.make_loss import make_loss
 from matryoshka.tasks.measuring import drawn_for_calibration
-from matryoshka.training.datamodule import PairsModule
+from matryoshka.tasks.pair_tokens import drawn_texts, kind_of, pair_tokens
+from matryoshka.tasks.row_prompts import take_prompts
+from matryoshka.training.datamodule import MakeSampler, PairsModule
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.data.doctor.doctor import Doctor
     from matryoshka.data.retrieval_set import RetrievalSet
@@ -73,18 +74,19 @@ class TrainingData:
     @property
     def masked(self) -> bool:
         """Whether the loss leaves out candidates."""
-        return self.batches.negatives.masks(self.batch_summary)
+        return self.batches.masks(self.batch_summary)
 
     @cached_property
     def passages(self) -> TokenIds:
         """Some of the training passages, to calibrate on."""
         positives = self.batches.pairs.with_format("python")["positive"]
-        return TokenIds.of(positives[row] for row in drawn_for_calibration(len(self.batches.pairs)))
+        drawn = (positives[row] for row in drawn_for_calibration(len(self.batches.pairs)))
+        return TokenIds.of(drawn, self.encoder.prompt_tokens("document"))
 
     @cached_property
     def used_tokens(self) -> set[int]:
         """Every token that a training or held-out text has."""
-        return distinct_tokens(self.batches.pairs).union(*(texts.distinct_tokens() for texts in self.held_out.values()))
+        return self.batches.distinct_tokens().union(*(texts.distinct_tokens() for texts in self.held_out.values()))
 
     def examine(self, doctor: Doctor) -> Diagnosis:
         """What the data doctor finds; of the sets only those that the data bring along."""
@@ -103,6 +105,7 @@ class TrainingData:
                 }
                 for name, texts in own.items()
             },
+            self.split.pools,
         )
 
 
@@ -112,13 +115,19 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     split = source.split_by(recipe.split) if isinstance(source, MixedSources) else recipe.split.split(source)
     require_numbers(recipe, split)
     encoder = load_encoder(recipe)
-    tokens, sampler = pair_tokens(encoder, split), recipe.sampler
+    if recipe.adapter:
+        recipe.adapter.size(encoder.backbone)  # which finds names that the model does not have
+    split = take_prompts(recipe, split, encoder)
+    sampler: MakeSampler = recipe.sampler
     if isinstance(split, MixedSplit):
         sampler = partial(MixtureSampler, make=recipe.sampler, sizes=split.sizes, weights=split.weights)
+    in_front = {name: encoder.prompt_tokens(kind_of(name)) for name in split.pairs.column_names}
+    drawn = drawn_texts(split, encoder, recipe.seed)
+    tokens, given = pair_tokens(encoder, split), (split.pairs, recipe.negatives, split.numbers, in_front, drawn)
     return TrainingData(
         encoder=encoder,
         split=split,
-        batches=PairsModule(tokens, sampler, recipe.workers, split.pairs, recipe.negatives, split.numbers),
+        batches=PairsModule(tokens, sampler, recipe.workers, *given),
         dev=tokenized_set(encoder, split.dev) if split.dev else None,
         test=tokenized_set(encoder, split.test),
         sets=tokenized_sets(recipe, encoder),
@@ -127,30 +136,17 @@ def load(recipe: TrainingRecipe) -> TrainingData:
     )
 
 
-def pair_tokens(encoder: Encoder, split: Split) -> Dataset:
-    """The training pairs as token ids; each source's with its own prompts."""
-    if isinstance(split, MixedSplit):
-        from datasets import concatenate_datasets
-
-        return concatenate_datasets([pair_tokens(encoder, part) for part in split.sources.values()])
-    prompts = prompts_of(encoder, split.pairs.column_names, split.prompts)
-    return tokenized_pairs(split.pairs, encoder.tokenizer, encoder.max_seq_length, prompts)
-
-
-def prompts_of(encoder: Encoder, columns: Sequence[str], own: Prompts | None = None) -> dict[str, str]:
-    """What stands in front of each column's texts. own: prompts in place of the encoder's."""
-    prompts = {**encoder.prompts, **(own or {})}
-    return {name: prompts["query" if name == "anchor" else "document"] for name in columns}
-
-
 def load_encoder(recipe: TrainingRecipe | EvaluationRecipe) -> Encoder:
     """The encoder with the recipe's pooling; without one, with the pooling saved with the model.
 
-    Raises UserError for a dim that is wider, where that is only known of the loaded model: one just fetched.
+    Raises UserError for what is only known of the loaded model: a dim that is wider, or a tokenizer without a token to
+    pad with where the model is to be saved.
     """
     encoder = recipe.encoder.load(recipe.pooling)
     if recipe.dims and (widest := max(recipe.dims)) > encoder.width:
         raise UserError(f"dims: {widest} is wider than the encoder's {encoder.width}; use dims up to that")
+    if getattr(recipe, "export", None):
+        pad_token(encoder.tokenizer)
     return encoder
 
 
@@ -181,8 +177,9 @@ def require_numbers(recipe: TrainingRecipe, split: Split) -> None:
             f"projection: {recipe.projection.kind} goes down the loss, and {type(recipe.loss).__name__} takes numbers "
             "of each candidate; use projection=rotation, which needs no loss, or another loss"
         )
+    known = kinds(split.numbers) | (split.pools.kinds if split.pools else set())
     by_guide: frozenset[str] = getattr(getattr(recipe.negatives, "func", None), "gives", frozenset())
-    if missing := sorted(needs - kinds(split.numbers) - by_guide):
+    if missing := sorted(needs - known - by_guide):
         columns = ", ".join(f"positive_{name.removesuffix('_BN')}" for name in missing)
         raise UserError(
             f"loss: {type(recipe.loss).__name__} takes {', '.join(missing)}, numbers of each candidate, and the data "

@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from matryoshka.config.overrides import quoted, quoted_list
+from matryoshka.config.overrides import quoted_list
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import PairFiles
 from matryoshka.data.split import Split
 from matryoshka.report.terminal.lines import as_typed
 from matryoshka.storage.atomic import saying_if_full, whole_file
+from matryoshka.storage.command_words import quoted
 
 DIGITS = 6  # of a score
 LEFT_OUT = ("task", "mining", "data", "split", "resume", "sampler.clashes")  # words of the command that are given anew
@@ -59,7 +60,8 @@ def write_held_out(folder: Path, recipe: TrainingRecipe, split: Split) -> dict[s
     Such a file is that of the user's own evaluation, if its columns have the names that are written here.
     """
     source, words = recipe.data, {"data.name": quoted(recipe.data.name)}
-    files = source if isinstance(source, PairFiles) and (source.anchor, source.positive) == _NAMES else None
+    own_columns = isinstance(source, PairFiles) and (source.anchor, source.positive, source.label) != (*_NAMES, None)
+    files = source if isinstance(source, PairFiles) and not own_columns else None
     id_column = (files.id or "id") if files else "id"
     if files:
         words |= {"data.evaluation": quoted(files.evaluation)}

@@ -32,7 +32,9 @@ def step_kept(recipe: TrainingRecipe, data: TrainingData, folder: Path) -> Itera
 
 
 def _row(data: TrainingData, row: int) -> Row:
-    return {"row": data.split.place(row), **data.split.pairs[row]}
+    pairs, drawn = data.split.pairs, data.batches.drawn
+    texts = pairs[row] if drawn is None else drawn.texts(row, pairs)
+    return {"row": data.split.place(row % len(pairs)), **texts}
 
 
 def _rows(evidence: Evidence, batches: list[list[Row]]) -> str:

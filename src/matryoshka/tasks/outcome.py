@@ -15,12 +15,14 @@ from matryoshka.evaluation.gains import gains_by_set
 from matryoshka.evaluation.result import EvaluationResult, SetResults
 from matryoshka.processes.together import broadcast_state, from_first
 from matryoshka.report import files
+from matryoshka.report.encoder_summary import EncoderSummary
 from matryoshka.report.environment.environment import environment
-from matryoshka.report.record import TEST, EncoderSummary, TrainingRecord
+from matryoshka.report.record import TEST, TrainingRecord
 from matryoshka.report.terminal.summary import show_training
 from matryoshka.tasks.baselines import Before
 from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
+from matryoshka.tasks.pushing import push_model
 from matryoshka.tasks.trainer import finish
 from matryoshka.training.callbacks.checkpoint import Checkpoints
 from matryoshka.training.checkpoints.kept import Best, KeptCheckpoints
@@ -82,8 +84,9 @@ def what_to_deploy(data: TrainingData, measuring: Measuring) -> Deployment | Non
 
 
 def write(folder: Path, recipe: TrainingRecipe, record: TrainingRecord, encoder: Encoder, trainer: pl.Trainer) -> None:
-    """Every file of the run, the trackers' last words, and the table at its end."""
+    """Every file of the run, the trackers' last words, and the table at its end; then the hub."""
     written = files.write_training(folder, record, encoder, recipe.export)
     finish(trainer.loggers, record, folder)
     KeptCheckpoints(folder).remove()  # at last: until then an end that was cut off can be done again
     show_training(record, written)
+    push_model(recipe, folder)

@@ -28,6 +28,7 @@ from matryoshka.tasks.loading import TrainingData
 from matryoshka.tasks.measuring import Measuring
 from matryoshka.tasks.projected_record import projected_record
 from matryoshka.tasks.projecting import put_behind
+from matryoshka.tasks.pushing import push_model
 from matryoshka.tasks.trainer import closed_if_failed, finish, make_loggers
 from matryoshka.training.device import device_of
 
@@ -101,3 +102,4 @@ def write(
     written = files.write_training(folder, record, model, recipe.export)
     written = {"projection": folder / "projection.safetensors", "how to apply it": folder / "projection.md"} | written
     show_training(record, written)
+    push_model(recipe, folder)

@@ -12,8 +12,9 @@ from matryoshka.evaluation.deployment.deployment import Deployment
 from matryoshka.evaluation.failures import find_failures
 from matryoshka.evaluation.gains import gains_by_set
 from matryoshka.evaluation.result import EvaluationResult, SetResults
+from matryoshka.report.encoder_summary import EncoderSummary
 from matryoshka.report.environment.environment import environment
-from matryoshka.report.record import TEST, EncoderSummary, PairsSummary, TrainingRecord
+from matryoshka.report.record import TEST, PairsSummary, TrainingRecord
 from matryoshka.tasks.frozen import Frozen, behind, deployment
 from matryoshka.tasks.kinds import FittedKind
 from matryoshka.tasks.loading import TrainingData

@@ -35,7 +35,8 @@ class TrainingTexts:
         anchors, positives = (list(split.pairs[column][:]) for column in ("anchor", "positive"))
         held_out = [split.test, *([split.dev] if split.dev else [])]
         right = (text for data in held_out for text in answers(data).values())
-        return cls(anchors, positives, Candidates.of(anchors, positives, right))
+        further = split.pools.answers(anchors) if split.pools else ()
+        return cls(anchors, positives, Candidates.of(anchors, positives, right, further))
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -76,5 +77,9 @@ def announce_mining(recipe: TrainingRecipe, data: TrainingData, texts: TrainingT
     lines.say("refuse", f"{' and '.join(rules) or 'nothing'}, by {mining.cross_encoder or data.encoder.name}")
     lines.say("split", data.split.label)
     lines.say("device", f"{recipe.accelerator}, {recipe.precision} ({why_precision})")
+    for note in data.split.notes:
+        lines.say("pairs", note)
+    if data.split.pools:
+        lines.say("note", "of rows with several positives the first is taken; the others are no negatives")
     if own := [name for name in data.split.pairs.column_names if name not in ("anchor", "positive")]:
         lines.say("note", f"the data's own negatives ({', '.join(own)}) are not taken over")

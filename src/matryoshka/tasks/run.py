@@ -16,6 +16,7 @@ from matryoshka.processes.together import from_first, is_first, leave
 from matryoshka.report import files
 from matryoshka.report.environment.environment import write_environment
 from matryoshka.report.terminal import lines
+from matryoshka.tasks.adapting import finish_adapter, put_adapter
 from matryoshka.tasks.baselines import Before, measure_before, measure_sets
 from matryoshka.tasks.beginning import begun, decided
 from matryoshka.tasks.blending import Blending, keep_start
@@ -102,6 +103,7 @@ class Run:
         selecting, pairs = self.data.selecting, self.data.pairs
         lines.show_estimate(before.base, selecting, pairs, self.plan, self.recipe.batch_size)
         lines.say("tokens", self.vocabulary.compact())
+        put_adapter(self.recipe, self.measuring.encoder)
         return before
 
     def training(self) -> Training:
@@ -130,6 +132,7 @@ class Run:
             blending = Blending(self.recipe, self.data, self.measuring, before, best, training.checkpoints.kept)
             self.measuring, self.blend = blending.keep_best()
             self.best = Best(best.step if self.blend.kept.share else 0, self.blend.kept.value)
+        finish_adapter(self.measuring.encoder, self.folder)
         return self.best.value
 
     def measure(self) -> EvaluationResult:

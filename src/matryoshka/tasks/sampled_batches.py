@@ -14,6 +14,7 @@ from matryoshka.data.packing import PackedBatch
 from matryoshka.data.tokens import TokenIds
 from matryoshka.losses.matryoshka import MatryoshkaLoss
 from matryoshka.tasks.loading import TrainingData
+from matryoshka.tasks.pair_tokens import kind_of
 from matryoshka.training.explanation.batches import (
     BatchMeasures,
     EmbeddedBatch,
@@ -46,8 +47,9 @@ class SampledBatches:
         for batch in chosen:
             places.append(list(range(first_of, first_of + len(batch))))
             first_of += len(batch)
-        table = data.batches.pairs.with_format("python")[rows]
-        columns = [TokenIds.of(table[name]).without_copies() for name in data.batches.columns]
+        in_front = [data.encoder.prompt_tokens(kind_of(name)) for name in data.batches.columns]
+        texts = zip(data.batches.ids(rows), in_front, strict=True)
+        columns = [TokenIds.of(column, prompt).without_copies() for column, prompt in texts]
         guide = Guide([data.batches.sampler.texts[row] for row in rows], data.split.pairs.select(rows))
         packed = [data.batches.collate(batch) for batch in chosen]
         return cls(packed, places, [(ids, torch.from_numpy(row_N)) for ids, row_N in columns], guide)

@@ -15,12 +15,15 @@ class Vocabulary:
 
     data: TrainingData
     whole: str
+    frozen: bool = False  # under an adapter
 
     @classmethod
     def of(cls, recipe: TrainingRecipe, data: TrainingData) -> Vocabulary:
         """Every row is trained where training would not come to the same, as with another optimizer."""
         if not recipe.compact_vocabulary:
-            return cls(data, ", as configured")
+            return cls(data, ", as configured", recipe.adapter is not None)
+        if recipe.adapter:
+            return cls(data, "", frozen=True)
         if not is_exact_with(recipe.optimizer):
             name = recipe.config["optimizer"]["_target_"].rpartition(".")[2]
             return cls(data, f": {name} as configured changes rows that no text uses")
@@ -33,7 +36,8 @@ class Vocabulary:
 
     def compact(self) -> str:
         """Set the other rows aside; returns what was done, and why."""
-        every = "every row of the word-embedding table is trained"
+        verb = "held" if self.frozen else "trained"
+        every = f"every row of the word-embedding table is {verb}"
         if self.whole:
             return f"{every}{self.whole}"
         try:
@@ -41,7 +45,7 @@ class Vocabulary:
         except ValueError as error:
             return f"{every}: {error}"
         kept, whole = vocabulary.rows
+        saves = "" if self.frozen else f"saves {vocabulary.bytes_saved / 1e6:,.0f} MB and "
         return (
-            f"{kept:,} of {whole:,} rows of the word-embedding table occur and are trained, "
-            f"which saves {vocabulary.bytes_saved / 1e6:,.0f} MB and changes nothing"
+            f"{kept:,} of {whole:,} rows of the word-embedding table occur and are {verb}, which {saves}changes nothing"
         )

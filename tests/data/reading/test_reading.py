@@ -17,6 +17,7 @@ from datasets.exceptions import DatasetGenerationError
 
 import matryoshka.data.reading.files
 import matryoshka.data.reading.unreadable
+from matryoshka.data.reading.form import TextForm
 from matryoshka.data.reading.rows import first_row, read_rows, require_texts
 from matryoshka.errors import DataError
 
@@ -36,6 +37,7 @@ def cells(values: list[str], separator: str) -> str:
 
 def table_file(folder: Path, ending: str, texts: list[str]) -> str:
     """The same two columns in a file of any ending."""
+    folder.mkdir(exist_ok=True)
     rows = [{"anchor": text, "positive": f"p{i}"} for i, text in enumerate(texts)]
     path = folder / f"rows{ending}"
     if ending == ".parquet":
@@ -306,12 +308,13 @@ def failing(error: Exception) -> object:
 def test_what_the_machine_lacks_is_not_blamed_on_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    path = written(tmp_path / "x.jsonl", GOOD)
-    monkeypatch.setattr(Dataset, "from_json", failing(error))
+    monkeypatch.setattr(Dataset, "from_csv", failing(error))
+    monkeypatch.setattr("matryoshka.data.reading.json_rows.whole_file", failing(error))
 
-    with pytest.raises(type(error)) as raised:
-        read_rows(path)
-    assert raised.value is error
+    for path in (written(tmp_path / "x.csv", "anchor\na\n"), written(tmp_path / "x.jsonl", GOOD)):
+        with pytest.raises(type(error)) as raised:
+            read_rows(path)
+        assert raised.value is error
 
 
 def test_what_the_machine_lacks_for_the_first_row_is_not_blamed_on_it(
@@ -325,10 +328,10 @@ def test_what_the_machine_lacks_for_the_first_row_is_not_blamed_on_it(
 
 
 def test_another_error_of_a_reader_is_still_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path / "x.jsonl", GOOD)
-    monkeypatch.setattr(Dataset, "from_json", failing(OSError("Unexpected end of stream")))
+    path = written(tmp_path / "x.csv", "anchor\na\n")
+    monkeypatch.setattr(Dataset, "from_csv", failing(OSError("Unexpected end of stream")))
 
-    with pytest.raises(DataError, match=r"x\.jsonl cannot be read: Unexpected end of stream; write the file again"):
+    with pytest.raises(DataError, match=r"x\.csv cannot be read: Unexpected end of stream; write the file again"):
         read_rows(path)
 
 
@@ -336,13 +339,13 @@ def test_another_error_of_a_reader_is_still_the_files(tmp_path: Path, monkeypatc
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files whose lines were gone through."""
     seen: list[str] = []
-    lines = matryoshka.data.reading.unreadable._lines
+    lines = matryoshka.data.reading.files.numbered_lines
 
-    def counted(file: Path, content: Path | None = None) -> Iterator[tuple[int, str]]:
-        seen.append((content or file).suffix)
-        return lines(file, content)
+    def counted(file: Path, form: TextForm) -> Iterator[tuple[int, str]]:
+        seen.append(file.suffix)
+        return lines(file, form)
 
-    monkeypatch.setattr("matryoshka.data.reading.unreadable._lines", counted)
+    monkeypatch.setattr("matryoshka.data.reading.unreadable.numbered_lines", counted)
     return seen
 
 
@@ -379,7 +382,7 @@ def test_a_packed_file_is_unpacked_once_until_it_is_changed(
     )
     path = written(tmp_path / "x.csv.gz", gzip.compress(b"anchor,positive\na,p\n"))
     assert [list(read_rows(path)["anchor"]) for _ in range(2)] == [["a"]] * 2
-    assert (passes, len(unpacked)) == ([".csv"], 1)
+    assert (passes, len(unpacked)) == ([".gz"], 1)
 
     written(tmp_path / "x.csv.gz", gzip.compress(b"anchor,positive\nb,p\nc,p\n"))
     assert list(read_rows(path)["anchor"]) == ["b", "c"]
@@ -393,3 +396,47 @@ def test_a_tab_separated_file_without_quoting_is_told_what_to_do(tmp_path: Path)
         read_rows(path)
     assert "x.tsv, line 3: a tab expected after '\"'; " in str(error.value)
     assert "\t" not in str(error.value)
+
+
+DATES = ["2024-01-01", "2020-05-17T00:00:00", "2020-05-17T00:00:00Z", "2020-05-17 12:30:00", "007", "12:30"]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv", ".tsv", ".parquet"])
+def test_texts_that_look_like_dates_stay_texts(tmp_path: Path, ending: str) -> None:
+    for text in DATES:  # each alone, as a reader that guesses by column would find nothing else
+        path = table_file(tmp_path / text[:10], ending, [text, text])
+
+        assert list(require_texts(read_rows(path), ["anchor"], path)["anchor"]) == [text, text]
+        assert first_row(path)["anchor"] == text
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json"])
+def test_lists_of_texts_stay_what_they_are(tmp_path: Path, ending: str) -> None:
+    rows = [{"neg": ["2024-01-01"], "n": 1}, {"neg": [], "n": 2.5}, {"n": 3, "neg": None}]
+    text = json.dumps(rows) if ending == ".json" else "".join(json.dumps(row) + "\n" for row in rows)
+
+    found = read_rows(written(tmp_path / f"x{ending}", text))
+    assert (list(found["neg"]), list(found["n"])) == ([["2024-01-01"], [], None], [1.0, 2.5, 3.0])
+
+
+def test_a_column_takes_the_type_of_all_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first rows of a large file are not all."""
+    monkeypatch.setattr("matryoshka.data.reading.json_rows.ROWS", 2)
+    values = [1, 2, None, 3.5, 4, "five", {"six": 6}]
+    lines = [json.dumps({"anchor": f"{i}", "odd": value}) for i, value in enumerate(values)]
+    lines[4] = '{"anchor": "4", "odd": 4, "late": "2024-01-01"}'
+    path = written(tmp_path / "x.jsonl", "\n".join(lines))
+
+    found = read_rows(path)
+    assert list(found["odd"]) == values
+    assert list(found["late"]) == [None] * 4 + ["2024-01-01"] + [None] * 2
+    assert list(read_rows(path)["anchor"]) == list("0123456")
+    with pytest.raises(DataError, match="row 1: 'odd' is 1, not a text"):
+        require_texts(found, ["odd"], "x")
+
+
+def test_a_date_of_parquet_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"text": pa.array([0], pa.timestamp("s"))}), tmp_path / "x.parquet")
+
+    with pytest.raises(DataError, match="row 1: 'text' is the date or time 1970-01-01 00:00:00, not a text; save"):
+        require_texts(read_rows(str(tmp_path / "x.parquet")), ["text"], "x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from huggingface_hub import EvalResult
 
 from matryoshka.encoder.dense import Dense
 from matryoshka.report.card.card import model_card
-from matryoshka.report.record import EncoderSummary
+from matryoshka.report.encoder_summary import EncoderSummary
 from tests.report.records import CONFIG, DIMS, METRICS, eval_results_of, metadata_of, record, result, tables
 from tests.tiny import tiny_encoder
 
@@ -163,7 +164,7 @@ def test_the_summary_is_the_encoders() -> None:
     encoder = tiny_encoder(modes=("mean", "cls"), prompts={"query": "q: "})
 
     assert EncoderSummary.of(encoder) == EncoderSummary(
-        "XLMRobertaModel", 32, ("cls", "mean"), 32, {"query": "q: ", "document": ""}
+        "XLMRobertaModel", 32, ("mean", "cls"), 32, {"query": "q: ", "document": ""}
     )
     encoder.dense.append(Dense(64, 48))
     summary = EncoderSummary.of(encoder)
@@ -171,6 +172,14 @@ def test_the_summary_is_the_encoders() -> None:
     config = {"in_features": 64, "out_features": 48, "bias": False, "activation_function": identity}
     assert (summary.dense, summary.width) == ((config,), 48)
     assert EncoderSummary.of(encoder, dim=24).dense == ({**config, "out_features": 24},)
+
+
+def test_the_card_says_what_is_not_pooled_and_what_is_lowercased() -> None:
+    summary = replace(EncoderSummary.of(tiny_encoder()), include_prompt=False, do_lower_case=True)
+    card = model_card(record(encoder=summary))
+
+    assert "'include_prompt': False" in card
+    assert "'do_lower_case': True" in card
 
 
 def test_dense_modules_are_listed_and_only_dims_that_are_saved_are_promised() -> None:

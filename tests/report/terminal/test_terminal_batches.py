@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from matryoshka.data.samplers import BatchSummary
-from matryoshka.report.terminal.lines import show_batches
+from matryoshka.report.terminal.batch_lines import show_batches
 
 
 def said(capsys: pytest.CaptureFixture[str], batches: BatchSummary, masked: bool) -> str:

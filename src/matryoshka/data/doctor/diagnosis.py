@@ -68,7 +68,7 @@ class HeldOut:
     """One held-out set.
 
     queries_in_training, answers_in_training: leaks. others_in_training: documents that answer no query, which is no
-    leak. lengths: of `queries` and `documents`, where they were counted.
+    leak. repeated: rows that ask a question again. lengths: of `queries` and `documents`, where they were counted.
     """
 
     queries: int
@@ -77,6 +77,7 @@ class HeldOut:
     answers_in_training: Overlap
     others_in_training: Overlap
     copies: CorpusCopies
+    repeated: int
     lengths: Mapping[str, Lengths]
 
 

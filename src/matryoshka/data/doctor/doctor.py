@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from matryoshka.data.doctor.diagnosis import Diagnosis
+    from matryoshka.data.pools import Pools
     from matryoshka.data.retrieval_set import RetrievalSet
     from matryoshka.data.samplers import BatchSummary
     from matryoshka.data.sources import Problem
@@ -53,14 +54,17 @@ class Doctor:
         batches: BatchSummary | None = None,
         masked: bool = False,
         held_out_counts: Mapping[str, TokenCounts] | None = None,
+        pools: Pools | None = None,
     ) -> Diagnosis:
         """Look at everything once.
 
         pairs: columns anchor, positive, negative_1 .... token_counts: tokens of each column's rows. Token ids are kept
         cut, so a text that is max_seq_length long counts as cut; a few may just fit. held_out: name -> set. batches: of
         an epoch; masked: whether the loss leaves out the copies that meet in one. held_out_counts: name -> tokens of
-        its `queries` and `documents`. Raises UserError if near copies are asked for and their library is not installed.
+        its `queries` and `documents`. pools: further texts of the rows, which are looked for in the held-out sets.
+        Raises UserError if near copies are asked for and their library is not installed.
         """
         from matryoshka.data.doctor.examination import examined  # it loads what a check of arguments can do without
 
-        return examined(self, pairs, token_counts, max_seq_length, held_out, batches, masked, held_out_counts or {})
+        counts = held_out_counts or {}
+        return examined(self, pairs, token_counts, max_seq_length, held_out, batches, masked, counts, pools)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from matryoshka.data.doctor.doctor import Doctor, TokenCounts
+    from matryoshka.data.pools import Pools
     from matryoshka.data.samplers import BatchSummary
 
 
@@ -37,13 +38,14 @@ def examined(
     batches: BatchSummary | None,
     masked: bool,
     held_out_counts: Mapping[str, TokenCounts],
+    pools: Pools | None = None,
 ) -> Diagnosis:
     """As `Doctor.examine` says."""
     normalise: Callable[[str], str] = cache(normalised)
     signature = signatures() if doctor.near_copies is not None else None
     table = pairs.with_format("arrow")
     texts = {column: table[column][:].to_pylist() for column in pairs.column_names}
-    training = TrainingTexts.of(texts, normalise, _near(doctor, signature))
+    training = TrainingTexts.of(texts, normalise, _near(doctor, signature), pools)
     rows, normal_rows = (list(zip(*by.values(), strict=True)) for by in (training.texts, training.normal))
     diagnosis = Diagnosis(
         rows=len(pairs),
@@ -105,6 +107,7 @@ def _held_out(
         answers_in_training=overlap(right, training, normalise, doctor.examples),
         others_in_training=overlap(others, training, normalise, doctor.examples),
         copies=corpus_copies(data, normalise),
+        repeated=data.repeated,
         lengths={part: training_texts.lengths(tokens, max_seq_length) for part, tokens in counts.items()},
     )
 

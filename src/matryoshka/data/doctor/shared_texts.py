@@ -10,6 +10,8 @@ from itertools import chain
 from matryoshka.data.doctor.diagnosis import CorpusCopies, HeldOutOverlap, Likeness, Match, Overlap, SharedText
 from matryoshka.data.doctor.near_copies import NearTexts
 from matryoshka.data.doctor.training_texts import CopyCounts
+from matryoshka.data.layouts import NEGATIVES, POSITIVES
+from matryoshka.data.pools import Pools
 from matryoshka.data.retrieval_set import RetrievalSet
 
 Normalise = Callable[[str], str]
@@ -18,25 +20,40 @@ LIKENESSES: tuple[Likeness, ...] = ("exact", "normalised", "near")
 
 @dataclass(frozen=True)
 class TrainingTexts:
-    """Columns of training texts, as they are and normalised, and where each text stands first: (row, column)."""
+    """Columns of training texts, as they are and normalised, and where each text stands first: (row, column).
+
+    further: of each row the other texts that it is drawn from, normalised.
+    """
 
     texts: Mapping[str, Sequence[str]]
     normal: Mapping[str, Sequence[str]]
     first: Mapping[str, tuple[int, str]]
     first_normal: Mapping[str, tuple[int, str]]
     near: NearTexts | None = None
+    further: Sequence[Sequence[str]] = ()
 
     @classmethod
     def of(
-        cls, texts: Mapping[str, Sequence[str]], normalise: Normalise, near: NearTexts | None = None
+        cls,
+        texts: Mapping[str, Sequence[str]],
+        normalise: Normalise,
+        near: NearTexts | None = None,
+        pools: Pools | None = None,
     ) -> TrainingTexts:
-        """Index the columns; near: where given, every text is added to it."""
+        """Index the columns; near: where given, every text is added to it. pools: further texts of the rows."""
         normal = {column: list(map(normalise, rows)) for column, rows in texts.items()}
         first, first_normal = _first_places(texts), _first_places(normal)
+        further = [[normalise(text) for text in pools.texts_of(row)] for row in range(len(pools))] if pools else []
+        for row in range(len(further)):
+            assert pools is not None
+            sides = [*[POSITIVES] * len(pools.positives.of(row)), *[NEGATIVES] * len(pools.negatives.of(row))]
+            for side, text, plain in zip(sides, pools.texts_of(row), further[row], strict=True):
+                first.setdefault(text, (row + 1, side))
+                first_normal.setdefault(plain, (row + 1, side))
         if near:
             for text in first_normal:
                 near.add(text)
-        return cls(texts, normal, first, first_normal, near)
+        return cls(texts, normal, first, first_normal, near, further)
 
     def match(self, name: str, text: str, normal: str) -> tuple[Match, str] | None:
         """Where a held-out text stands, the most alike one, and which normalised text that is; None for nowhere."""
@@ -52,7 +69,9 @@ class TrainingTexts:
         """Rows with any of these normalised texts."""
         if not normal:
             return 0
-        return sum(not normal.isdisjoint(row) for row in zip(*self.normal.values(), strict=True))
+        rows = zip(*self.normal.values(), strict=True)
+        both = ((*row, *more) for row, more in zip(rows, self.further, strict=True)) if self.further else rows
+        return sum(not normal.isdisjoint(row) for row in both)
 
 
 def overlap(texts: Mapping[str, str], training: TrainingTexts, normalise: Normalise, examples: int) -> Overlap:

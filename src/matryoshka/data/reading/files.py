@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from matryoshka.data.reading.form import PLAIN, TextForm
+from matryoshka.data.reading.recoding import recoded
 from matryoshka.errors import DataError
 from matryoshka.storage.atomic import whole_file
 from matryoshka.storage.cache import cache_folder
@@ -33,6 +37,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 TAR = slice(257, 262)  # where a tar file says what it is
 # Text shrinks to a fifth or so. What grows more than this, beyond a size that does no harm, was made to fill a disk.
 MOST_TIMES, HARMLESS = 200, 16_000_000
+LINE_END = re.compile(rb"(?<=\r)(?!\n|$)")  # of files that end lines so; others come in lines
 AT_ONCE = 1_000_000
 
 
@@ -42,7 +47,7 @@ def ending(path: str) -> str:
     return Path(file.stem).suffix if file.suffix == PACKED else file.suffix
 
 
-def require_readable(path: str) -> Path:
+def require_readable(path: str, form: TextForm = PLAIN) -> Path:
     """The file of one of the known kinds. Raises DataError if it is missing, a folder, or of another kind."""
     file = Path(path)
     packed = file.suffix == PACKED
@@ -55,7 +60,7 @@ def require_readable(path: str) -> Path:
         raise DataError(f"{path} is a folder, not a file; give one of the files in it")
     if not file.is_file():
         raise DataError(f"{path} is no regular file; give a file of {', '.join(ENDINGS)}")
-    _require_kind(file, packed)
+    _require_kind(file, packed, form)
     return file
 
 
@@ -65,7 +70,7 @@ def _neighbours(file: Path) -> str:
     return f"; {near} has {', '.join(names)}" if names else ""
 
 
-def _require_kind(file: Path, packed: bool) -> None:
+def _require_kind(file: Path, packed: bool, form: TextForm) -> None:
     """Raises DataError if the first bytes are those of something else than the ending says."""
     try:
         with file.open("rb") as opened:
@@ -82,21 +87,34 @@ def _require_kind(file: Path, packed: bool) -> None:
     if packed and not start.startswith(GZIP):
         raise DataError(f"{file} is not packed with gzip; name it {file.stem}")
     utf_16 = file.suffix != ".parquet" and not packed and start.count(0) > len(start) / 4
-    if utf_16 or start.startswith(UTF_16):
-        raise DataError(f"{file}, line 1: the text is UTF-16, or none; save the file in UTF-8")
+    if form.other is None and (utf_16 or start.startswith(UTF_16)):
+        raise DataError(f"{file}, line 1: the text is UTF-16, or none; {form.remedy}")
     if start.startswith(PARQUET) and file.suffix != ".parquet":
         raise DataError(f"{file} is a Parquet file; name it {file.stem}.parquet")
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked. Raises DataError if they cannot be unpacked."""
-    if file.suffix != PACKED:
-        with file.open("rb") as plain:
-            yield plain
-        return
-    with file.open("rb") as packed:
-        yield cast(BinaryIO, io.BufferedReader(_Limited(packed, file), AT_ONCE))
+def opened(file: Path, form: TextForm = PLAIN) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked and in UTF-8. Raises DataError if they cannot be."""
+    with file.open("rb") as stored:
+        content: BinaryIO = stored
+        if file.suffix == PACKED:
+            content = cast(BinaryIO, io.BufferedReader(_Limited(stored, file), AT_ONCE))
+        yield content if form.other is None else recoded(content, file, form)
+
+
+def numbered_lines(file: Path, form: TextForm = PLAIN) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers from 1, without a mark of the byte order. Raises DataError at other encodings."""
+    numbers = itertools.count(1)
+    with opened(file, form) as blocks:
+        for block in blocks:
+            for line in LINE_END.split(block):
+                number = next(numbers)
+                try:
+                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    byte = f"byte 0x{line[error.start]:02x}"
+                    raise DataError(f"{file}, line {number}: {byte} is not UTF-8; {form.remedy}") from None
 
 
 class _Limited(io.RawIOBase):
@@ -128,14 +146,14 @@ def state(file: Path) -> str:
     return hashlib.sha256(f"{file.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()
 
 
-def unpacked(file: Path) -> Path:
-    """The file itself; of a packed one its content as a file of the cache, found by the state of the packed one."""
-    if file.suffix != PACKED:
+def unpacked(file: Path, form: TextForm = PLAIN) -> Path:
+    """The file itself; of one that is packed or not UTF-8, its content as a file of the cache, found by its state."""
+    if file.suffix != PACKED and form.other is None:
         return file
-    path = cache_folder() / "unpacked" / f"{state(file)}{ending(file.name)}"
+    path = cache_folder() / "unpacked" / f"{state(file)}{f'-{form.other}' if form.other else ''}{ending(file.name)}"
     if not path.is_file():
         try:
-            with opened(file) as content, whole_file(path) as written:
+            with opened(file, form) as content, whole_file(path) as written:
                 shutil.copyfileobj(content, written, AT_ONCE)
         except OSError as error:
             raise DataError(

@@ -3,74 +3,93 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import glob
 import io
 import logging
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.reading.files import ending, opened, require_readable, state, unpacked
-from matryoshka.data.reading.unreadable import SEPARATORS, json_array, json_object, naming, require_cells
+from matryoshka.data.reading.form import PLAIN, TextForm
+from matryoshka.data.reading.json_rows import json_rows
+from matryoshka.data.reading.json_text import json_objects
+from matryoshka.data.reading.separator import USUAL, read_with, separator_of
+from matryoshka.data.reading.unreadable import naming, require_cells
 from matryoshka.errors import DataError
 from matryoshka.storage.cache import cache_folder, keep
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 LONGEST_TEXT = 1_000_000  # characters, some 300 pages: more is a file that lost its line ends or quotes
 TEXTS = ("string", "large_string", "string_view")  # Arrow's types of texts
-OTHER_SEPARATORS = (";", "\t", "|", ",")
 
 
-def read_rows(path: str) -> Dataset:
+def read_rows(path: str, form: TextForm = PLAIN, columns: Sequence[str] = ()) -> Dataset:
     """All rows of a JSON lines, CSV, TSV or Parquet file. Raises DataError naming the file and, where known, the line.
 
-    Every cell of a CSV or TSV file is a text: `007` keeps its zeros and `NA` is no missing value.
-    All but Parquet may be packed with gzip.
+    Every cell of a CSV or TSV file is a text: `007` keeps its zeros and `NA` is no missing value; so is whatever stands
+    in quotes in JSON. All but Parquet may be packed with gzip. columns: those that are wanted, by which the separator
+    is found.
     """
-    from datasets import Dataset, Features, Value
+    from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar, set_verbosity
 
-    columns = list(first_row(path))
-    file, kind = Path(path), BUILDERS[ending(path)]
-    options: dict[str, Any] = {}
-    if kind == "csv":
-        _require_cells_once(file)  # pandas would take an open quote for a text that goes on to the next one
-        # pandas names a column without a name by its place
-        names = [column or f"Unnamed: {i}" for i, column in enumerate(columns)]
-        options = {"sep": SEPARATORS[ending(path)], "keep_default_na": False}
-        options["features"] = Features({name: Value("string") for name in names})
+    names = list(first_row(path, form, columns))
+    file = Path(path)
     disable_progress_bar()  # a thousand rows a second need none, and it would break our own display
     set_verbosity(logging.CRITICAL)  # what fails is said by us
-    read = getattr(Dataset, f"from_{kind}")  # load_dataset would tell a server of every file it reads
-    content = unpacked(file)
-    with naming(file):
-        rows: Dataset = read(glob.escape(str(content)), **options)
+    if ending(path) in USUAL:
+        return _rows_of_cells(file, form, separator_of(file, form, columns), names)
+    with naming(file):  # load_dataset would tell a server of every file it reads
+        if ending(path) == ".parquet":
+            rows: Dataset = Dataset.from_parquet(glob.escape(str(file)))
+        else:
+            rows = json_rows(file, form)
     return rows
 
 
-def _require_cells_once(file: Path) -> None:
-    """Check a CSV or TSV file of this state unless an earlier run did: a full pass takes longer than cached rows."""
-    passed = cache_folder() / "checked" / f"cells-{state(file)}"
+def _rows_of_cells(file: Path, form: TextForm, separator: str, names: Sequence[str]) -> Dataset:
+    from datasets import Dataset, Features, Value
+
+    def look() -> None:
+        require_cells(file, form, separator)
+
+    # pandas would take an open quote for a text that goes on to the next one
+    _once(f"cells-{state(file)}-{form.named}-{ord(separator)}", look)
+    # pandas names a column without a name by its place
+    features = Features({name or f"Unnamed: {i}": Value("string") for i, name in enumerate(names)})
+    with naming(file, look):
+        content = glob.escape(str(unpacked(file, form)))
+        rows: Dataset = Dataset.from_csv(content, sep=separator, keep_default_na=False, features=features)
+    return rows
+
+
+def _once(name: str, check: Callable[[], None]) -> None:
+    """Make a check that an earlier run has not passed: a full pass takes longer than cached rows."""
+    passed = cache_folder() / "checked" / name
     if not passed.is_file():
-        require_cells(file, unpacked(file))
+        check()
         keep(passed, b"")
 
 
-def first_row(path: str) -> dict[str, Any]:
+def first_row(path: str, form: TextForm = PLAIN, columns: Sequence[str] = ()) -> dict[str, Any]:
     """The first row, read without the rest of the file. Raises DataError if there is none."""
-    file = require_readable(path)
-    with naming(file):
-        row = _first_of_parquet(file) if ending(path) == ".parquet" else _first_of_text(file)
+    file = require_readable(path, form)
+    row: dict[str, Any] | None
+    if ending(path) == ".parquet":
+        with naming(file):
+            row = _first_of_parquet(file)
+    elif ending(path) in USUAL:
+        row = _first_of_cells(file, form, separator_of(file, form, columns))
+    else:
+        with naming(file):
+            row = next((row for row, _ in json_objects(file, form)), None)
     if row is None:
-        raise DataError(f"{path} has no rows; give a file with at least one")
-    if not isinstance(row, dict):
-        raise DataError(f"{path}, line 1: not a JSON object; a row is an object of texts")
-    if None in row:
-        raise DataError(f"{path}, line 2: more cells than the header names; put texts with a separator in quotes")
+        raise DataError(f"{path} has no rows; give a file with at least one{read_with(path, form, columns)}")
     return row
 
 
@@ -82,14 +101,17 @@ def _first_of_parquet(file: Path) -> Any:
         return batch.to_pylist()[0] if batch is not None and len(batch) else None
 
 
-def _first_of_text(file: Path) -> Any:
-    with opened(file) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as lines:
-        if ending(file.name) in SEPARATORS:
-            return next(csv.DictReader(lines, delimiter=SEPARATORS[ending(file.name)], strict=True), None)
-        line = next((line for line in lines if line.strip()), "")
-        if ending(file.name) == ".json" and line.lstrip().startswith("["):
-            return next(iter(json_array(line + lines.read())), None)
-        return json_object(line) if line else None
+def _first_of_cells(file: Path, form: TextForm, separator: str) -> Any:
+    with (
+        naming(file, lambda: require_cells(file, form, separator)),
+        opened(file, form) as content,
+        io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as lines,
+    ):
+        row = next(csv.DictReader(lines, delimiter=separator, strict=True), None)
+    if row is not None and None in row:
+        more = "more cells than the header names; put texts with a separator in quotes"
+        raise DataError(f"{file}, line 2: {more}{form.told(separator)}")
+    return row
 
 
 def require_texts(rows: Dataset, columns: Sequence[str], origin: str, *, blank: bool = False) -> Dataset:
@@ -106,12 +128,8 @@ def require_texts(rows: Dataset, columns: Sequence[str], origin: str, *, blank: 
 
 
 def missing_column(column: str, columns: Sequence[str]) -> str:
-    """`has no column ...`, those that there are, and the separator where it is another than the ending says."""
-    text = f"has no column {column!r}; it has {', '.join(map(repr, columns)) or 'none'}"
-    for separator in OTHER_SEPARATORS:
-        if any(column in name.split(separator) for name in columns if separator in name):
-            return f"{text}: the cells stand apart by {separator!r}; save it with commas as .csv, with tabs as .tsv"
-    return text
+    """`has no column ...`, and those that there are."""
+    return f"has no column {column!r}; it has {', '.join(map(repr, columns)) or 'none'}"
 
 
 def _not_texts(rows: Dataset, column: str, blank: bool) -> Iterator[tuple[int, str]]:
@@ -124,17 +142,20 @@ def _not_texts(rows: Dataset, column: str, blank: bool) -> Iterator[tuple[int, s
     if kind not in TEXTS:
         values = enumerate(rows[column])
         row, value = next(((i, v) for i, v in values if not isinstance(v, str)), (0, kind))
+        if isinstance(value, datetime.date | datetime.time):
+            yield row, f"is the date or time {value}, not a text; save the column as text"
+            return
         yield row, f"is {reprlib.repr(value)}, not a text; put it in quotes"
         return
     start = 0
     for chunk in chunks:
-        row, what = _not_a_text(chunk, blank)
+        row, what = not_a_text(chunk, blank)
         if what:
             yield start + row, what
         start += len(chunk)
 
 
-def _not_a_text(chunk: Any, blank: bool) -> tuple[int, str]:
+def not_a_text(chunk: Any, blank: bool) -> tuple[int, str]:
     """The first place of a chunk whose cell cannot be used, and why with the remedy; empty if there is none."""
     import pyarrow
     import pyarrow.compute as compute

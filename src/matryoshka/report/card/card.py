@@ -13,11 +13,12 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from matryoshka.encoder.pretrained import EMBEDDED
+from matryoshka.encoder.saved_pooling import pooling_config
 from matryoshka.evaluation.result import EvaluationResult, shown_metric
-from matryoshka.export.sentence_transformers import pooling_config, transformer_config
+from matryoshka.export.sentence_transformers import transformer_config
 from matryoshka.report.card.card_tables import evaluation_tables, log_table, training_data_tables
 from matryoshka.report.card.fit import by_descent, fit_rows, kept_projection, without_training
-from matryoshka.report.card.hyperparameters import non_default
+from matryoshka.report.card.hyperparameters import non_default, trained_adapter
 from matryoshka.report.figures.metric_figure import shares
 from matryoshka.report.markdown import fenced, plain, shortened, table
 from matryoshka.report.record import TrainingRecord
@@ -59,6 +60,7 @@ def model_card(record: TrainingRecord) -> str:
         loss=json.dumps(_loss(record), indent=4),
         hyperparameters={} if untrained else non_default(record.config),
         projection=kept_projection(record),
+        adapter={} if untrained else trained_adapter(record.config),
         config=yaml.safe_dump(
             without_training(record.config) if untrained else dict(record.config), sort_keys=False, allow_unicode=True
         ),
@@ -149,11 +151,12 @@ def _first_two_columns(record: TrainingRecord, length: int) -> list[list[str]]:
 def _architecture(record: TrainingRecord) -> str:
     encoder = record.encoder
     dense = "".join(f"  ({i}): Dense({config})\n" for i, config in enumerate(encoder.dense, 2))
+    transformer = transformer_config(encoder.max_seq_length, encoder.do_lower_case)
     return (
         "SentenceTransformer(\n"
-        f"  (0): Transformer({transformer_config(encoder.max_seq_length)}) with Transformer model: "
+        f"  (0): Transformer({transformer}) with Transformer model: "
         f"{encoder.architecture}\n"
-        f"  (1): Pooling({pooling_config(encoder.modes, encoder.hidden_size)})\n"
+        f"  (1): Pooling({pooling_config(encoder.modes, encoder.hidden_size, encoder.include_prompt)})\n"
         f"{dense}"
         f"  ({2 + len(encoder.dense)}): Normalize()\n"
         ")"

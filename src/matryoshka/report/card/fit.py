@@ -8,6 +8,7 @@ from typing import Any
 from matryoshka.report.record import TrainingRecord
 
 OF_TRAINING = {  # groups and values of the configuration that no fit reads
+    "adapter",
     "sampler",
     "optimizer",
     "scheduler",

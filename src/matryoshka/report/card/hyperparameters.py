@@ -67,5 +67,13 @@ def non_default(config: Mapping[str, Any]) -> dict[str, Any]:
     return {term: value for term, value in training_arguments(config).items() if value != DEFAULTS[term]}
 
 
+def trained_adapter(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The kind and the values of the recipe's adapter, empty without one."""
+    group = dict(config.get("adapter") or {})
+    return (
+        {"kind": _class(group), **{name: value for name, value in group.items() if name != "_target_"}} if group else {}
+    )
+
+
 def _class(group: Mapping[str, Any]) -> str:
     return str(group["_target_"]).rpartition(".")[2]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matryoshka.data.doctor.diagnosis import Diagnosis
     from matryoshka.evaluation.deployment.deployment import Deployment
     from matryoshka.evaluation.failures import Failures
+    from matryoshka.evaluation.suite import SuiteResult
     from matryoshka.training.explanation.explanation import Explanation
     from matryoshka.training.mixes import MixOutcome
 
@@ -75,12 +76,14 @@ class Report:
     mixed: MixOutcome | None = None
     verdict: tuple[str, ...] = ()
     explanation: Explanation | None = None
+    suite: SuiteResult | None = None
 
     @classmethod
     def of_training(cls, record: TrainingRecord) -> Report:
         """The report of a training run."""
         encoder, config = record.encoder, record.config
-        pooling = f"{' + '.join(encoder.modes)} pooling, {encoder.max_seq_length:,} tokens at most"
+        alone = "" if encoder.include_prompt else " without the prompt"
+        pooling = f"{' + '.join(encoder.modes)} pooling{alone}, {encoder.max_seq_length:,} tokens at most"
         pairs = f"{record.pairs.rows:,} pairs of {record.pairs.name}"
         trained = {
             "Trained on": pairs,
@@ -140,10 +143,11 @@ class Report:
     @property
     def sections(self) -> dict[str, str]:
         """The sections that there are, id -> heading."""
+        of_sets = "Sets" if self.suite else "Sources and further sets" if self.tuned.parts else "Further sets"
         there = {
             "summary": ("Summary", True),
             "protocols": ("Two protocols", bool(self.tuned.merged)),
-            "sets": ("Sources and further sets" if self.tuned.parts else "Further sets", bool(self.sets)),
+            "sets": (of_sets, bool(self.sets)),
             "doctor": ("Data", self.diagnosis is not None),
             "curves": ("Projection" if self.fitted_alone else "Training", len(self.history) > 1),
             "changed": ("What training changed", self.explanation is not None),

@@ -91,6 +91,7 @@ def _held_out(diagnosis: Diagnosis) -> Table:
     table = _table("held out", list(diagnosis.held_out))
     sets = diagnosis.held_out.values()
     _row(table, "queries", [f"{found.queries:,}" for found in sets])
+    _row(table, "  rows that ask one again", [f"{found.repeated:,}" for found in sets])
     _row(table, "  that share an answer", [f"{found.copies.sharing:,}" for found in sets])
     _row(table, "documents", [f"{found.documents:,}" for found in sets])
     _row(table, "  copies of an earlier one", [f"{found.copies.documents:,}" for found in sets])

@@ -16,10 +16,10 @@ from matryoshka.durations import in_words
 from matryoshka.evaluation.result import EvaluationResult
 from matryoshka.processes.launched import launched
 from matryoshka.report.record import PairsSummary
+from matryoshka.report.terminal.encoder_line import encoder_line
 from matryoshka.storage.credentials import visible
 
 if TYPE_CHECKING:
-    from matryoshka.data.samplers import BatchSummary
     from matryoshka.data.split import Split
     from matryoshka.encoder.encoder import Encoder
     from matryoshka.evaluation.tokenized_set import TokenizedSet
@@ -72,14 +72,12 @@ def announce(
 ) -> None:
     """The first lines of a run. plan: in words where no encoder is trained."""
     config = recipe.config
-    parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     lengths = ", ".join(f"{column} {mean:.0f}" for column, (_, mean, _) in pairs.lengths.items())
     batch, windows, optimizer = config["batch_size"], config["accumulation"], config["optimizer"]
     lines = {
-        "encoder": f"{encoder.name}, {parameters:.0f}M parameters, {' + '.join(encoder.pooling.modes)} pooling, "
-        f"{encoder.width} wide, {encoder.max_seq_length} tokens at most",
+        "encoder": encoder_line(encoder),
         "data": f"{pairs.name}: {pairs.rows:,} training pairs (mean tokens: {lengths}); "
-        f"{len(split.test.queries):,} test queries over {len(split.test.corpus):,} documents",
+        f"{split.test.described('test queries')}",
         "split": split.label,
         "dims": ", ".join(map(str, config["dims"])),
         "updates": plan
@@ -91,7 +89,7 @@ def announce(
         f"{config['trainer']['precision']} ({why_precision})",
     }
     show_stand_in(recipe.stand_in)
-    for label, line in lines.items():
+    for label, line in [*lines.items(), *(("pairs", note) for note in split.notes)]:
         say(label, line)
 
 
@@ -109,31 +107,6 @@ def plain_table(title: str = "", **options: Any) -> Table:
         "caption_style": "dim",
     }
     return Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, **{**look, "pad_edge": False, **options})
-
-
-def show_sources(rows: Mapping[str, int], batches: Mapping[str, int]) -> None:
-    """How many rows of each source there are, and how many of the first epoch's batches each has."""
-    every = sum(batches.values())
-    each = (f"{name} {rows[name]:,} pairs, {count / every:.0%} of the batches" for name, count in batches.items())
-    say("sources", "; ".join(each))
-
-
-def show_batches(batches: BatchSummary, masked: bool) -> None:
-    """What copies of texts do to an epoch's batches; nothing if they do nothing."""
-    said = f"{batches.sharing:,} rows have a text that others have too: "
-    if batches.extra:
-        said += f"{batches.batches:,} batches an epoch where {batches.batches - batches.extra:,} would hold all rows"
-        if batches.of_one_row:
-            said += f", {batches.of_one_row:,} of them of one row, which learns nothing"
-        said += "; sampler.clashes=mask keeps them full"
-    elif batches.clashing and masked:
-        said += f"{batches.clashing:,} meet it in their batch, and the loss leaves out what is no negative"
-    elif batches.clashing:
-        said += f"{batches.clashing:,} meet it in their batch, where a right answer is trained as a wrong one; "
-        said += "sampler=no_duplicates keeps them apart"
-    else:
-        return
-    console.print(Text.assemble(("batches  ", "bold"), (said, "yellow")), soft_wrap=True)
 
 
 def show_memory(estimate: MemoryEstimate, available: float | None, recipe: Announced) -> None:

@@ -18,6 +18,7 @@ from matryoshka.report.record import TrainingRecord
 from matryoshka.report.terminal import lines
 from matryoshka.report.terminal.lines import console
 from matryoshka.report.terminal.result_table import show_protocols, show_result, show_sets
+from matryoshka.report.terminal.suite_table import show_suite
 from matryoshka.report.verdict import verdict
 
 IN_TERMINAL = 3  # queries that fell
@@ -51,13 +52,17 @@ def show_training(record: TrainingRecord, written: Mapping[str, Path]) -> None:
 
 
 def show_evaluation(report: Report, written: Mapping[str, Path]) -> None:
-    """A model's table with the baselines; copies, further sets, vectors, failures; and every path."""
+    """A model's table with the baselines, or a suite's; copies, further sets, vectors, failures; and every path."""
     result = report.tuned
     counts = f"{result.queries:,} queries over {result.documents:,} documents"
-    title = f"{result.model} on {result.data}: {counts}, {result.precision}"
-    show_result(result, None, title, report.baselines)
-    show_protocols(result)
-    show_sets(report.sets)
+    if report.suite:
+        show_suite(report.suite)
+        show_result(result, None, f"mean of {result.data}: {counts}", report.baselines)
+    else:
+        title = f"{result.model} on {result.data}: {counts}, {result.precision}"
+        show_result(result, None, title, report.baselines)
+        show_protocols(result)
+        show_sets(report.sets)
     if report.deployment:
         show_deployment(report.deployment)
     if report.failures:

@@ -22,6 +22,7 @@ from matryoshka.errors import UserError
 from matryoshka.memory.limits import is_shortage
 from matryoshka.storage.atomic import whole_folder, write_json
 from matryoshka.training.checkpoints.hashed_file import HashedFile
+from matryoshka.training.checkpoints.trained_part import trained_part
 from matryoshka.training.checkpoints.weights_file import write_weights
 
 FORMAT = 3
@@ -69,7 +70,9 @@ class Checkpoint:
         """Give the model these weights. Raises BrokenCheckpointError for those of another model."""
         path = self.folder / WEIGHTS
         try:
-            load_model(model, path)
+            missing, unknown = load_model(model, path, strict=False)
+            if wrong := sorted(unknown) or sorted(trained_part(model).keys() & missing):
+                raise RuntimeError(f"{wrong[0]} is only in {'the file' if unknown else 'the model'}")
         except (OSError, RuntimeError, SafetensorError) as error:
             raise BrokenCheckpointError(f"{path}: not the weights of this model ({_in_words(error)})") from error
 

@@ -19,6 +19,7 @@ from matryoshka.processes.ending import may_take_long
 from matryoshka.storage.atomic import UNFINISHED, remove_unfinished
 from matryoshka.training.checkpoints.folder import BrokenCheckpointError, Checkpoint, write_checkpoint
 from matryoshka.training.checkpoints.host_copy import HostCopy
+from matryoshka.training.checkpoints.trained_part import trained_part
 from matryoshka.training.checkpoints.writer import BackgroundWriter
 
 log = logging.getLogger(__name__)
@@ -104,9 +105,9 @@ class KeptCheckpoints:
         is_best = bool(best) and best["step"] == update
         if is_best and measured:
             with measured():
-                self._write("measured", background, model.state_dict(), partial(self._best_of, update))
+                self._write("measured", background, trained_part(model), partial(self._best_of, update))
         write = partial(self._write_last, update, shared=is_best and not measured)
-        self._write("trained", background, (model.state_dict(), training), write)
+        self._write("trained", background, (trained_part(model), training), write)
 
     def wait(self) -> None:
         """Return when everything saved is on disk. Raises the error of what was being written, once."""
