@@ -102,8 +102,8 @@ def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterato
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
     several = {"sets": chosen_sets(config), "sources": config.get("sources") or {}}
-    for group in several.keys() - broken:
-        nodes |= {f"{group}.{name}": node for name, node in several[group].items()}
+    for group, of_group in several.items():
+        nodes |= {f"{group}.{name}": node for name, node in of_group.items() if group not in broken}
     for name, node in nodes.items():
         if not node:
             continue
