@@ -1,4 +1,4 @@
-"""Models of other kinds than BERT: encoded, trained, saved, and read back by sentence-transformers with equal values."""
+"""T5, decoders without a pad token, DeBERTa with a lone spm.model: published, trained and saved by each side."""
 
 from __future__ import annotations
 

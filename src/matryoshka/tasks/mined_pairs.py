@@ -57,11 +57,16 @@ def pair_rows(data: RetrievalSet, id_column: str) -> Iterator[dict[str, str]]:
 def write_held_out(folder: Path, recipe: TrainingRecipe, split: Split) -> dict[str, str]:
     """The words of data=pairs for what is held out; what no file of the user's has as it is, is written.
 
-    Such a file is that of the user's own evaluation, if its columns have the names that are written here.
+    Such a file is that of the user's own evaluation, if its columns have the names that are written here, and if it needs
+    no separator or encoding to be given: one holds for all files, and those written here are UTF-8.
     """
     source, words = recipe.data, {"data.name": quoted(recipe.data.name)}
+<<<<<<< HEAD
     own_columns = isinstance(source, PairFiles) and (source.anchor, source.positive, source.label) != (*_NAMES, None)
     files = source if isinstance(source, PairFiles) and not own_columns else None
+=======
+    files = source if isinstance(source, PairFiles) and _as_written_here(source) else None
+>>>>>>> files
     id_column = (files.id or "id") if files else "id"
     if files:
         words |= {"data.evaluation": quoted(files.evaluation)}
@@ -101,7 +106,8 @@ def training_command(folder: Path, recipe: TrainingRecipe, split: Split, held_ou
     return shlex.join(["python", "train.py", *own, *(f"{key}={value}" for key, value in words.items())])
 
 
-_NAMES = ("anchor", "positive")
+def _as_written_here(source: PairFiles) -> bool:
+    return (source.anchor, source.positive, source.separator, source.encoding) == ("anchor", "positive", None, None)
 
 
 def _written(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:
