@@ -1,13 +1,8 @@
 """The documentation is run: code blocks, commands, links and make targets.
 
 A block "```python runnable" is executed with path/to/model replaced by a small model's folder. A block with
-<<<<<<< HEAD
 file=PATH is that file's content; data among them are read for the commands that name them. Commands are the
 lines of "```bash" blocks.
-=======
-file=PATH is that file's content; data among them are read for the commands that name them. Commands are the lines of
-"```bash" blocks.
->>>>>>> files
 """
 
 from __future__ import annotations

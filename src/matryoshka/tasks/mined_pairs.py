@@ -61,12 +61,7 @@ def write_held_out(folder: Path, recipe: TrainingRecipe, split: Split) -> dict[s
     no separator or encoding to be given: one holds for all files, and those written here are UTF-8.
     """
     source, words = recipe.data, {"data.name": quoted(recipe.data.name)}
-<<<<<<< HEAD
-    own_columns = isinstance(source, PairFiles) and (source.anchor, source.positive, source.label) != (*_NAMES, None)
-    files = source if isinstance(source, PairFiles) and not own_columns else None
-=======
     files = source if isinstance(source, PairFiles) and _as_written_here(source) else None
->>>>>>> files
     id_column = (files.id or "id") if files else "id"
     if files:
         words |= {"data.evaluation": quoted(files.evaluation)}
@@ -107,7 +102,8 @@ def training_command(folder: Path, recipe: TrainingRecipe, split: Split, held_ou
 
 
 def _as_written_here(source: PairFiles) -> bool:
-    return (source.anchor, source.positive, source.separator, source.encoding) == ("anchor", "positive", None, None)
+    given = (source.label, source.separator, source.encoding)
+    return (source.anchor, source.positive) == _NAMES and given == (None, None, None)
 
 
 def _written(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:

@@ -39,12 +39,8 @@ def plan(recipe: TrainingRecipe, folder: Path) -> float:
     step = StepChoice.of(recipe, limits, training, None)
     recipe, limits = step.chosen(recipe), step.limits(limits)
     lines.announce(recipe, data.encoder, data.pairs, data.split, training, reason)
-<<<<<<< HEAD
     show_batches(data.batch_summary, data.masked)
-=======
     show_read_as(recipe)
-    lines.show_batches(data.batch_summary, data.masked)
->>>>>>> files
     planned = run_plan(recipe, data, training, limits)
     lines.show_memory(planned.memory, planned.available, recipe)
     step.show()
