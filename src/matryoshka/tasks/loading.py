@@ -135,8 +135,8 @@ def drawn_texts(split: Split, encoder: Encoder, seed: int) -> DrawnTexts | None:
     if several:
         anchors = [prompt + anchor for prompt, anchor in zip(prompts, anchors, strict=True)]
     sides = [(anchors, "" if several else encoder.prompts["query"]), (split.pools.texts, encoder.prompts["document"])]
-    ids = [kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, prompt) for texts, prompt in sides]
-    return DrawnTexts.of(split.pools, split.pairs, *ids, seed=seed)
+    one, other = (kept_token_ids(encoder.tokenizer, texts, encoder.max_seq_length, prompt) for texts, prompt in sides)
+    return DrawnTexts.of(split.pools, split.pairs, one, other, seed)
 
 
 def prompts_of(encoder: Encoder, columns: Sequence[str]) -> dict[str, str]:
