@@ -47,18 +47,20 @@ def mined_row(
 
 def pair_rows(data: RetrievalSet, id_column: str) -> Iterator[dict[str, str]]:
     """Each query with each of its right answers, with an id that data.sources makes the same ids of."""
-    for query, text in data.queries.items():
-        own = query.removeprefix("q-")
-        for document in data.grades[query]:
-            name = own if document == f"d-{own}" and len(data.grades[query]) == 1 else f"{query} {document}"
-            yield {id_column: name, "anchor": text, "positive": data.corpus[document]}
+    own = {query: f"d-{query.removeprefix('q-')}" for query in data.queries}
+    rows = [(query, of) for query in data.queries for of in sorted(data.grades[query], key=lambda of: of != own[query])]
+    names = [of.removeprefix("d-") if own[query] in data.grades[query] else f"{query} {of}" for query, of in rows]
+    if len(set(names)) < len(names):  # of a set that was not made of pairs
+        names = [f"{query} {of}" for query, of in rows]
+    for name, (query, of) in zip(names, rows, strict=True):
+        yield {id_column: name, "anchor": data.queries[query], "positive": data.corpus[of]}
 
 
 def write_held_out(folder: Path, recipe: TrainingRecipe, split: Split) -> dict[str, str]:
     """The words of data=pairs for what is held out; what no file of the user's has as it is, is written.
 
-    Such a file is that of the user's own evaluation, if its columns have the names that are written here, and if it needs
-    no separator or encoding to be given: one holds for all files, and those written here are UTF-8.
+    Such a file is that of the user's own evaluation, if its columns have the names that are written here, and if it
+    needs no separator or encoding to be given: one holds for all files, and those written here are UTF-8.
     """
     source, words = recipe.data, {"data.name": quoted(recipe.data.name)}
     files = source if isinstance(source, PairFiles) and _as_written_here(source) else None
@@ -103,7 +105,7 @@ def training_command(folder: Path, recipe: TrainingRecipe, split: Split, held_ou
 
 def _as_written_here(source: PairFiles) -> bool:
     given = (source.label, source.separator, source.encoding)
-    return (source.anchor, source.positive) == _NAMES and given == (None, None, None)
+    return (source.anchor, source.positive) == ("anchor", "positive") and given == (None, None, None)
 
 
 def _written(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:

@@ -141,7 +141,7 @@ class PairsModule(pl.LightningDataModule):
         return counts if limit is None else [min(count, limit) for count in counts]
 
 
-class _Numbers(TorchDataset[int]):
+class _Numbers(TorchDataset[Any]):
     """A data set of which the rows are their numbers."""
 
     def __getitem__(self, number: int) -> int:
