@@ -16,9 +16,10 @@ from tests.calls import Calls
 from tests.encoder.adapted import with_adapter
 from tests.encoder.test_gradient_checkpointing import trained
 from tests.encoder.test_packed_attention import backbone, encoder, sequences
-from tests.encoder.test_packed_layer import KINDS, as_transformers_has_it
+from tests.encoder.test_packed_layer import KINDS, as_transformers_has_it, compiler
 from tests.tiny import tiny_encoder, with_checkpointing
 
+__all__ = ["compiler"]
 PARTS = (Lora(3, 6), Lora(2, 5.0, target_modules=["query", "value"]), Lora(3, 6, target_modules=["output.dense"]))
 BATCH = PackedBatch.from_ids([sequences()])
 
@@ -90,6 +91,16 @@ def test_with_dropout_of_its_own_it_is_trained_as_peft_does_and_measured_without
     torch.testing.assert_close(found[:2], found[2:], atol=2e-6, rtol=0)
     torch.testing.assert_close(found[1], with_adapter(tiny_encoder())(BATCH).detach(), atol=2e-6, rtol=0)
     assert not torch.allclose(found[0], found[1], atol=1e-2)
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own, of what it looks at when it traces
+def test_compiled_layers_equal_themselves() -> None:
+    plain, compiled = with_adapter(tiny_encoder()), with_adapter(tiny_encoder())
+    compiled.packed_layers.compile(backend="eager")
+    (found_SD, found), (expected_SD, expected) = map(embeddings_and_gradients, (compiled, plain))
+    assert torch.equal(found_SD, expected_SD)
+    assert all(torch.equal(found[name], gradient) for name, gradient in expected.items())
 
 
 def test_an_evaluation_makes_the_calls_of_an_encoder_without_it() -> None:

@@ -1,4 +1,4 @@
-"""Jobs on one machine share the memory of a base that an adapter leaves as it is: pages of its file, read only."""
+"""Jobs on one machine share the memory of a base that an adapter leaves alone: pages of its file, never written to."""
 
 from __future__ import annotations
 
