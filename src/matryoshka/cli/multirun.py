@@ -33,6 +33,7 @@ log = logging.getLogger("matryoshka")
 
 MANY = 30  # configurations that take seconds to check
 SHOWN = 20  # jobs of a plan
+PUSHED_OVER = "several jobs would push to {}, each over the last; push the best job's model afterwards"
 Launch = Callable[[Sequence[Job]], Sequence[JobReturn]]
 
 
@@ -97,10 +98,8 @@ def composed(loader: ConfigLoader, config: DictConfig, batch: Sequence[Sequence[
                 problems.setdefault(problem, []).append(name)
         finally:
             HydraConfig.instance().cfg = before
-    for pushed, names in pushes.items():
-        if len(names) > 1:
-            message = f"several jobs would push to {pushed}, each over the last; push the best job's model afterwards"
-            problems["export.push_to_hub", message] = names
+    several = {pushed: names for pushed, names in pushes.items() if len(names) > 1}
+    problems |= {("export.push_to_hub", PUSHED_OVER.format(pushed)): names for pushed, names in several.items()}
     if problems:
         raise ConfigError([(key, f"{message}{_where(names, batch)}") for (key, message), names in problems.items()])
     return jobs
