@@ -28,8 +28,10 @@ OWN: dict[str, dict[str, Any]] = {  # by model type
         "sep_token_id": 2,
     },
     "qwen2": {**GROUPED, **SECOND_SLIDES},
+    "t5": {"d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 48, "d_kv": 8, "dropout_rate": 0.0},
     "qwen3": {**GROUPED, **SECOND_SLIDES, "head_dim": 12},
 }
+OWN_NAMES = ("distilbert", "t5")  # of sizes and dropout
 # By name: model type and further options.
 PACKED: dict[str, tuple[str, dict[str, Any]]] = {
     **{
@@ -44,7 +46,7 @@ PACKED: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3, bidirectional": ("qwen3", {"is_causal": False}),
 }
 
-PADDED = ("deberta-v2", "gpt2", "gpt_neox", "xlm")  # t5: as soon as an encoder with a decoder behind it can be read
+PADDED = ("deberta-v2", "gpt2", "gpt_neox", "t5", "xlm")
 
 
 def tiny_backbone(
@@ -53,9 +55,9 @@ def tiny_backbone(
     """A model by its name in PACKED, or of any model type; always the same, in evaluation mode."""
     kind, special = PACKED.get(name, (name, {}))
     own, rate = OWN.get(kind, {}), attention_dropout
-    sizes = {} if kind == "distilbert" else {**SIZES, "hidden_dropout_prob": dropout}
-    rates = {"attention_dropout": rate, **({} if kind == "distilbert" else {"attention_probs_dropout_prob": rate})}
-    config = CONFIG_MAPPING[kind](**{**PLAIN, "initializer_range": 0.2, **sizes, **rates, **own, **special, **options})
+    usual = {**SIZES, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": rate}
+    sizes = {"attention_dropout": rate, **({} if kind in OWN_NAMES else usual)}
+    config = CONFIG_MAPPING[kind](**{**PLAIN, "initializer_range": 0.2, **sizes, **own, **special, **options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: PreTrainedModel = AutoModel.from_config(config, attn_implementation="eager")
