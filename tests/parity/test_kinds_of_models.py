@@ -1,4 +1,4 @@
-"""T5's encoder, decoders without a pad token, and DeBERTa with a lone spm.model: published, trained here, saved here."""
+"""T5, decoders without a pad token, and DeBERTa with a lone spm.model: as published, and as saved here."""
 
 from __future__ import annotations
 
