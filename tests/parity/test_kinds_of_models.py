@@ -1,4 +1,4 @@
-"""T5, decoders without a pad token, DeBERTa with a lone spm.model: published, trained and saved by each side."""
+"""T5, decoders without a pad token, and DeBERTa with a lone spm.model: as published, and as saved here."""
 
 from __future__ import annotations
 
