@@ -208,7 +208,8 @@ MISTAKES = [
     # Words that are no override.
     (("seed",), "seed: not of the form key=value"),
     (("dims=[768,64",), "dims=[768,64: not of the form key=value"),
-    (("encoder.model=multirun/seed=1",), "stands in quotes: \"key='value'\""),  # as jobs of a sweep are called
+    (("encoder.model=multirun/seed=1",), "'multirun/seed=1' is neither a folder here"),  # as jobs of a sweep are called
+    (("name=seed=1",), "stands in quotes: \"key='value'\""),
     (("trainer=gpu,cpu",), "add --multirun"),
     (("-m", "--cfg", "job"), "Only one of"),
     # Keys.
@@ -425,6 +426,30 @@ def test_a_question_needs_no_quotes_but_the_shells(question: str, shell: Shell, 
 
     assert shell("model=embedded:e5_small", f"ask={question}", command=app.evaluate).code == 0
     assert asked == [question]
+
+
+def test_a_path_needs_no_quotes_but_the_shells(
+    shell: Shell, task: Callable[[Task], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[Any, Path]] = []
+
+    def remember(config: Mapping[str, Any], folder: Path) -> float:
+        found.append((config["data"]["train"], folder))
+        folder.joinpath("result").touch()
+        return 0.0
+
+    task(remember)
+    train, held_out = "Über [1]/a=b#c, d.jsonl", "it's (2).jsonl"
+    for path in (train, held_out):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text('{"anchor": "a", "positive": "p"}\n', encoding="utf-8")
+    words = ("data=pairs", f"data.train={train}", f"data.evaluation={held_out}")
+
+    for folder in (str(tmp_path / "runs, ä" / "[1] a=b"), "it's"):
+        outcome = shell(*words, f"hydra.run.dir={folder}")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert found.pop() == (train, Path(folder).absolute())
+        assert (Path(folder) / "result").is_file()
 
 
 def test_a_look_at_the_data_alone(shell: Shell, task: Callable[[Task], None]) -> None:

@@ -12,8 +12,9 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 import hydra
 
 from matryoshka.cli import job
-from matryoshka.cli.command_line import as_text, configuration_folder, note_pickled_weights, take_place
+from matryoshka.cli.command_line import configuration_folder, note_pickled_weights, take_place
 from matryoshka.cli.exit_codes import ended, mistakes_told
+from matryoshka.cli.literal_words import for_hydra
 from matryoshka.config.secrets import words_with_secrets
 from matryoshka.errors import ConfigError
 
@@ -30,8 +31,7 @@ def evaluate() -> None:
 
 def _run(name: str) -> None:
     """Compose the configuration of conf/<name>.yaml and hand it to `job.run`, in one job or in each of a sweep."""
-    # argparse reads overrides only in one piece; people put -m anywhere.
-    sys.argv[1:] = sorted(map(as_text, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun"))
+    sys.argv[1:] = for_hydra(sys.argv[1:])
     if found := words_with_secrets(sys.argv[1:]):
         ended(2, str(ConfigError(found)))
     note_pickled_weights(sys.argv[1:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from matryoshka.cli.allocator import let_segments_grow
 from matryoshka.cli.exit_codes import ended
 from matryoshka.config.resolvers import PICKLED_ASKED
 from matryoshka.processes.launched import launched, silence, speaks
+from matryoshka.storage.command_words import in_quotes
 
 
 def configuration_folder() -> Path:
@@ -57,5 +57,4 @@ def as_text(word: str) -> str:
     key, _, text = word.partition("=")
     if key != "ask" or text[:1] in ("'", '"') or text in ("", "null"):
         return word
-    escaped = re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + (r"\'" if end[2] else ""), text.replace("${", r"\${"))
-    return f"ask='{escaped}'"
+    return f"ask={in_quotes(text)}"

@@ -23,6 +23,7 @@ from matryoshka.durations import in_words
 from matryoshka.errors import ConfigError, JobsFailedError, UserError
 from matryoshka.evaluation.result import selecting_metric
 from matryoshka.report.terminal.lines import say
+from matryoshka.storage.command_words import in_quotes
 from matryoshka.sweep.collect import collect
 from matryoshka.sweep.jobs import Job, config_hash, is_running, left_to_run, the_only_sweep
 from matryoshka.sweep.result import Sweep
@@ -51,7 +52,7 @@ def place(config: DictConfig, keys: Sequence[str]) -> Path:
     folder = Path(config.hydra.sweep.dir) / folder_name("-".join(filter(None, (name, looks_at(config)))))
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(folder)
-        words.append("hydra.sweep.dir='{}'".format(str(folder).replace("'", r"\'")))
+        words.append(f"hydra.sweep.dir={in_quotes(str(folder))}")
     return folder
 
 

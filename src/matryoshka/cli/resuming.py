@@ -15,9 +15,9 @@ from typing import cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-from matryoshka.config.overrides import quoted
 from matryoshka.errors import UserError
 from matryoshka.processes.launched import launched, speaks
+from matryoshka.storage.command_words import quoted
 
 FINISHED = {"train": "run.json", "mine": "mining.json"}  # of each task that can go on, the last file that it writes
 TASK = re.compile(r"^task: (\w+)$", re.MULTILINE)

@@ -13,6 +13,7 @@ from matryoshka.config.recipe import created
 from matryoshka.config.resolvers import cuda_devices
 from matryoshka.config.widths import POOLING, cut_problems, listed, width_problems
 from matryoshka.processes.launched import ON_GPUS, devices_here, launched, named_devices
+from matryoshka.storage.command_words import pasted
 
 Problem = tuple[str, str]
 Config = Mapping[str, Any]
@@ -103,10 +104,7 @@ def mode_problems(pooling: Config) -> Iterator[Problem]:
 
 
 def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterator[Problem]:
-    """Problems that parts find in their own arguments, and dims that do not fit the encoder.
-
-    broken: the root keys that are known to be wrong. trained: whether the data need training pairs.
-    """
+    """Problems of parts, and dims that do not fit. broken: wrong root keys. trained: whether pairs are needed."""
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
@@ -159,7 +157,7 @@ def named_problems(name: str) -> Iterator[str]:
     from matryoshka.encoder.pretrained import Pretrained
     from matryoshka.encoder.weight_files import READ_PICKLED
 
-    alone = f"evaluate it: evaluate.py model={name} encoder.{{}}=true; it can be no baseline"
+    alone = f"evaluate it: evaluate.py {pasted('model', name)} encoder.{{}}=true; it can be no baseline"
     for _, message in Pretrained.named(name).problems():
         told = message.replace(TRUST, alone.format("trust_remote_code"))
         yield told.replace(READ_PICKLED, alone.format("pickled_weights"))

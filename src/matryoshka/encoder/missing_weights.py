@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from matryoshka.encoder.weight_files import PICKLED, PICKLED_INDEX, READ_PICKLED, WEIGHTS
@@ -51,8 +52,13 @@ def _none_on_the_hub(folder: Path, module: str, pickled: bool) -> UserError:
 
 def _conversion(folder: Path, module: str, pickle: str = PICKLED) -> str:
     if module:  # only tensors are unpickled, so not even a hostile file runs code
-        read = f"torch.load('{folder / module / pickle}', weights_only=True)"
-        write = f"save_file({read}, '{folder / module / WEIGHTS}')"
-        return f'python -c "import torch; from safetensors.torch import save_file; {write}"'
-    convert = f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
-    return f'python -c "from transformers import AutoModel; {convert}"'
+        read = f"torch.load({str(folder / module / pickle)!r}, weights_only=True)"
+        write = f"save_file({read}, {str(folder / module / WEIGHTS)!r})"
+        return _python(f"import torch; from safetensors.torch import save_file; {write}")
+    convert = f"AutoModel.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+    return _python(f"from transformers import AutoModel; {convert}")
+
+
+def _python(code: str) -> str:
+    """A command that a shell takes as it is, whatever is in a folder's name."""
+    return 'python -c "{}"'.format(re.sub(r'([$`"\\])', r"\\\1", code))

@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from matryoshka.errors import UserError
 from matryoshka.evaluation.uncertainty import Floats, Ints
+from matryoshka.storage.command_words import pasted
 
 Protocol = Literal["as_is", "merged"]
 NO_METRICS = ("query", "dim", "protocol", "cluster", "first_hit")
@@ -145,4 +146,5 @@ def _remedy(folder: Path) -> str:
         return (
             f"measure the base by itself, python evaluate.py model=<base>, and compare its folder with {folder.parent}"
         )
-    return f"measure the model again, python evaluate.py model={folder.parent}, and compare the folder that this writes"
+    command = f"python evaluate.py {pasted('model', str(folder.parent))}"
+    return f"measure the model again, {command}, and compare the folder that this writes"

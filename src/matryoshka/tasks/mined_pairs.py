@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from matryoshka.config.overrides import quoted, quoted_list
+from matryoshka.config.overrides import quoted_list
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.sources import PairFiles
 from matryoshka.data.split import Split
 from matryoshka.report.terminal.lines import as_typed
 from matryoshka.storage.atomic import saying_if_full, whole_file
+from matryoshka.storage.command_words import quoted
 
 DIGITS = 6  # of a score
 LEFT_OUT = ("task", "mining", "data", "split", "resume", "sampler.clashes")  # words of the command that are given anew
@@ -56,10 +57,11 @@ def pair_rows(data: RetrievalSet, id_column: str) -> Iterator[dict[str, str]]:
 def write_held_out(folder: Path, recipe: TrainingRecipe, split: Split) -> dict[str, str]:
     """The words of data=pairs for what is held out; what no file of the user's has as it is, is written.
 
-    Such a file is that of the user's own evaluation, if its columns have the names that are written here.
+    Such a file is that of the user's own evaluation, if its columns have the names that are written here, and if no
+    separator or encoding is given: one holds for all files, and those written here are UTF-8.
     """
     source, words = recipe.data, {"data.name": quoted(recipe.data.name)}
-    files = source if isinstance(source, PairFiles) and (source.anchor, source.positive) == _NAMES else None
+    files = source if isinstance(source, PairFiles) and _as_written_here(source) else None
     id_column = (files.id or "id") if files else "id"
     if files:
         words |= {"data.evaluation": quoted(files.evaluation)}
@@ -99,7 +101,8 @@ def training_command(folder: Path, recipe: TrainingRecipe, split: Split, held_ou
     return shlex.join(["python", "train.py", *own, *(f"{key}={value}" for key, value in words.items())])
 
 
-_NAMES = ("anchor", "positive")
+def _as_written_here(source: PairFiles) -> bool:
+    return (source.anchor, source.positive, source.separator, source.encoding) == ("anchor", "positive", None, None)
 
 
 def _written(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:

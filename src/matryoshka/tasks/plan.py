@@ -11,6 +11,7 @@ from matryoshka.report.figures.schedule import Schedule
 from matryoshka.report.run_plan import Measured, RunPlan, show_plan, write_plan
 from matryoshka.report.terminal import lines
 from matryoshka.tasks.beginning import with_precision
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.first_lines import memory_limits
 from matryoshka.tasks.loading import TrainingData, load
 from matryoshka.tasks.measuring import Measuring
@@ -37,6 +38,7 @@ def plan(recipe: TrainingRecipe, folder: Path) -> float:
     step = StepChoice.of(recipe, limits, training, None)
     recipe, limits = step.chosen(recipe), step.limits(limits)
     lines.announce(recipe, data.encoder, data.pairs, data.split, training, reason)
+    show_read_as(recipe)
     lines.show_batches(data.batch_summary, data.masked)
     planned = run_plan(recipe, data, training, limits)
     lines.show_memory(planned.memory, planned.available, recipe)

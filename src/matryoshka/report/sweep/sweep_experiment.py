@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from matryoshka.report.sweep.sweep_verdict import verdict
+from matryoshka.storage.command_words import in_quotes
 from matryoshka.sweep.result import JobResult, Sweep, value_at
 
 EXPERIMENT, SWEEP = "experiment", "sweep"  # groups whose files set values all over the configuration
@@ -57,8 +58,8 @@ def rerun_command(folder: Path, job: JobResult) -> str:
 
 def compare_command(folder: Path, first: JobResult, second: JobResult) -> str:
     """The command that compares two jobs query by query, for a shell."""
-    quoted = ",".join('"' + str(folder / job.name).replace('"', r"\"") + '"' for job in (first, second))
-    return shlex.join(["python", "evaluate.py", f"compare=[{quoted}]"])
+    folders = ",".join(in_quotes(str(folder / job.name)) for job in (first, second))
+    return shlex.join(["python", "evaluate.py", f"compare=[{folders}]"])
 
 
 def _said(job: JobResult) -> Iterator[tuple[str, str]]:
