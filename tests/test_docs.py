@@ -1,7 +1,8 @@
 """The documentation is run: code blocks, commands, links and make targets.
 
 A block "```python runnable" is executed with path/to/model replaced by a small model's folder. A block with
-file=PATH is that file's content. Commands are the lines of "```bash" blocks.
+file=PATH is that file's content; data among them are read for the commands that name them. Commands are the lines of
+"```bash" blocks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -27,8 +29,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from matryoshka.cli.command_line import as_text, configuration_folder
+from matryoshka.cli.literal_words import read_literally
 from matryoshka.cli.trials import search_space
 from matryoshka.config import resolvers
+from matryoshka.config.measuring import measured_alone
+from matryoshka.config.recipe import created
 from matryoshka.config.validation import check_comparison
 from matryoshka.encoder import pretrained
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
@@ -42,6 +47,9 @@ BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
+DATA = ("json", "csv")
+
+
 def blocks(page: Path, language: str, option: str = "") -> Iterator[tuple[str, str, str]]:
     """(where, options, content) of every block of a language, those with a certain option only."""
     text = page.read_text(encoding="utf-8")
@@ -53,7 +61,7 @@ def blocks(page: Path, language: str, option: str = "") -> Iterator[tuple[str, s
 
 def named_files(page: Path) -> dict[str, str]:
     """Path -> content of every block that is a file."""
-    found = itertools.chain(blocks(page, "python", "file="), blocks(page, "yaml", "file="))
+    found = itertools.chain.from_iterable(blocks(page, kind, "file=") for kind in ("python", "yaml", *DATA))
     return {options.partition("file=")[2]: content for _, options, content in found}
 
 
@@ -68,6 +76,12 @@ def every_command() -> list[tuple[str, str]]:
     ]
 
 
+DATA_FILES = [
+    options.partition("file=")[2].partition("/")[0]
+    for page in PAGES
+    for kind in DATA
+    for _, options, _ in blocks(page, kind, "file=")
+]
 RUNNABLE = [block for page in PAGES for block in blocks(page, "python", "runnable")]
 COMMANDS = every_command()
 
@@ -137,7 +151,20 @@ def test_commands_compose_and_validate(where: str, line: str, surroundings: Path
         if comparison := any(word.startswith("compare=") for word in job):
             job.append("model=")  # no model is looked at
         check = check_comparison if comparison else CHECKS[name]
-        check(OmegaConf.to_container(composed(*map(as_text, job), primary=name), resolve=True))
+        read = [read_literally(as_text(word), sweep=False) for word in job]
+        config: Any = measured_alone(OmegaConf.to_container(composed(*read, primary=name), resolve=True))
+        check(config)
+        if any(file in line for file in DATA_FILES):
+            assert_read(created(config["data"]), trained=name == "train")
+
+
+def assert_read(source: Any, *, trained: bool) -> None:
+    """The documented data are read as the page says: each of their questions with an answer."""
+    found = source.retrieval_set()
+    assert found.queries
+    assert all(found.grades[query] for query in found.queries)
+    if trained:
+        assert len(source.training_pairs())
 
 
 def swept(name: str, words: list[str]) -> Iterator[list[str]]:

@@ -17,6 +17,7 @@ import pyarrow
 import pytest
 import torch
 
+from matryoshka.data.reading.rows import read_rows
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.tokens import TokenIds
 from matryoshka.encoder.sentence_transformers import SavedSettings
@@ -173,6 +174,17 @@ def read_ranking_of_the_cache(path: Path) -> None:
     assert search.search(["Text"], 1).documents_Qk.tolist() == [[0]]
 
 
+def read_rows_of_the_cache(path: Path) -> None:
+    texts = path.with_name("texts.jsonl")
+    texts.write_text('{"a": "ein Text"}\n', encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MATRYOSHKA_CACHE", str(path.parent / "cache"))
+        read_rows(str(texts))
+        (kept,) = (path.parent / "cache" / "rows").iterdir()
+        path.rename(kept)
+        assert read_rows(str(texts))["a"][:] == ["ein Text"]
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("form", [pickle.dumps, as_checkpoint, as_array])
 @pytest.mark.parametrize(
@@ -181,10 +193,18 @@ def read_ranking_of_the_cache(path: Path) -> None:
         (read_checkpoint, (BrokenCheckpointError,)),
         (read_embeddings_of_the_cache, ()),
         (read_ranking_of_the_cache, ()),
+        (read_rows_of_the_cache, ()),
         (TokenIds.read, (pyarrow.ArrowInvalid, OSError)),
         (lambda path: np.load(path, mmap_mode="r"), (ValueError,)),  # as docs/python.md opens a file of embeddings
     ],
-    ids=["checkpoint", "embeddings of the cache", "ranking of the cache", "token ids of the cache", "embeddings file"],
+    ids=[
+        "checkpoint",
+        "embeddings of the cache",
+        "ranking of the cache",
+        "rows of the cache",
+        "token ids of the cache",
+        "embeddings file",
+    ],
 )
 def test_a_planted_pickle_does_nothing(
     tmp_path: Path,

@@ -426,3 +426,38 @@ def test_any_change_of_a_configuration_is_taken_or_reported(data: st.DataObject,
             del node[last]
     with suppress(ConfigError):
         check_training(config)
+
+
+MEASURED = {
+    "pairs": ("data=pairs", "data.evaluation=pairs.jsonl", "data.anchor=question", "data.positive=passage"),
+    "beir": ("data=beir", "data.folder=measured"),
+}
+
+
+@pytest.mark.parametrize(("kind", "key"), [("pairs", "data.train"), ("beir", "data.folder")])
+def test_what_is_only_measured_needs_no_training_pairs(kind: str, key: str) -> None:
+    Path("measured/qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        Path("measured", name).touch()
+
+    assert problems(*MEASURED[kind], "model=tiny", "dims=[16]", primary="evaluate") == []
+    config = plain(*MEASURED[kind], "model=tiny", "dims=[16]", primary="evaluate")
+    assert config["data"].get("train") is None
+    assert [found for found, _ in problems(*MEASURED[kind])] == [key]
+
+
+@pytest.mark.parametrize(
+    ("words", "key"), [((*MEASURED["pairs"], "data.train=null"), "data.train"), (("data.train=null",), "data.train")]
+)
+def test_a_training_says_which_key_lacks_its_pairs(words: Sequence[str], key: str) -> None:
+    assert problems(*words) == [
+        (key, "is null, so there is nothing to train on; give a file of pairs, data.train=my.jsonl")
+    ]
+    assert problems(*words, "model=tiny", "dims=[16]", primary="evaluate") == []
+
+
+def test_what_cannot_be_null_is_missing_in_a_measurement_too() -> None:
+    words = ("data=pairs", "model=tiny", "dims=[16]")
+    assert [key for key, _ in problems(*words, primary="evaluate")] == ["data.evaluation"]
+    unknown = problems(*words, "data._target_=nothing.at.All", primary="evaluate")
+    assert [key for key, _ in unknown] == ["data._target_"]

@@ -125,7 +125,10 @@ def _dates(folder: Path, where: str) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a date for an id": (lambda folder: _dates(folder, "corpus"), r"corpus\.parquet, row 1: the id is datetime"),
-    "a date for a query": (lambda folder: _dates(folder, "qrels"), r"test\.parquet, row 1: query-id is datetime.* as text"),
+    "a date for a query": (
+        lambda folder: _dates(folder, "qrels"),
+        r"test\.parquet, row 1: query-id is datetime.* as text",
+    ),
     "a part that is missing": (
         lambda folder: write(folder / "corpus/test-00001-of-00003.parquet", CORPUS),
         r"corpus/test-00000-of-00003\.parquet is missing; fetch all 3 parts",

@@ -78,7 +78,9 @@ def test_it_goes_with_other_files(tmp_path: Path) -> None:
     assert dev is not None
     assert len(dev.queries) == 2
     columns = PairFiles("x", path, other, anchor="anchor", negatives=["wrong"]).problems()
-    assert [(key, "has no column 'wrong'; it is LlamaIndex's" in message) for key, message in columns] == [("train", True)]
+    assert [(key, "has no column 'wrong'; it is LlamaIndex's" in message) for key, message in columns] == [
+        ("train", True)
+    ]
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {

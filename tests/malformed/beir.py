@@ -45,7 +45,7 @@ BROKEN: dict[str, tuple[str, Content | None, tuple[str, ...]]] = {
         ("corpus.jsonl, line 1", "UTF-8"),
     ),
     "a corpus without ids": (CORPUS, _line({"text": "a"}), ("corpus.jsonl: column '_id' is missing; BEIR's",)),
-    "a corpus with other ids": (CORPUS, _line({"id": "d1", "text": "a"}), ("corpus.jsonl: column '_id' is missing;",)),
+    "a corpus with other ids": (CORPUS, _line({"ID": "d1", "text": "a"}), ("corpus.jsonl: column '_id' is missing;",)),
     "a corpus without texts": (CORPUS, _line({"_id": "d1", "title": "a"}), ("has no column 'text'; it has",)),
     "a document of null": (
         CORPUS,

@@ -17,7 +17,9 @@ from matryoshka.evaluation.written_rankings import read_rankings
 from tests.malformed.beir import GOOD
 from tests.malformed.case import CSV, JSON_LINES, PAIRS, TSV, write
 from tests.malformed.model_folders import tiny_model_files
+from tests.malformed.mteb import GOOD as MTEB
 from tests.malformed.parquet import GOOD as PARQUET
+from tests.malformed.questions import GOOD as QUESTIONS
 from tests.malformed.runs import write_run
 
 ODD = (
@@ -42,8 +44,13 @@ TABLES = {
     "pairs.tsv": TSV.encode(),
     "pairs.parquet": PARQUET,
     "pairs.jsonl.gz": gzip.compress(JSON_LINES.encode(), mtime=0),
+    "pairs_semicolons.csv": CSV.replace(",", ";").encode(),
+    "pairs_questions.json": json.dumps(QUESTIONS).encode(),
+    "pairs_utf_16.csv": CSV.encode("utf-16"),
+    "pairs_cp1252.jsonl": JSON_LINES.encode("cp1252"),
     "pairs.csv.gz": gzip.compress(CSV.encode(), mtime=0),
 }
+ENCODINGS = {"pairs_utf_16.csv": "utf-16", "pairs_cp1252.jsonl": "cp1252"}
 BEIR = {name: str(content).encode() for name, content in GOOD.items()}
 MODEL = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 RUN = ("results.json", "rankings/queries.parquet")
@@ -51,12 +58,12 @@ RUN = ("results.json", "rankings/queries.parquet")
 
 @cache
 def valid_files() -> dict[str, bytes]:
-    """A right file of every kind, by its name: of pairs, of a BEIR folder, of a model's and of a run's folder."""
+    """A right file of every kind, by its name: of pairs, of BEIR's and MTEB's folders, of a model's and a run's."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         write_run(run)
         of_run = {f"run/{name}": (run / name).read_bytes() for name in RUN}
-    return {**TABLES, **BEIR, **{f"model/{name}": tiny_model_files()[name] for name in MODEL}, **of_run}
+    return {**TABLES, **BEIR, **MTEB, **{f"model/{name}": tiny_model_files()[name] for name in MODEL}, **of_run}
 
 
 def read(kind: str, content: bytes, folder: Path) -> str:
@@ -67,8 +74,8 @@ def read(kind: str, content: bytes, folder: Path) -> str:
     write(folder, {**siblings, kind: content})
     try:
         match kind.partition("/")[0]:
-            case "beir":
-                source = BeirFolder("beir", str(folder / "beir"))
+            case "beir" | "mteb" as name:
+                source = BeirFolder(name, str(folder / name))
                 source.training_pairs(), source.retrieval_set()
             case "model":
                 encoder = Pretrained(str(folder / "model")).load()
@@ -87,7 +94,7 @@ def read(kind: str, content: bytes, folder: Path) -> str:
 
 def source_of_pairs(path: Path) -> PairFiles:
     """The file for training and for evaluation."""
-    return PairFiles("pairs", train=str(path), evaluation=str(path))
+    return PairFiles("pairs", train=str(path), evaluation=str(path), encoding=ENCODINGS.get(path.name))
 
 
 def changed(content: bytes, draw: random.Random) -> bytes:

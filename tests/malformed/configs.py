@@ -235,7 +235,7 @@ TRAINING: dict[str, Said] = {
     "encoder.model=''": ("encoder.model", ";"),
     "encoder=bge": ("encoder=bge: unknown choice; did you mean bge_m3?",),
     # Data.
-    "data.train=null": ("has no training pairs, since train is null",),
+    "data.train=null": ("data.train: is null, so there is nothing to train on; give",),
     "data.train=3": ("data.train: 3 is not a valid string",),
     "data.train=nowhere.jsonl": ("data.train: nowhere.jsonl does not exist; . has good.jsonl",),
     "data.train=https://example.org/x.jsonl": ("data.train: https://example.org/x.jsonl does not exist",),

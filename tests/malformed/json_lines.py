@@ -26,6 +26,7 @@ LINE_2 = {
     "cut before its end": (LINES[1][:-1], OBJECT),
     "an array": ('["a", "p"]', OBJECT),
     "an empty array": ("[]", OBJECT),
+    "null": ("null", OBJECT),
     "an array of objects": (f"[{LINES[1]}]", OBJECT),
     "a text": ('"a"', OBJECT),
     "a number": ("17", OBJECT),
@@ -64,7 +65,6 @@ LINE_2 = {
     "a byte 255": (b'{"anchor": "\xff", "positive": "p"}', "is not UTF-8; save the file"),
 }
 CELLS = {
-    "null for a row": ("null", "is empty; remove the row"),
     "null": (_pair(None), "is empty; remove the row"),
     "null as positive": (_pair("a", None), "'positive' is empty; remove the row"),
     "an empty text": (_pair(""), "is empty; remove the row"),
@@ -119,10 +119,10 @@ ARRAYS = {
     "cut": (json.dumps(PAIRS)[:50], "line 1", "write the complete file again"),
     "cut in its second line": (json.dumps(PAIRS, indent=0)[:60], "write the complete file again"),
     "empty": ("[]", "has no rows; give a file with at least one"),
-    "of texts": ('["a", "b"]', "line 1", "an object of texts"),
+    "of texts": ('["a", "b"]', "row 1", "an object of texts"),
     "of lists": ('[["a", "p"]]', "an object of texts"),
     "with a number": (json.dumps([*PAIRS, 3]), "row 4", "an object of texts"),
-    "with null": (json.dumps([PAIRS[0], None]), "row 2", "is empty; remove the row"),
+    "with null": (json.dumps([PAIRS[0], None]), "row 2", "an object of texts"),
     "with an empty text": (json.dumps([*PAIRS, {"anchor": "", "positive": "p"}]), "row 4", "is empty; remove the row"),
     "with a number as text": (json.dumps([*PAIRS, {"anchor": 5, "positive": "p"}]), "row 4", "is 5, not a text"),
     "with another after it": (json.dumps(PAIRS) + json.dumps(PAIRS), "write the complete file again"),
@@ -134,6 +134,9 @@ ARRAYS = {
     "deep": ("[" * 100_000, "nested too deeply"),
     "a key twice": ('[{"anchor": "a", "anchor": "b", "positive": "p"}]', "'anchor' is given twice; keep one"),
 }
+
+
+DEEP = '{"a": ' * 90 + "[" * 90 + "]" * 90 + "}" * 90
 
 
 def _folder(path: Path) -> None:
@@ -188,6 +191,12 @@ CASES: list[Case] = [
         .replace("{}", "null}"),
     ),
     harmless("escaped characters", JSON_LINES.replace("frage", "\\u0066rage")),
+    harmless(
+        "dates in another key", "".join(f'{line[:-1]}, "day": "2024-01-0{i + 1}"}}\n' for i, line in enumerate(LINES))
+    ),
+    harmless("lists in another key", "".join(f'{line[:-1]}, "more": [["a"], []]}}\n' for line in LINES)),
+    harmless("a number beyond all in another key", f'{LINES[0][:-1]}, "n": {"9" * 50}}}\n' + "\n".join(LINES[1:])),
+    harmless("objects in objects in another key", f'{LINES[0][:-1]}, "n": {DEEP}}}\n' + "\n".join(LINES[1:])),
     harmless("an array", json.dumps(PAIRS), file="train.json"),
     harmless("a pretty array", json.dumps(PAIRS, indent=2), file="train.json"),
     harmless("lines in a .json", JSON_LINES, file="train.json"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.malformed import beir, cells, configs, json_lines, model_folders, packed, parquet, runs
+from tests.malformed import beir, cells, configs, json_lines, model_folders, mteb, packed, parquet, questions, runs
 from tests.malformed.case import Case
 
 TABLES: dict[str, list[Case]] = {
@@ -11,6 +11,8 @@ TABLES: dict[str, list[Case]] = {
     "Parquet": parquet.CASES,
     "gzip and archives": packed.CASES,
     "BEIR folders": beir.CASES,
+    "MTEB folders": mteb.CASES,
+    "files of questions": questions.CASES,
     "configurations": configs.CASES,
     "model folders": model_folders.CASES,
     "run folders": runs.CASES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class BeirFolder:
     def problems(self) -> Iterator[Problem]:
         """Files of the layout that are not there, but for those that are only trained on."""
         for kind in ("corpus", "queries"):
-            yield from _missing(lambda kind=kind: text_files(Path(self.folder), kind, self.evaluation_split))
+            yield from _missing(partial(text_files, Path(self.folder), kind, self.evaluation_split))
         for key in ("evaluation_split", "dev_split"):
             yield from self._split_problems(key)
         yield from dev_problems("dev_split", self.dev_split, self.train_split, self.evaluation_split)
@@ -62,7 +63,7 @@ class BeirFolder:
         if split is not None and ("/" in split or "\\" in split or split in ("", ".", "..")):
             yield key, f"{split!r} is no name of a split; use for example train"
         elif split is not None:
-            yield from _missing(lambda: judgement_files(Path(self.folder), split))
+            yield from _missing(partial(judgement_files, Path(self.folder), split))
 
     def read_as(self) -> Iterator[str]:
         """Which files were taken for what."""

@@ -29,7 +29,9 @@ def text_files(folder: Path, kind: str, split: str) -> list[Path]:
             return _complete(found[name])
     if found:
         several = ", ".join(sorted(found))
-        raise DataError(f"{folder / kind} has files of several splits ({several}) and none of {split}; keep one of them")
+        raise DataError(
+            f"{folder / kind} has files of several splits ({several}) and none of {split}; keep one of them"
+        )
     raise DataError(f"{folder / kind}.jsonl does not exist; {LAYOUT}")
 
 

@@ -63,7 +63,9 @@ class QuestionFile:
             if not isinstance(documents, list) or not all(isinstance(document, str) for document in documents):
                 raise DataError(f"{place} has {reprlib.repr(documents)}; give a list of the ids of its documents")
             if unknown := [document for document in documents if document not in corpus]:
-                raise DataError(f"{place} names document {unknown[0]!r}, which is not in the corpus; give it a text there")
+                raise DataError(
+                    f"{place} names document {unknown[0]!r}, which is not in the corpus; give it a text there"
+                )
         if not any(answers.values()):
             raise DataError(f"{path}: no query has a relevant document; name one in relevant_docs")
         return cls(path, queries, corpus, answers)

@@ -101,7 +101,9 @@ def test_another_encoding_is_refused_with_the_key(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"y\.csv, line 1: the text is UTF-16, .*data\.encoding=cp1252 or utf-16"):
         read_rows(path, form, COLUMNS)
     path = written(tmp_path / "z.csv", ",", "ascii", [["a", "b"], ["a", "b", "c"]])
-    with pytest.raises(DataError, match=r"line 3: 3 cells, .*\(read with data\.separator=',' and data\.encoding=utf-8\)"):
+    with pytest.raises(
+        DataError, match=r"line 3: 3 cells, .*\(read with data\.separator=',' and data\.encoding=utf-8\)"
+    ):
         read_rows(path, form, COLUMNS)
     with pytest.raises(DataError, match=r"not UTF-8; save the file in UTF-8$"):  # a reader without keys
         read_rows(str(tmp_path / "x.csv"))
@@ -130,6 +132,8 @@ def test_what_is_no_encoding_of_texts_is_told(encoding: str) -> None:
     assert [key for key, _ in TextForm(encoding=encoding).problems()] == ["encoding"]
 
 
-@pytest.mark.parametrize("form", [TextForm(), TextForm("tab", "Latin1"), TextForm(r"\t", "windows-1252"), TextForm("|")])
+@pytest.mark.parametrize(
+    "form", [TextForm(), TextForm("tab", "Latin1"), TextForm(r"\t", "windows-1252"), TextForm("|")]
+)
 def test_others_are_fine(form: TextForm) -> None:
     assert list(form.problems()) == []

@@ -153,6 +153,7 @@ UNREADABLE = {
         "anchor,positive\na,b\nd,e,f\n",
         r"third_line\.csv, line 3: 3 cells, more cells than the header's 2",
     ),
+    "cut.json": (f"\n\n[{GOOD},\n\n\n{GOOD}", r"cut\.json, line 6: not a JSON array"),
     "not.parquet": ("hello", r"not\.parquet cannot be read"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.reading.files import state
 from matryoshka.data.reading.form import PLAIN, TextForm
@@ -14,21 +14,37 @@ from matryoshka.errors import DataError
 from matryoshka.storage.atomic import whole_file
 from matryoshka.storage.cache import cache_folder
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 ROWS, CHARACTERS = 10_000, 16_000_000  # of a block of rows
 DEEPEST = 8  # lists in lists
 Types = dict[str, Any]  # Arrow's by column; None: values of several kinds, or objects
 
 
-def json_rows(file: Path, form: TextForm = PLAIN) -> Path:
-    """The rows as a stream of Arrow in the cache, which a changed file is not found in again.
+def json_rows(file: Path, form: TextForm = PLAIN) -> Dataset:
+    """The rows, mapped from a stream of Arrow in the cache, which a changed file is not found in again.
 
     A column's type is that of all its values; those of several kinds are kept as JSON. Raises DataError with the line.
     """
+    import pyarrow as pa
+    from datasets import Dataset
+
     path = cache_folder() / "rows" / f"{state(file)}-{form.named}.arrow"
+    _require_written(path, file, form)
+    try:
+        rows: Dataset = Dataset.from_file(str(path))
+    except (pa.ArrowException, OSError):  # not what was written
+        path.unlink(missing_ok=True)
+        _require_written(path, file, form)
+        rows = Dataset.from_file(str(path))
+    return rows
+
+
+def _require_written(path: Path, file: Path, form: TextForm) -> None:
     types: Types = {}
     while not path.is_file():
         types = _written(path, file, form, types)
-    return path
 
 
 def _written(path: Path, file: Path, form: TextForm, types: Types) -> Types:

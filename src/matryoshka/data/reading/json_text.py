@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,15 +23,14 @@ def json_objects(file: Path, form: TextForm = PLAIN) -> Iterator[tuple[Row, int]
 
     Raises DataError with the line, of an array with the row.
     """
-    lines = ((number, line) for number, line in numbered_lines(file, form) if line.strip())
-    number, first = next(lines, (1, ""))
+    lines = numbered_lines(file, form)
+    begins, first = next(((number, line) for number, line in lines if line.strip()), (1, ""))
     if ending(file.name) == ".json" and first.lstrip().startswith("["):
-        yield from _items(file, first + "".join(line for _, line in lines), number)
+        yield from _items(file, first + "".join(line for _, line in lines), begins)
         return
-    for number, line in [(number, first)] if first else []:
-        yield _of_line(file, number, line), len(line)
-    for number, line in lines:
-        yield _of_line(file, number, line), len(line)
+    for number, line in itertools.chain([(begins, first)], lines):
+        if line.strip():
+            yield _of_line(file, number, line), len(line)
 
 
 def _of_line(file: Path, number: int, line: str) -> Row:

@@ -68,5 +68,6 @@ class _Recoded(io.RawIOBase):
         else:
             if self._ended and not self._ascii:
                 raise DataError(
-                    f"{self._file} is UTF-8, not {self._name}; save all files in one encoding, or leave out data.encoding"
+                    f"{self._file} is UTF-8, not {self._name}; save all files in one encoding, or leave out "
+                    "data.encoding"
                 )

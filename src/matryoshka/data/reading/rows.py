@@ -48,7 +48,7 @@ def read_rows(path: str, form: TextForm = PLAIN, columns: Sequence[str] = ()) ->
         if ending(path) == ".parquet":
             rows: Dataset = Dataset.from_parquet(glob.escape(str(file)))
         else:
-            rows = Dataset.from_file(str(json_rows(file, form)))
+            rows = json_rows(file, form)
     return rows
 
 
@@ -79,6 +79,7 @@ def _once(name: str, check: Callable[[], None]) -> None:
 def first_row(path: str, form: TextForm = PLAIN, columns: Sequence[str] = ()) -> dict[str, Any]:
     """The first row, read without the rest of the file. Raises DataError if there is none."""
     file = require_readable(path, form)
+    row: dict[str, Any] | None
     if ending(path) == ".parquet":
         with naming(file):
             row = _first_of_parquet(file)
