@@ -8,7 +8,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from matryoshka.cli.multirun import looks_at, named, place, to_run
+from matryoshka.cli.multirun import named, place, to_run
+from matryoshka.cli.task_choice import looks_at
 from matryoshka.errors import UserError
 from matryoshka.sweep.jobs import Job
 

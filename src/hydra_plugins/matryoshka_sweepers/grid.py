@@ -20,6 +20,7 @@ class GridSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """One job for each combination. Raises ConfigError before the first, JobsFailedError after the last."""
         from matryoshka.cli import multirun
+        from matryoshka.cli.task_choice import looks_at
 
         assert self.config is not None and self.hydra_context is not None
         loader = self.hydra_context.config_loader
@@ -29,7 +30,7 @@ class GridSweeper(BasicSweeper):
         folder = multirun.place(self.config, keys)
         jobs = multirun.composed(loader, self.config, batch)
         with multirun.sweep_of(self.config, folder):
-            left = multirun.to_run(folder, jobs, again=bool(multirun.looks_at(self.config)))
+            left = multirun.to_run(folder, jobs, again=bool(looks_at(self.config)))
             size = self.max_batch_size or max(len(left), 1)
             chunks = [left[start : start + size] for start in range(0, len(left), size)]
             return [self._launched(folder, chunk, number * size) for number, chunk in enumerate(chunks)]

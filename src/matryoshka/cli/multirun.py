@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from matryoshka.cli.task_choice import plain_values
+from matryoshka.cli.task_choice import looks_at, plain_values
 from matryoshka.config.resolvers import folder_name, sweep_name
 from matryoshka.durations import in_words
 from matryoshka.errors import ConfigError, JobsFailedError, UserError
@@ -145,13 +145,6 @@ def _sum_up(folder: Path, sweep: Sweep) -> None:
     show_sweep(sweep, write_sweep(folder, sweep))
     if command := sync_command(folder):
         say("W&B", f"kept offline; upload all jobs with: {command}")
-
-
-def looks_at(config: DictConfig) -> str:
-    """What the jobs only show, without a result: doctor, plan, ask or compare; empty where they train or measure."""
-    if (task := config.get("task", "train")) not in ("train", "project", "blend"):
-        return str(task)
-    return next((key for key in ("ask", "compare") if config.get(key) is not None), "")
 
 
 def to_run(folder: Path, jobs: Sequence[Job], again: bool) -> list[Job]:

@@ -26,3 +26,10 @@ def task_of(config: Mapping[str, Any], program: str) -> str:
 def plain_values(config: DictConfig, program: str) -> dict[str, Any]:
     """The configuration without interpolations. Raises ConfigError with all its problems."""
     return checked(config, check_of(task_of(config, program)))
+
+
+def looks_at(config: DictConfig) -> str:
+    """What the jobs only show, without a result: doctor, plan, ask or compare; empty where they train or measure."""
+    if (task := config.get("task", "train")) not in ("train", "project", "blend"):
+        return str(task)
+    return next((key for key in ("ask", "compare") if config.get(key) is not None), "")
