@@ -60,6 +60,7 @@ def test_joined_texts_are_those_of_the_parts() -> None:
         assert len(ids) == len(expected)
         assert [ids[row] for row in rows.tolist()] == [expected[row] for row in expected_rows.tolist()]
     assert joined.tokens == whole.tokens
+    assert joined.named == ("mean over a, a!", DATA.fingerprint)
 
 
 def test_every_figure_is_the_mean_over_sets_not_over_queries(before: dict[str, EvaluationResult]) -> None:
@@ -73,7 +74,7 @@ def test_every_figure_is_the_mean_over_sets_not_over_queries(before: dict[str, E
     assert mean.flat("dev/")["dev/a/merged/ndcg@10/dim_8"] == one.merged[8]["ndcg@10"]
     assert mean.ceiling["accuracy@1"] == pytest.approx((one.ceiling["accuracy@1"] + other.ceiling["accuracy@1"]) / 2)
     assert (mean.queries, mean.documents) == (one.queries + other.queries, one.documents + other.documents)
-    assert (mean.data, mean.rankings, mean.fingerprint) == ("mean over a, a!", None, DATA.fingerprint)
+    assert (mean.data, mean.rankings, mean.fingerprint) == ("mean", None, DATA.fingerprint)
     assert EvaluationResult.from_dict(mean.as_dict()).as_dict() == mean.as_dict()
 
 

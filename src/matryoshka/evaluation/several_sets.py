@@ -23,6 +23,11 @@ class SeveralSets(TokenizedSet):
 
     parts: Mapping[str, TokenizedSet] = field(default_factory=dict)
 
+    @property
+    def named(self) -> tuple[str, str]:
+        """What tables call the mean over the parts, and the fingerprint of all of them."""
+        return f"mean over {', '.join(self.parts)}", self.data.fingerprint
+
     @classmethod
     def joined(cls, data: RetrievalSet, parts: Mapping[str, TokenizedSet]) -> SeveralSets:
         """data: the texts of all parts, their names and a slash before each id."""

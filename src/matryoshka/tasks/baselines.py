@@ -81,8 +81,8 @@ def measure_baselines(recipe: Recipe, texts: TokenizedSet, measuring: Measuring)
     """
     if isinstance(texts, SeveralSets):
         of_each = [measure_baselines(recipe, part, measuring) for part in texts.parts.values()]
-        baselines, named = zip(*of_each, strict=True), (texts.data.name, texts.data.fingerprint)
-        return tuple(mean_result(*named, dict(zip(texts.parts, of, strict=True))) for of in baselines)
+        baselines = zip(*of_each, strict=True)
+        return tuple(mean_result(*texts.named, dict(zip(texts.parts, of, strict=True))) for of in baselines)
     return tuple(measured_by(name, recipe.bm25, measuring)(texts.judgements) for name in recipe.baselines)
 
 

@@ -92,11 +92,7 @@ class Measuring:
         Of several sets each is measured by itself, and the result is their mean.
         """
         if isinstance(texts, SeveralSets):
-            return mean_result(
-                texts.data.name,
-                texts.data.fingerprint,
-                {name: self.measure(part, store) for name, part in texts.parts.items()},
-            )
+            return mean_result(*texts.named, {name: self.measure(part, store) for name, part in texts.parts.items()})
         if on_disk := self._on_disk(texts):
             documents, size = f"{len(texts.documents):,} documents", f"{self._bytes(texts) / 1e9:.1f} GB"
             lines.say("disk", f"the embeddings of {documents} take {size} in {cache_folder()} meanwhile")
