@@ -67,6 +67,8 @@ def test_an_evaluation_ends_with_the_message(on_disk: bool, tmp_path: Path, monk
 
     with pytest.raises(UserError, match="the same embedding, by cls pooling"):
         evaluator.evaluate(encoder, data, [32], on_disk=on_disk)
+    in_training = evaluator.evaluate(encoder, data, [32], on_disk=on_disk, may_be_equal=True)
+    assert in_training.expected[32]["accuracy@1"] < 0.1
     ids = encoder.token_ids(["der", "die", "das"], "query")
     for _ in range(2):  # computed, and found again
         with pytest.raises(UserError, match=TOLD):

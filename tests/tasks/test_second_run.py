@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from matryoshka.encoder import Encoder
-from matryoshka.encoder import encoder as encoders
+from matryoshka.encoder import Encoder, tokenizing
 from tests.tasks.test_train_and_sweep import run, workplace
 
 __all__ = ["workplace"]
@@ -31,7 +30,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
         raise AssertionError(what)
 
     monkeypatch.setattr("transformers.PreTrainedTokenizerFast._encode_plus", fail)
-    monkeypatch.setattr(encoders, "token_ids", fail)
+    monkeypatch.setattr(tokenizing, "token_ids", fail)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matryoshka.encoder.missing_weights import MissingFileError
 from matryoshka.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class SavedPooling:
     def of(cls, config: Mapping[str, Any], path: Path) -> SavedPooling:
         """What the file says. path: of the file, for errors. Raises UserError for what is not known."""
         if not config:
-            raise UserError(f"{path} is missing or empty; {AGAIN}")
+            kind = UserError if path.is_file() else MissingFileError  # which may yet be fetched
+            raise kind(f"{path} is missing or empty; {AGAIN}")
         include_prompt = config.get("include_prompt", True)
         if not isinstance(include_prompt, bool):
             raise UserError(f"{path}: include_prompt is {include_prompt!r}, not true or false; {AGAIN}")

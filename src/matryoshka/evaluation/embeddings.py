@@ -108,6 +108,7 @@ def embed(
     advance: Advance | None = None,
     store: Store | None = None,
     mapped: bool = False,
+    may_be_equal: bool = False,
 ) -> tuple[list[Tensor], float]:
     """Of each part the embeddings, in the texts' order, on the CPU, fp32, not normalised; and the seconds of encoding.
 
@@ -117,7 +118,7 @@ def embed(
     never single texts, and the result is that of encoding anew to the last bit. So it is of several processes, which
     encode every other batch each and all have the result; the store is the first one's.
     mapped: whether they are in a file, mapped into memory. Raises ValueError for a text of no tokens, UserError for an
-    encoder that gives different texts one embedding.
+    encoder that gives different texts one embedding, unless they may_be_equal.
     """
     fingerprint = encoder_fingerprint(encoder, precision) if store and is_first() else None
     store = store if fingerprint else None  # what cannot be told apart is not kept
@@ -150,7 +151,7 @@ def embed(
     if store:
         store.close()
     embeddings = [behind_pooling(encoder, pooled_ND) for pooled_ND in embeddings]
-    for ids, embeddings_ND in zip(parts, embeddings, strict=True):
+    for ids, embeddings_ND in zip(parts, embeddings, strict=True) if not may_be_equal else ():
         require_different(encoder, ids, embeddings_ND, precision)
     return embeddings, from_first(lambda: seconds)
 

@@ -101,18 +101,22 @@ class Evaluator:
         progress: bool = False,
         store: Store | None = None,
         on_disk: bool | None = None,
+        may_be_equal: bool = False,
     ) -> EvaluationResult:
         """Encode, search, measure. Documents of equal similarity rank by id, ascending.
 
         data: tokenized where it is measured more than once. store: where embeddings of equal weights are found again;
-        not used with on_disk, whose default is the evaluator's (one process only; auto is False).
+        not used with on_disk, whose default is the evaluator's (one process only; auto is False). may_be_equal: measure
+        even if all texts have one embedding, as weights in training may give; else that raises UserError.
         Several processes encode together; the first searches and measures, and the others get the result without its
         rankings.
         """
         texts = data if isinstance(data, TokenizedSet) else TokenizedSet.of(data, encoder.token_ids)
         on_disk = (self.on_disk is True if on_disk is None else on_disk) and processes() == 1
         with closing(MappedRows(len(texts.documents), encoder.width)) if on_disk else nullcontext() as rows_UD:
-            documents_UD, queries_ND, seconds = self._embedded(encoder, texts, rows_UD, store, precision, progress)
+            documents_UD, queries_ND, seconds = self._embedded(
+                encoder, texts, rows_UD, store, precision, progress, may_be_equal
+            )
 
             def measured() -> EvaluationResult:
                 start = time.perf_counter()
@@ -131,6 +135,7 @@ class Evaluator:
         store: Store | None,
         precision: Precision,
         progress: bool,
+        may_be_equal: bool,
     ) -> tuple[Documents, Tensor, float]:
         """Embeddings of the documents, in rows_UD if it is given, and of the queries; and the seconds of encoding."""
         shown = progress and is_first()
@@ -138,12 +143,15 @@ class Evaluator:
             budget = self.budget(encoder, encoder.device)
             options: Any = {"token_budget": budget, "precision": precision, "advance": advance}
             if rows_UD is None:
-                both, seconds = embed(encoder, [texts.documents, texts.queries], store=store, **options)
+                both, seconds = embed(
+                    encoder, [texts.documents, texts.queries], store=store, may_be_equal=may_be_equal, **options
+                )
                 return both[0], both[1], seconds
             start = time.perf_counter()
             encoder.encode_into(rows_UD, texts.documents, **options)
-            require_different(encoder, texts.documents, rows_UD, precision)
-            (queries_ND,), _ = embed(encoder, [texts.queries], **options)
+            if not may_be_equal:
+                require_different(encoder, texts.documents, rows_UD, precision)
+            (queries_ND,), _ = embed(encoder, [texts.queries], may_be_equal=may_be_equal, **options)
             return rows_UD, queries_ND, time.perf_counter() - start
 
     def measure_vectors(

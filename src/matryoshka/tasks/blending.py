@@ -68,7 +68,7 @@ class Blending:
         selected, found = self.measuring.selected, [Candidate(1.0, self.best.value, projected)]
         for share in (*self.shares, 0.0):
             candidate = Candidate(share, 0.0, projected)
-            result = self._use(candidate).measure(self.data.selecting)
+            result = self._use(candidate).measure(self.data.selecting, may_be_equal=True)
             found.append(replace(candidate, value=result.value(selected)))
         if projected:
             base = self.before.dev_base or self.before.base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,13 +87,16 @@ class Measuring:
         """Whether evaluator.on_disk=true would change where the documents' embeddings are kept."""
         return self.evaluator.on_disk is not True and processes() == 1
 
-    def measure(self, texts: TokenizedSet, store: Store | None = None) -> EvaluationResult:
+    def measure(
+        self, texts: TokenizedSet, store: Store | None = None, *, may_be_equal: bool = False
+    ) -> EvaluationResult:
         """The encoder as it is now, on this set; a line says how large a file its embeddings take, if they do.
 
-        Of several sets each is measured by itself, and the result is their mean.
+        Of several sets each is measured by itself, and the result is their mean. may_be_equal: as of Evaluator.
         """
         if isinstance(texts, SeveralSets):
-            return mean_result(*texts.named, {name: self.measure(part, store) for name, part in texts.parts.items()})
+            measure = partial(self.measure, store=store, may_be_equal=may_be_equal)
+            return mean_result(*texts.named, {name: measure(part) for name, part in texts.parts.items()})
         if on_disk := self._on_disk(texts):
             documents, size = f"{len(texts.documents):,} documents", f"{self._bytes(texts) / 1e9:.1f} GB"
             lines.say("disk", f"the embeddings of {documents} take {size} in {cache_folder()} meanwhile")
@@ -104,6 +108,7 @@ class Measuring:
             progress=True,
             store=store or self.store,
             on_disk=on_disk,
+            may_be_equal=may_be_equal,
         )
 
     def _on_disk(self, texts: TokenizedSet) -> bool:

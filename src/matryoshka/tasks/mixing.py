@@ -58,7 +58,7 @@ class Mixing:
 
     def _value(self, mix: Mix) -> float:
         """What a mix is worth on the choosing queries."""
-        value = self._use(mix).measure(self.data.selecting).value(self.measuring.selected)
+        value = self._use(mix).measure(self.data.selecting, may_be_equal=True).value(self.measuring.selected)
         lines.say("mix", f"{mix.name}: {self.measuring.selected} {value:.4f}")
         return value
 

@@ -111,7 +111,7 @@ class Run:
         module = make_module(self.recipe, self.data.encoder, self.plan)
         if self.recipe.compiled_layers:
             module.encoder.packed_layers.compile()
-        measure = partial(self.measuring.measure, self.data.selecting)
+        measure = partial(self.measuring.measure, self.data.selecting, may_be_equal=True)
         return make_training(
             self.recipe, self.folder, module, self.data.batches, self.loggers, measure, self.data.prefix, self.start
         )
