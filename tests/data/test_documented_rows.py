@@ -26,6 +26,6 @@ def test_an_example_is_read_as_the_page_says(where: str, kind: str, content: str
     assert content.count("\n") == 3
     assert list(source.problems()) == []
     rows, found = source.training_pairs(), source.retrieval_set()
-    assert source.told[0].startswith(f"read as {kind} ("), where
+    assert next(source.read_as()).startswith(f"read as {kind} ("), where
     assert len(rows) == len(set(found.queries.values())) >= 2
     assert set(rows["positive"]) <= set(found.corpus.values())

@@ -66,7 +66,7 @@ def test_splits_of_other_names_judgements_elsewhere_and_lists_of_documents(tmp_p
         ({"corpus": [*texts(CORPUS), {"_id": "d1", "text": "mehr"}]}, "'corpus', row 5: id 'd1' is given twice"),
         ({"corpus": [{"text": "ohne"}]}, "'corpus' has no column '_id'; it has 'text'"),
         ({"queries": [{"_id": "q1", "text": None}, {"_id": "q2", "text": "a"}]}, "row 1: 'text' "),
-        ({"queries": [{"_id": None, "text": "a"}, {"_id": "q2", "text": "a"}]}, "row 1, '_id' is None"),
+        ({"queries": [{"_id": None, "text": "a"}, {"_id": "q2", "text": "a"}]}, "row 1: the id is empty"),
         ({"qrels": [{"query-id": "q1", "score": 1}]}, "'qrels' has no column 'corpus-id'"),
         ({"qrels": [{"query-id": "q1", "corpus-id": "d9"}]}, "row 1: document 'd9' has no text in 'corpus'"),
         ({"qrels": [{"query-id": "q1", "corpus-id": "d4"}]}, "row 1: document 'd4' has no text in 'corpus'"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from matryoshka.data.sources import PairFiles
+from matryoshka.data.split import SameSet
 from matryoshka.report.terminal import lines
 from matryoshka.tasks.data_lines import show_read_as
 
@@ -39,3 +40,13 @@ def test_lines_are_shown_of_sources_that_tell(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(lines, "say", lambda *words: said.append(words))
     show_read_as(Recipe())  # type: ignore[arg-type]
     assert said == [("data", "x read as y")]
+
+
+def test_what_was_found_in_rows_is_told_once_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("question;answer\nWer, wo?;Ich, hier\nWann?;Nie\n", encoding="utf-8")
+    source, found = PairFiles("x", str(path), str(path)), f"{path} read with ';' between cells"
+
+    assert list(source.read_as()) == [found]
+    rows = ["read as pairs (question, answer)", f"{path}: read as pairs (question, answer)"]
+    assert [*SameSet().split(source).notes] == [found, *rows]

@@ -80,7 +80,7 @@ def test_flag_embedding_rows(tmp_path: Path, ending: str) -> None:
     assert pools.positives.scores.tolist() == pytest.approx([0.9, 0.5, 1, 1])
     assert pools.negatives.scores.tolist() == pytest.approx([0.3, 0, -1.5, 0.25])
     assert pools.kinds == {"teacher_BN"}
-    assert mine.told == (
+    assert tuple(mine.read_as()) == (
         "read as FlagEmbedding rows (query, pos, neg)",
         "pos_scores and neg_scores are a teacher's scores, for a loss that takes teacher_BN",
         "of each row an epoch takes one of up to 2 positives and 2 of up to 3 negatives",
@@ -95,7 +95,7 @@ def test_a_hub_data_set_is_read_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     hub = HubPairs("mine", "owner/name", negatives=None)
 
     assert lists(hub.training_pairs()) == lists(source(tmp_path, FLAG).training_pairs())
-    assert "read as FlagEmbedding rows (query, pos, neg)" in hub.told
+    assert "read as FlagEmbedding rows (query, pos, neg)" in hub.read_as()
     assert hub.retrieval_set().relevant == source(tmp_path, FLAG).retrieval_set().relevant
 
 
@@ -135,7 +135,7 @@ def test_labelled_pairs_of_one_anchor_are_brought_together(tmp_path: Path, endin
     mine = source(tmp_path, LABELLED, ending)
 
     assert lists(mine.training_pairs()) == [("q1", ["a", "b"], ["x"]), ("q3", ["c"], [])]
-    assert mine.told[:2] == (
+    assert tuple(mine.read_as())[:2] == (
         "read as labelled pairs (sentence1, sentence2, label)",
         "1 of 3 anchors have no right answer and are left out",
     )
@@ -171,7 +171,7 @@ def test_only_so_many_rows_are_drawn_and_of_labelled_pairs_anchors(tmp_path: Pat
 def test_well_known_names_in_an_evaluation_file(tmp_path: Path) -> None:
     mine = source(tmp_path, [{"nr": 7, "question": "q", "answer": "a"}], id="nr")
     assert mine.retrieval_set().queries == {"q-7": "q"}
-    assert mine.told == (f"{mine.evaluation}: read as pairs (question, answer)",)
+    assert tuple(mine.read_as()) == (f"{mine.evaluation}: read as pairs (question, answer)",)
 
 
 def test_each_answer_of_a_list_counts_in_an_evaluation_file(tmp_path: Path) -> None:

@@ -44,8 +44,12 @@ BROKEN: dict[str, tuple[str, Content | None, tuple[str, ...]]] = {
         '{"_id": "d1", "text": "ä"}\n'.encode("latin-1"),
         ("corpus.jsonl, line 1", "UTF-8"),
     ),
-    "a corpus without ids": (CORPUS, _line({"text": "a"}), ("corpus.jsonl: column '_id' is missing; BEIR's",)),
-    "a corpus with other ids": (CORPUS, _line({"ID": "d1", "text": "a"}), ("corpus.jsonl: column '_id' is missing;",)),
+    "a corpus without ids": (CORPUS, _line({"text": "a"}), ("corpus.jsonl has no column '_id'; it has",)),
+    "a corpus with other ids": (
+        CORPUS,
+        _line({"ID": "d1", "text": "a"}),
+        ("corpus.jsonl has no column '_id'; it has",),
+    ),
     "a corpus without texts": (CORPUS, _line({"_id": "d1", "title": "a"}), ("has no column 'text'; it has",)),
     "a document of null": (
         CORPUS,
@@ -113,18 +117,18 @@ BROKEN: dict[str, tuple[str, Content | None, tuple[str, ...]]] = {
         _line({"_id": "q1", "text": "x" * 2_000_000}),
         ("row 1: 'text' has more than 1,000,000",),
     ),
-    "qrels without a header": (TRAIN, GRADES, ("train.tsv: column 'query-id' is missing; its header is",)),
+    "qrels without a header": (TRAIN, GRADES, ("train.tsv has no column 'query-id'; it has",)),
     "qrels of another header": (
         TRAIN,
         "qid\tdid\trel\n" + GRADES,
-        ("train.tsv: column 'query-id' is missing; its header",),
+        ("train.tsv has no column 'query-id'; it has",),
     ),
     "qrels with commas": (
         TRAIN,
         (HEADER + GRADES).replace("\t", ","),
-        ("train.tsv: column 'query-id' is missing; its header",),
+        ("train.tsv has no column 'query-id'; it has",),
     ),
-    "qrels of TREC": (TRAIN, "q1 0 d1 1\nq2 0 d2 1\n", ("train.tsv: column 'query-id' is missing; its header is",)),
+    "qrels of TREC": (TRAIN, "q1 0 d1 1\nq2 0 d2 1\n", ("train.tsv has no column 'query-id'; it has",)),
     "qrels of too many cells": (TRAIN, HEADER + GRADES + "q1\td1\t1\t7\n", ("train.tsv, line 4", "more cells")),
     "qrels of too few cells": (TRAIN, HEADER + "q1\td1\n", ("train.tsv, row 1: score is '', not a number; write",)),
     "a grade of text": (TRAIN, HEADER + "q1\td1\tgood\n", ("train.tsv, row 1: score is 'good', not a number; write",)),
@@ -150,12 +154,12 @@ BROKEN: dict[str, tuple[str, Content | None, tuple[str, ...]]] = {
     "an unknown query": (
         TRAIN,
         HEADER + "q9\td1\t1\n",
-        ("train.tsv, row 1: query 'q9' is not in queries.jsonl; give",),
+        ("train.tsv, row 1: query 'q9' has no text in queries.jsonl; give",),
     ),
     "an unknown document": (
         TRAIN,
         HEADER + "q1\td9\t1\n",
-        ("train.tsv, row 1: document 'd9' is not in corpus.jsonl; give",),
+        ("train.tsv, row 1: document 'd9' has no text in corpus.jsonl; give",),
     ),
     "an unknown query in test": (
         TEST,
@@ -165,18 +169,18 @@ BROKEN: dict[str, tuple[str, Content | None, tuple[str, ...]]] = {
     "an unknown document in test": (
         TEST,
         HEADER + "q1\td9\t1\n",
-        ("test.tsv, row 1: document 'd9' is not in corpus.jsonl; give",),
+        ("test.tsv, row 1: document 'd9' has no text in corpus.jsonl; give",),
     ),
     "an id with a blank": (
         TRAIN,
         HEADER + "q1 \td1\t1\n",
-        ("train.tsv, row 1: query 'q1 ' is not in queries.jsonl; give",),
+        ("train.tsv, row 1: query 'q1 ' has no text in queries.jsonl; give",),
     ),
-    "an empty id": (TRAIN, HEADER + "\td1\t1\n", ("train.tsv, row 1: query '' is not in queries.jsonl; give",)),
+    "an empty id": (TRAIN, HEADER + "\td1\t1\n", ("train.tsv, row 1: query-id is empty; give",)),
     "a path for an id": (
         TRAIN,
         HEADER + "../../x\td1\t1\n",
-        ("train.tsv, row 1: query '../../x' is not in queries.jsonl;",),
+        ("train.tsv, row 1: query '../../x' has no text in queries.jsonl; give",),
     ),
 }
 HARMLESS: dict[str, tuple[str, Content]] = {

@@ -36,7 +36,7 @@ BROKEN: dict[str, tuple[str, bytes | None, tuple[str, ...]]] = {
     "an empty corpus": (CORPUS, b"", ("test-00000-of-00001.parquet cannot be read", "write the file again")),
     "a cut corpus": (CORPUS, GOOD[CORPUS][:-9], ("cannot be read", "write the file again")),
     "a corpus without rows": (CORPUS, content(pa.table({"_id": pa.array([], pa.string())})), ("has no rows; give",)),
-    "a corpus without ids": (CORPUS, content(pa.table({"text": ["a"]})), ("column '_id' is missing; BEIR's",)),
+    "a corpus without ids": (CORPUS, content(pa.table({"text": ["a"]})), ("has no column '_id'; it has",)),
     "a corpus without texts": (CORPUS, content(pa.table({"_id": ["a"]})), ("has no column 'text'; it has",)),
     "dates for ids": (CORPUS, content(pa.table({"_id": DAY, "text": ["a"]})), ("row 1: the id is datetime",)),
     "dates for texts": (CORPUS, content(pa.table({"_id": ["1"], "text": DAY})), ("row 1", "not a text; save the col")),
@@ -46,15 +46,22 @@ BROKEN: dict[str, tuple[str, bytes | None, tuple[str, ...]]] = {
         content(pa.table({"_id": ["1", "1"], "text": ["a", "b"]})),
         ("row 2: id '1' is given twice",),
     ),
-    "judgements of other columns": (TEST, content(pa.table({"query": ["1"]})), ("column 'query-id' is missing; its",)),
+    "judgements of other columns": (TEST, content(pa.table({"query": ["1"]})), ("has no column 'query-id'; it has",)),
     "a date for a query": (TEST, _judged(**{"query-id": DAY}), ("row 1: query-id is datetime", "write the id as text")),
-    "null for a query": (TEST, _judged(**{"query-id": pa.array([None], pa.string())}), ("row 1: query-id is None",)),
-    "a list for a document": (TEST, _judged(**{"corpus-id": [["1"]]}), ("row 1: corpus-id is ['1'], no text",)),
+    "null for a query": (
+        TEST,
+        _judged(**{"query-id": pa.array([None], pa.string())}),
+        ("row 1: query-id is empty; give",),
+    ),
     "half a grade": (TEST, _judged(score=[0.5]), ("row 1: score is 0.5, no whole number; multiply",)),
     "a grade of null": (TEST, _judged(score=pa.array([None], pa.int64())), ("row 1: score is None, not a number;",)),
     "a grade of text": (TEST, _judged(score=["good"]), ("row 1: score is 'good', not a number; write",)),
-    "an unknown document": (TEST, _judged(**{"corpus-id": ["9"]}), ("document '9' is not in corpus; give it a text",)),
-    "an unknown query": (TRAIN, _judged(**{"query-id": ["9"]}), ("query '9' is not in queries; give it a text",)),
+    "an unknown document": (
+        TEST,
+        _judged(**{"corpus-id": ["9"]}),
+        ("document '9' has no text in corpus; give it one",),
+    ),
+    "an unknown query": (TRAIN, _judged(**{"query-id": ["9"]}), ("query '9' has no text in queries; give it one",)),
 }
 
 
@@ -80,5 +87,6 @@ CASES: list[Case] = [
         _with(TEST, _judged(**{"query-id": [1], "corpus-id": [2], "score": [2.0]})),
         harmless=True,
     ),
+    Case("mteb: a list of documents", WORDS, (), _with(TEST, _judged(**{"corpus-id": [["1", "2"]]})), harmless=True),
     Case("mteb: only measured", ("data=beir", "data.folder=mteb"), (), _with(TRAIN, None), "evaluate", harmless=True),
 ]

@@ -65,7 +65,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(
     words = ("loss=distilled", "loss.teacher=1")
     assert train_tiny(monkeypatch, *words, "hydra.run.dir=whole", "name=whole") == 0
     said = capsys.readouterr().out
-    assert "   pairs  read as FlagEmbedding rows (query, pos, neg)\n" in said
+    assert "    data  read as FlagEmbedding rows (query, pos, neg)\n" in said
     assert "of each row an epoch takes one of up to 3 positives and 2 of up to 4 negatives" in said
     with monkeypatch.context() as broken:
         stopping(broken, 4)

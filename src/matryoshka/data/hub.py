@@ -69,10 +69,9 @@ class HubPairs:
         rows = held_out_rows(self._split(split), Wanted.of(self), f"{self.dataset}, {split}", self._tell)
         return set_of_pairs(name, rows[self.anchor], rows[self.positive])
 
-    @property
-    def told(self) -> tuple[str, ...]:
-        """What a run's first lines say of the rows, as far as they were read."""
-        return tuple(self._told)
+    def read_as(self) -> Iterator[str]:
+        """What was found in the rows, as far as they were read."""
+        yield from self._told
 
     def _tell(self, line: str) -> None:
         self._told[line] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from matryoshka.data.reading.files import ending, opened, require_readable
 from matryoshka.data.reading.form import TextForm
-from matryoshka.data.reading.json_text import json_array
+from matryoshka.data.reading.json_text import json_value
 from matryoshka.data.reading.rows import read_rows, require_texts
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.errors import DataError
@@ -105,17 +104,11 @@ def _whole(path: str, form: TextForm) -> dict[str, Any]:
     with opened(Path(path), form) as content:
         data = content.read()
     try:
-        whole: dict[str, Any] = json_array(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; {form.remedy}") from None
-    except json.JSONDecodeError as error:
-        what = f"not JSON ({error.msg.removesuffix(' at')}); write the complete file again"
-        raise DataError(f"{path}, line {error.lineno}: {what}") from None
-    except RecursionError:
-        raise DataError(f"{path}: nested too deeply; {LAYOUT} are objects by id") from None
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+    whole: dict[str, Any] = json_value(text, path, "JSON", f"{LAYOUT} are objects by id")
     return whole
 
 

@@ -43,7 +43,7 @@ class Source(Protocol):
         """Others to select the checkpoint on, where the data bring them along; a source without any may omit this."""
 
     # A source may have two more: `training_problems`, as problems, of what only a training reads; and `read_as`, lines
-    # that say what was found in its files.
+    # that say what was found in its files, and in their rows as far as they were read.
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,10 @@ class PairFiles:
         return TextForm(self.separator, self.encoding, keys=True)
 
     def read_as(self) -> Iterator[str]:
-        """What was found in files that are no plain ones."""
+        """What was found in files that are no plain ones, and in their rows as far as they were read."""
         files = [self.train, self.evaluation, self.dev, *self.documents]
-        return files_read_as([file for file in files if file], self._form, [self.anchor, self.positive])
+        yield from files_read_as([file for file in files if file], self._form, [self.anchor, self.positive])
+        yield from self._told
 
     def training_problems(self) -> Iterator[Problem]:
         """The training file, where there is none."""
@@ -140,11 +141,6 @@ class PairFiles:
     def dev_set(self) -> RetrievalSet | None:
         """The same of the dev file."""
         return self._set(f"{self.name} (dev)", self.dev) if self.dev is not None else None
-
-    @property
-    def told(self) -> tuple[str, ...]:
-        """What a run's first lines say of the rows, as far as they were read."""
-        return tuple(self._told)
 
     def _tell(self, line: str) -> None:
         self._told[line] = None

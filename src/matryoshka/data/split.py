@@ -32,7 +32,7 @@ class Split:
     reported. label: a sentence that says so, for whoever reads a figure. rows: the numbers that the pairs have among
     all training pairs of the source; None: all of them are there. numbers: those of the pairs' candidates, if any.
     pools: all positives and negatives of each row, where an epoch draws some; pairs have the first of each. notes:
-    lines on how the source's rows were read.
+    lines on how the source was read.
     prompts: before queries and documents, where they are others than the encoder's.
     """
 
@@ -140,7 +140,7 @@ def _pools(rows: Dataset) -> Pools | None:
 
 
 def _notes(source: Source) -> tuple[str, ...]:
-    return tuple(getattr(source, "told", ()))  # a source that has nothing to tell need not say so
+    return tuple(getattr(source, "read_as", tuple)())  # a source that has nothing to tell need not say so
 
 
 def _groups(pairs: Dataset, pools: Pools | None = None) -> list[list[int]]:

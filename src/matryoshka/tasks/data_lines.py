@@ -1,13 +1,15 @@
-"""What the first lines say of the data's files."""
+"""What the first lines say of how the data were read."""
 
 from __future__ import annotations
 
 from matryoshka.config.recipe import Recipe
+from matryoshka.data.split import Split
 from matryoshka.report.terminal import lines
 
 
-def show_read_as(recipe: Recipe) -> None:
-    """The layouts, separators and encodings that were found or given; nothing of sources that do not tell."""
-    for source in (recipe.data, *recipe.sets.values()):
-        for line in getattr(source, "read_as", tuple)():
-            lines.say("data", line)
+def show_read_as(recipe: Recipe, split: Split | None = None) -> None:
+    """What was found in files and rows; nothing of sources that do not tell. split: of the data, where there is one."""
+    sources = [*([] if split else [recipe.data]), *recipe.sets.values()]
+    told = [line for source in sources for line in getattr(source, "read_as", tuple)()]
+    for line in (*(split.notes if split else ()), *told):
+        lines.say("data", line)

@@ -18,10 +18,8 @@ def doctor(recipe: TrainingRecipe, folder: Path) -> float:
     quiet_libraries()
     data = load(recipe)
     diagnosis = data.examine(recipe.doctor)
-    show_read_as(recipe)
+    show_read_as(recipe, data.split)
     files.write_config(folder, recipe.config)
-    for note in data.split.notes:
-        lines.say("pairs", note)
     show_diagnosis(diagnosis, brief=False)
     lines.show_paths({**write_diagnosis(folder, diagnosis), "configuration": folder / "config.yaml"})
     return float(len(diagnosis.warnings))

@@ -41,7 +41,7 @@ def announce(
     """Say all of it; returns what the doctor found. Raises UserError where the disk is too small."""
     diagnosis = data.examine(recipe.doctor)
     lines.announce(recipe, data.encoder, data.pairs, data.split, plan, precision_reason)
-    show_read_as(recipe)
+    show_read_as(recipe, data.split)
     if isinstance(data.batches.sampler, MixtureSampler) and isinstance(data.split, MixedSplit):
         show_sources(data.split.sizes, data.batches.sampler.shares())
     show_diagnosis(diagnosis, brief=True)
@@ -65,7 +65,7 @@ def announce_vectors(recipe: TrainingRecipe, split: Split) -> None:
 def announce_frozen(recipe: TrainingRecipe, data: TrainingData, precision_reason: str, no_updates: str = STAYS) -> None:
     """The first lines of a task on texts that trains no encoder. no_updates: why there are none."""
     lines.announce(recipe, data.encoder, data.pairs, data.split, no_updates, precision_reason)
-    show_read_as(recipe)
+    show_read_as(recipe, data.split)
     show_diagnosis(data.examine(recipe.doctor), brief=True)
 
 

@@ -40,7 +40,7 @@ def plan(recipe: TrainingRecipe, folder: Path) -> float:
     recipe, limits = step.chosen(recipe), step.limits(limits)
     lines.announce(recipe, data.encoder, data.pairs, data.split, training, reason)
     show_batches(data.batch_summary, data.masked)
-    show_read_as(recipe)
+    show_read_as(recipe, data.split)
     planned = run_plan(recipe, data, training, limits)
     lines.show_memory(planned.memory, planned.available, recipe)
     step.show()

@@ -18,6 +18,7 @@ from matryoshka.mining.searchers import BM25Searcher, EncoderSearcher, Searcher
 from matryoshka.mining.thresholds import RULES
 from matryoshka.projection.pair_vectors import PairVectors
 from matryoshka.report.terminal import lines
+from matryoshka.tasks.data_lines import show_read_as
 from matryoshka.tasks.loading import TrainingData
 
 
@@ -77,8 +78,7 @@ def announce_mining(recipe: TrainingRecipe, data: TrainingData, texts: TrainingT
     lines.say("refuse", f"{' and '.join(rules) or 'nothing'}, by {mining.cross_encoder or data.encoder.name}")
     lines.say("split", data.split.label)
     lines.say("device", f"{recipe.accelerator}, {recipe.precision} ({why_precision})")
-    for note in data.split.notes:
-        lines.say("pairs", note)
+    show_read_as(recipe, data.split)
     if data.split.pools:
         lines.say("note", "of rows with several positives the first is taken; the others are no negatives")
     if own := [name for name in data.split.pairs.column_names if name not in ("anchor", "positive")]:

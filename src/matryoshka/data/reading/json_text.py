@@ -42,15 +42,7 @@ def _of_line(file: Path, number: int, line: str) -> Row:
 
 def _items(file: Path, text: str, begins: int) -> Iterator[tuple[Row, int]]:
     """The objects of an array. begins: the line of its first character."""
-    try:
-        items = json_array(text)
-    except json.JSONDecodeError as error:
-        what = f"not a JSON array ({error.msg.removesuffix(' at')}); write the complete file again"
-        raise DataError(f"{file}, line {begins - 1 + error.lineno}: {what}") from None
-    except RecursionError:
-        raise DataError(f"{file}: nested too deeply; a row is an object of texts") from None
-    except ValueError as error:
-        raise DataError(f"{file}: {error}") from None
+    items = json_value(text, file, "a JSON array", "a row is an object of texts", begins)
     escaped = "\\u" in text
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
@@ -77,9 +69,20 @@ def json_object(line: str) -> Row:
     return value
 
 
-def json_array(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError as above, with the place in the text if it is no JSON."""
-    return json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant)
+def json_value(text: str, file: str | Path, kind: str, layout: str, begins: int = 1) -> Any:
+    """The value of a file's JSON text. Raises DataError, with the line if it is no JSON.
+
+    kind: what the text should be. layout: what is in it, in words. begins: the line of its first character.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        what = f"not {kind} ({error.msg.removesuffix(' at')}); write the complete file again"
+        raise DataError(f"{file}, line {begins - 1 + error.lineno}: {what}") from None
+    except RecursionError:
+        raise DataError(f"{file}: nested too deeply; {layout}") from None
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from None
 
 
 def _has_half_a_pair(value: Any) -> bool:

@@ -89,7 +89,7 @@ def announce(
         f"{config['trainer']['precision']} ({why_precision})",
     }
     show_stand_in(recipe.stand_in)
-    for label, line in [*lines.items(), *(("pairs", note) for note in split.notes)]:
+    for label, line in lines.items():
         say(label, line)
 
 
