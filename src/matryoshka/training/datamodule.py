@@ -75,7 +75,7 @@ class PairsModule(pl.LightningDataModule):
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         workers = (BESIDE_A_GPU if on_gpu else 0) if self.workers == "auto" else self.workers
         return DataLoader(
-            _Numbers(),  # type: ignore[arg-type]  # collate reads the rows of a batch at once
+            _Numbers(),  # collate reads the rows of a batch at once
             batch_sampler=EpochBatches(self.sampler, len(self.pairs) if self.drawn else 0),
             collate_fn=self.collate,
             num_workers=workers,
