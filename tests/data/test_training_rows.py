@@ -229,7 +229,7 @@ def test_a_wrong_label_is_named(tmp_path: Path, label: object, says: str) -> Non
 
 
 def test_labels_of_wrong_answers_alone_are_nothing_to_train_on(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no row has a label of 1 or more .*; no anchor has a right answer"):
+    with pytest.raises(DataError, match=r"no row has a label of 1 or more .*; no anchor has a right answer"):
         source(tmp_path, [{**row, "label": 0} for row in LABELLED]).training_pairs()
 
 
@@ -237,7 +237,7 @@ def test_lists_that_are_written_as_texts_are_refused(tmp_path: Path) -> None:
     row = {"query": "q", "pos": "[1] p [2]", "neg": "['n', 'm']"}
     with pytest.raises(DataError, match=r"row 1: 'neg' is \"\['n', 'm'\]\", a list written as a text"):
         source(tmp_path, [row], ".csv").training_pairs()
-    with pytest.raises(DataError, match="row 2: 'pos' is .*, a list written as a text"):
+    with pytest.raises(DataError, match=r"row 2: 'pos' is .*, a list written as a text"):
         source(tmp_path, [row, {**row, "pos": '["p"]'}], ".csv").retrieval_set()
 
     assert source(tmp_path, [{**row, "neg": "[n]"}], ".csv").training_pairs()["positive"][:] == ["[1] p [2]"]
