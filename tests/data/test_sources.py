@@ -155,12 +155,14 @@ def test_dev_is_neither_what_is_reported_nor_what_is_trained_on(tmp_path: Path) 
     one, two = (write(tmp_path / f"{name}.jsonl", [{"anchor": "a", "positive": "p"}]) for name in ("one", "two"))
     problems = [
         *PairFiles("x", one, two, dev=two).problems(),
+        *PairFiles("x", one, two, dev=f"{tmp_path}/./one.jsonl").problems(),
         *HubPairs("h", "owner/name", dev_split="train").problems(),
         *replace(beir(tmp_path), dev_split="test").problems(),
     ]
 
     assert problems == [
         ("dev", f"{two} is what the run reports on; use split=same to select the checkpoint on it as well"),
+        ("dev", f"{tmp_path}/./one.jsonl is trained on; use dev=null to hold some of it out"),
         ("dev_split", "train is trained on; use dev_split=null to hold some of it out"),
         ("dev_split", "test is what the run reports on; use split=same to select the checkpoint on it as well"),
     ]

@@ -229,8 +229,24 @@ def test_a_wrong_label_is_named(tmp_path: Path, label: object, says: str) -> Non
 
 
 def test_labels_of_wrong_answers_alone_are_nothing_to_train_on(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no row has a label of 1 or more"):
+    with pytest.raises(DataError, match=r"no row has a label of 1 or more .*; no anchor has a right answer"):
         source(tmp_path, [{**row, "label": 0} for row in LABELLED]).training_pairs()
+
+
+def test_lists_that_are_written_as_texts_are_refused(tmp_path: Path) -> None:
+    row = {"query": "q", "pos": "[1] p [2]", "neg": "['n', 'm']"}
+    with pytest.raises(DataError, match=r"row 1: 'neg' is \"\['n', 'm'\]\", a list written as a text"):
+        source(tmp_path, [row], ".csv").training_pairs()
+    with pytest.raises(DataError, match=r"row 2: 'pos' is .*, a list written as a text"):
+        source(tmp_path, [row, {**row, "pos": '["p"]'}], ".csv").retrieval_set()
+
+    assert source(tmp_path, [{**row, "neg": "[n]"}], ".csv").training_pairs()["positive"][:] == ["[1] p [2]"]
+
+
+def test_numbers_of_columns_do_not_go_with_lists(tmp_path: Path) -> None:
+    row = {"query": "q", "pos": ["p"], "neg": ["n"], "pos_teacher": [1.0], "neg_teacher": [0.5]}
+    with pytest.raises(DataError, match="lists have theirs in pos_scores and neg_scores"):
+        source(tmp_path, [row], numbers=["teacher"]).training_pairs()
 
 
 def test_lists_in_several_columns_of_negatives_are_refused(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def by_anchor(rows: Dataset, layout: Layout, threshold: float | None, origin: st
         most = max((score for texts in found.values() for score in texts.values()), default=0)
         raise DataError(
             f"{origin}: no row has a {layout.label} of {border:g} or more (the highest is {most:g}); "
-            "there is nothing to train on"
+            "no anchor has a right answer"
         )
     if left := len(found) - len(answered):
         told(f"{left:,} of {len(found):,} anchors have no right answer and are left out")

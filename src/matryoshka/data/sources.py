@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from os.path import realpath
 from typing import TYPE_CHECKING, Protocol
 
 from matryoshka.data.columns import file_problems, row_ids
@@ -189,7 +190,7 @@ def set_of_pairs(
 
 def dev_problems(key: str, dev: str | None, train: str | None, evaluation: str) -> Iterator[Problem]:
     """A dev file or split that is trained on, or reported on."""
-    if dev is not None and dev == evaluation:
+    if dev is not None and realpath(dev) == realpath(evaluation):
         yield key, f"{dev} is what the run reports on; use split=same to select the checkpoint on it as well"
-    elif dev is not None and dev == train:
+    elif dev is not None and train is not None and realpath(dev) == realpath(train):
         yield key, f"{dev} is trained on; use {key}=null to hold some of it out"

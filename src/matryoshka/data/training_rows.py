@@ -83,6 +83,9 @@ def _of_lists(rows: Dataset, layout: Layout, wanted: Wanted, origin: str, told: 
             f"{origin}: columns {', '.join(map(repr, layout.negatives))} beside lists of texts; keep one of "
             "them, a list of all negatives, and name it: data.negatives=[neg]"
         )
+    if wanted.numbers:
+        scores_of = " and ".join(f"{column}_scores" for column in (layout.positive, *layout.negatives))
+        raise DataError(f"{origin}: data.numbers is of columns of texts; lists have theirs in {scores_of}")
     require_texts(rows, [layout.anchor], origin)
     columns = {"anchor": layout.anchor, POSITIVES: layout.positive}
     columns |= {NEGATIVES: layout.negatives[0]} if layout.negatives else {}

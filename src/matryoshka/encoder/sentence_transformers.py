@@ -143,7 +143,9 @@ def _prompts(path: Path) -> dict[str, str]:
     prompts = _settings(path).get("prompts") or {}
     if not isinstance(prompts, dict):
         raise UserError(f"{path}: prompts is {prompts!r}, not an object of texts; mend it, or remove the key")
-    kept = {key: prompts[key] for key in ("query", "document") if key in prompts}
+    documents = next((key for key in ("document", "passage", "corpus") if key in prompts), "document")
+    names = {"query": "query", "document": documents}  # as encode_query and encode_document choose them
+    kept = {key: prompts[name] for key, name in names.items() if name in prompts}
     for key, prompt in kept.items():
         if not isinstance(prompt, str):
             raise UserError(f"{path}: prompts.{key} is {prompt!r}, not a text; mend it, or remove the key")

@@ -17,7 +17,9 @@ from matryoshka.config.signatures import parameters_of
 from matryoshka.data.copies import normalised
 from matryoshka.data.doctor.diagnosis import Diagnosis, Match, Overlap
 from matryoshka.data.doctor.doctor import Doctor
+from matryoshka.data.doctor.shared_texts import corpus_copies
 from matryoshka.data.doctor.training_texts import CopyCounts
+from matryoshka.data.mixture import MixedSet
 from matryoshka.data.retrieval_set import RetrievalSet
 from matryoshka.data.samplers import BatchSummary
 from matryoshka.embedded.german_help import FOLDER
@@ -189,6 +191,13 @@ def check_copies(diagnosis: Diagnosis, name: str, data: RetrievalSet) -> None:
             for a in relevant[q])
         for q in relevant
     )  # fmt: skip
+
+
+def test_a_copy_in_another_source_of_a_mixture_is_none() -> None:
+    """Each query is asked of its own source's documents."""
+    part = RetrievalSet("law", {"q": "Wer?"}, {"d": "Er.", "x": "Sie."}, {"q": frozenset(["d"])})
+    copies = corpus_copies(MixedSet.of("both", {"law": part, "help": part}, {}), normalised)
+    assert (copies.documents, copies.answers, copies.mean, copies.best_accuracy) == (0, 0, 0, 1)
 
 
 def test_ten_copies_of_each_passage_leave_a_perfect_retriever_a_tenth() -> None:

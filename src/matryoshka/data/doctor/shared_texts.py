@@ -125,11 +125,14 @@ def _first_places(columns: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, 
 
 def corpus_copies(data: RetrievalSet, normalise: Callable[[str], str]) -> CorpusCopies:
     """Count them, in one pass over the corpus and one over the judgements."""
-    normal = {document: normalise(text) for document, text in data.corpus.items()}
-    having, having_exactly = Counter(normal.values()), Counter(data.corpus.values())
+    parts: Mapping[str, RetrievalSet] = getattr(data, "parts", {})  # of a mixture, each searched by itself
+    part_of = {f"{name}/{document}": name for name, part in parts.items() for document in part.corpus}
+    exact = {document: (part_of.get(document), text) for document, text in data.corpus.items()}
+    normal = {document: (part, normalise(text)) for document, (part, text) in exact.items()}
+    having, having_exactly = Counter(normal.values()), Counter(exact.values())
     right = [(query, document) for query in data.queries for document in data.grades[query]]
     right_with = Counter((query, normal[document]) for query, document in right)
-    right_with_exactly = Counter((query, data.corpus[document]) for query, document in right)
+    right_with_exactly = Counter((query, exact[document]) for query, document in right)
     queries_with = Counter(text for _, text in right_with)
     best = dict.fromkeys(data.queries, 0.0)
     for (query, text), count in right_with_exactly.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ def texts_in(rows: Dataset, column: str, origin: str, *, empty: bool) -> Lists:
         if not _has_texts(chunk.type):
             raise DataError(f"{origin}, {_wrong_cell(rows, column)}")
         values, lengths = flat_cells(chunk)
+        if str(chunk.type) in TEXTS:
+            _require_no_written_lists(chunk, start, column, origin)
         if not empty and not lengths.all():
             row = start + int(np.argmin(lengths)) + 1
             raise DataError(f"{origin}, row {row}: {column!r} is empty; give the row a text there, or remove it")
@@ -108,6 +111,30 @@ def _has_texts(kind: Any) -> bool:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         kind = kind.value_type
     return str(kind) in TEXTS or types.is_null(kind)
+
+
+def _require_no_written_lists(chunk: Any, start: int, column: str, origin: str) -> None:
+    """Raises DataError at a text that is a list of texts as Python or JSON writes it: CSV files cannot hold lists."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    texts = compute.utf8_ltrim_whitespace(chunk.cast(pyarrow.large_string()))
+    found = compute.fill_null(compute.starts_with(texts, "["), False)
+    for place in compute.indices_nonzero(found).to_pylist():
+        text = chunk[place].as_py()
+        if _is_written_list(text):
+            raise DataError(
+                f"{origin}, row {start + place + 1}: {column!r} is {reprlib.repr(text)}, a list written as a text; "
+                "lists of texts need JSON lines or Parquet"
+            )
+
+
+def _is_written_list(text: str) -> bool:
+    try:
+        items = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return isinstance(items, list) and all(isinstance(item, str) for item in items)
 
 
 def _wrong_cell(rows: Dataset, column: str) -> str:
