@@ -33,7 +33,7 @@ KNOWN = Wanted(negatives=None)
         ("sentence1 sentence2 score", "sentence1", "sentence2", (), "score", "labelled pairs"),
         ("question answer label", "question", "answer", (), "label", "labelled pairs"),
         ("question answer score", "question", "answer", (), None, "pairs"),  # of votes, more often than of a teacher
-        ("anchor positive label", "anchor", "positive", (), None, ""),  # as it always was: nobody asked for it
+        ("anchor positive label", "anchor", "positive", (), "label", "labelled pairs"),
         ("frage antwort", "anchor", "positive", (), None, ""),  # and is refused by what reads the columns
     ],
 )

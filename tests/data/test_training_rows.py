@@ -161,6 +161,21 @@ def test_a_label_may_stand_in_a_named_column(tmp_path: Path) -> None:
     assert lists(mine.training_pairs()) == lists(source(tmp_path, LABELLED).training_pairs())
 
 
+def test_a_label_beside_the_usual_names_is_read_and_a_score_beside_others_is_told(tmp_path: Path) -> None:
+    usual = [{"anchor": row["sentence1"], "positive": row["sentence2"], "label": row["label"]} for row in LABELLED]
+    assert lists(source(tmp_path, usual).training_pairs()) == [("q1", ["a", "b"], ["x"]), ("q3", ["c"], [])]
+
+    scored = source(tmp_path, [{"question": "q", "answer": "a", "score": 0}])
+    assert list(scored.training_pairs()["anchor"]) == ["q"]
+    assert "column 'score' is not read; data.label=score takes it" in " ".join(scored.read_as())
+
+
+def test_prompts_of_an_evaluation_file_are_not_read_and_told(tmp_path: Path) -> None:
+    mine = source(tmp_path, [{"query": "q", "pos": ["a"], "neg": [], "prompt": "Ask: "}])
+    assert list(mine.retrieval_set().queries.values()) == ["q"]
+    assert "its prompts are not read" in " ".join(mine.read_as())
+
+
 def test_only_so_many_rows_are_drawn_and_of_labelled_pairs_anchors(tmp_path: Path) -> None:
     assert len(source(tmp_path, FLAG, pairs_at_most=2).training_pairs()) == 2
     assert len(lists(source(tmp_path, FLAG, pairs_at_most=2).training_pairs())) == 2
@@ -218,7 +233,7 @@ def test_a_wrong_row_is_named(tmp_path: Path, name: str) -> None:
     [
         (2, "row 2: 'label' is 2, neither 0 nor 1; with data.threshold=2"),
         (-1, "row 2: 'label' is -1, neither 0 nor 1"),
-        (None, "row 2: 'label' is None, not a number; write 1 for a right answer, 0 for a wrong one"),
+        (None, "row 2: 'label' is None, not a number with a point; write 1 for a right answer, 0 for a wrong one"),
         (0, "row 2: 'label' is 0, and an earlier row of the same texts has 1; keep one of them"),
     ],
 )

@@ -106,7 +106,11 @@ def test_a_command_ends_with_one_message(snapshot: Path, name: str, program: Pri
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("tokenizer.json", "has no tokenizer"), ("1_Pooling/config.json", "is missing or empty"), (WEIGHTS, f"no {WEIGHTS}")],
+    [
+        ("tokenizer.json", "has no tokenizer"),
+        ("1_Pooling/config.json", "is missing or empty"),
+        (WEIGHTS, f"no {WEIGHTS}"),
+    ],
 )
 def test_what_is_missing_is_a_problem_only_without_the_hub(
     snapshot: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch

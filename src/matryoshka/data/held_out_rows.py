@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matryoshka.data.labelled import by_anchor
-from matryoshka.data.layouts import FLAG_EMBEDDING, POSITIVES, Told, Wanted, document_column, held_out, layout_of
+from matryoshka.data.layouts import (
+    FLAG_EMBEDDING,
+    POSITIVES,
+    PROMPT,
+    Told,
+    Wanted,
+    document_column,
+    held_out,
+    layout_of,
+)
 from matryoshka.data.reading.lists import is_list, texts_in
 from matryoshka.data.reading.rows import require_texts
 
@@ -26,6 +35,8 @@ def held_out_rows(rows: Dataset, wanted: Wanted, origin: str, told: Told, ids: s
     layout = layout_of(rows.column_names, held_out(wanted, rows.column_names), origin)
     if layout.said:
         told(f"{origin}: {layout.said}")
+    if PROMPT in rows.column_names and (layout.anchor, layout.positive) == FLAG_EMBEDDING:
+        told(f"{origin}: its prompts are not read; what stands in front of a query is the model's own, encoder.prompts")
     if layout.label:
         rows = by_anchor(rows, layout, wanted.threshold, origin, told)
         layout = replace(layout, anchor="anchor", positive=POSITIVES)

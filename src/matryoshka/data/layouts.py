@@ -29,6 +29,7 @@ FLAG_EMBEDDING = PAIRS[0]
 # Lists to draw from, beside columns of the first text of each (see pools), and a teacher's scores of their texts.
 POSITIVES, NEGATIVES = "positives", "negatives"
 SCORES = {POSITIVES: "positives_teacher", NEGATIVES: "negatives_teacher"}
+SCORE = "score"
 PROMPT = "prompt"  # of FlagEmbedding rows: what stands in front of the query
 LISTS = (POSITIVES, NEGATIVES, *SCORES.values(), PROMPT)
 Told = Callable[[str], None]
@@ -58,19 +59,25 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns by what they are. kind: in words, of columns that were not named; label: says of a pair if it is one."""
+    """Columns by what they are. kind: in words, of columns that were not named; label: says of a pair if it is one.
+
+    unread: a column of scores that nothing is made of.
+    """
 
     anchor: str
     positive: str
     negatives: tuple[str, ...] = ()
     label: str | None = None
     kind: str = ""
+    unread: str | None = None
 
     @property
     def said(self) -> str:
         """What a run's first lines say of it; empty where all columns were named."""
         columns = [self.anchor, self.positive, *self.negatives, *([self.label] if self.label else [])]
-        return f"read as {self.kind} ({', '.join(_shortened(columns))})" if self.kind else ""
+        read = f"read as {self.kind} ({', '.join(_shortened(columns))})" if self.kind else ""
+        unread = f"column {self.unread!r} is not read; data.label={self.unread} takes it" if self.unread else ""
+        return "; ".join(filter(None, (read, unread)))
 
 
 def layout_of(columns: Sequence[str], wanted: Wanted, origin: str) -> Layout:
@@ -86,11 +93,13 @@ def layout_of(columns: Sequence[str], wanted: Wanted, origin: str) -> Layout:
         raise DataError(f"{origin} has {names}; say which are meant: data.anchor={found[0][0]} data.positive=...")
     anchor, positive = found[0] if found else (anchor, positive)
     negatives = _negatives(columns, (anchor, positive)) if wanted.negatives is None else tuple(wanted.negatives)
-    label = wanted.label or (_label(columns, (anchor, positive)) if found else None)
+    usual = (anchor, positive) == ("anchor", "positive")
+    label = wanted.label or (_label(columns, (anchor, positive)) if found or usual else None)
     kind = ""
     if found or (wanted.negatives is None and negatives) or label:
         kind = _kind((anchor, positive), negatives, label)
-    return Layout(anchor, positive, negatives, label, kind)
+    unread = SCORE if SCORE in columns and SCORE not in (anchor, positive, *negatives, label) else None
+    return Layout(anchor, positive, negatives, label, kind, unread)
 
 
 def held_out(wanted: Wanted, columns: Sequence[str]) -> Wanted:
@@ -154,7 +163,7 @@ def _negatives(columns: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]
 
 
 def _label(columns: Sequence[str], pair: tuple[str, str]) -> str | None:
-    names = ("label", "score") if pair == ("sentence1", "sentence2") else ("label",)
+    names = ("label", SCORE) if pair == ("sentence1", "sentence2") else ("label",)
     return next((name for name in names if name in columns), None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,8 +25,10 @@ TRANSFORMER_FILES = tuple(
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 OTHER_LENGTHS = ("query_length", "document_length")  # what version 6 cuts queries and documents at instead
+log = logging.getLogger(__name__)
 SUPPORTED_MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
 ORDER = re.compile(r"Transformer Pooling( Dense)*( Normalize)?")
+OF_DOCUMENTS = ("passage", "corpus")
 OWN = "sentence_transformers."  # of others, a Dense is another layer
 
 
@@ -143,9 +146,10 @@ def _prompts(path: Path) -> dict[str, str]:
     prompts = _settings(path).get("prompts") or {}
     if not isinstance(prompts, dict):
         raise UserError(f"{path}: prompts is {prompts!r}, not an object of texts; mend it, or remove the key")
-    documents = next((key for key in ("document", "passage", "corpus") if key in prompts), "document")
-    names = {"query": "query", "document": documents}  # as encode_query and encode_document choose them
-    kept = {key: prompts[name] for key, name in names.items() if name in prompts}
+    kept = {key: prompts[key] for key in ("query", "document") if key in prompts}
+    if others := [key for key in OF_DOCUMENTS if key in prompts and "document" not in prompts]:
+        # as encode_document of sentence-transformers 6.2, of which every model has a prompt `document`, of nothing
+        log.warning("%s: documents get no prompt, since %r is not called document", path, others[0])
     for key, prompt in kept.items():
         if not isinstance(prompt, str):
             raise UserError(f"{path}: prompts.{key} is {prompt!r}, not a text; mend it, or remove the key")
