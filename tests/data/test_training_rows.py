@@ -233,7 +233,7 @@ def test_a_wrong_row_is_named(tmp_path: Path, name: str) -> None:
     [
         (2, "row 2: 'label' is 2, neither 0 nor 1; with data.threshold=2"),
         (-1, "row 2: 'label' is -1, neither 0 nor 1"),
-        (None, "row 2: 'label' is None, not a number with a point; write 1 for a right answer, 0 for a wrong one"),
+        (None, "row 2: 'label' is None, not a number; write 1 for a right answer, 0 for a wrong one"),
         (0, "row 2: 'label' is 0, and an earlier row of the same texts has 1; keep one of them"),
     ],
 )

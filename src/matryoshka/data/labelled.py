@@ -71,8 +71,8 @@ def _number(value: Any, place: str, threshold: float | None) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise DataError(
-            f"{place} is {reprlib.repr(value)}, not a number with a point; write 1 for a right "
-            "answer, 0 for a wrong one, or call the column otherwise if it says something else"
+            f"{place} is {reprlib.repr(value)}, not a number; write 1 for a right "
+            "answer, 0 for a wrong one, decimals behind a point, or call the column otherwise"
         )
     if threshold is None and number not in (0, 1):
         raise DataError(
