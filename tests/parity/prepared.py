@@ -90,7 +90,7 @@ def our_metrics(case: Case, dims: Sequence[int]) -> Mapping[int, Mapping[str, fl
         device=torch.device("cpu"),
         name="prepared",
         width=len(case.embeddings[table[0]]),
-        tokenize=lambda texts, prompt: [[row_of[text]] for text in texts],
+        token_ids=lambda texts, prompt: TokenIds.of([[row_of[text]] for text in texts]),
     )
 
     def looked_up(_: Encoder, parts: Sequence[TokenIds], **options: Any) -> tuple[list[Tensor], float]:
