@@ -85,6 +85,14 @@ def tiny_encoder(
     return encoder.eval()
 
 
+def save_plain(folder: Path) -> Path:
+    """A folder of transformers alone, without sentence-transformers' files; returns it."""
+    encoder = tiny_encoder()
+    encoder.backbone.save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    return folder
+
+
 def with_checkpointing(encoder: Encoder) -> Encoder:
     """The same encoder, with gradient checkpointing as Pretrained turns it on."""
     backbone = encoder.backbone

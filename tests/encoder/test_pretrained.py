@@ -17,7 +17,7 @@ import torch
 from matryoshka.encoder import Encoder, Pooling, Pretrained
 from matryoshka.encoder.sentence_transformers import SavedSettings
 from matryoshka.errors import UserError
-from tests.tiny import tiny_encoder
+from tests.tiny import save_plain, tiny_encoder
 
 TEXTS = ["Wer zahlt?", "der Notar und die Steuer", ""]
 
@@ -31,11 +31,7 @@ def without_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain transformers folder."""
-    folder = tmp_path_factory.mktemp("plain")
-    encoder = tiny_encoder()
-    encoder.backbone.save_pretrained(folder)
-    encoder.tokenizer.save_pretrained(folder)
-    return folder
+    return save_plain(tmp_path_factory.mktemp("plain"))
 
 
 def saved(folder: Path, files: Mapping[str, Any], plain: Path) -> Path:

@@ -17,7 +17,7 @@ from matryoshka.data.tokenizer_fingerprint import tokenizer_fingerprint
 from matryoshka.encoder import Encoder, Pretrained
 from matryoshka.encoder.saved_pooling import MODE_OF
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
-from tests.tiny import tiny_encoder
+from tests.tiny import save_plain
 
 TEXTS = ["Der Notar", "x", "ein Text, der länger ist als die Grenze von vierzig", "", "12 % | § GROSS"]
 PROMPTS = {"query": "query: ", "document": "Passage here: "}
@@ -50,11 +50,7 @@ def as_saved_by_them(folder: Path, pooling: dict[str, Any]) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain XLM-R."""
-    folder = tmp_path_factory.mktemp("model")
-    encoder = tiny_encoder()
-    encoder.backbone.save_pretrained(folder)
-    encoder.tokenizer.save_pretrained(folder)
-    return folder
+    return save_plain(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

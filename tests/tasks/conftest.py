@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from matryoshka.encoder import Encoder
+from matryoshka.export.sentence_transformers import SentenceTransformersFolder
+from tests.extending.additions import PROJECT
+from tests.real_pairs import write_pairs
+from tests.tiny import tiny_encoder
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +34,14 @@ def encoded_texts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Encoder, "encode_batches", counted)
     return counts
+
+
+@pytest.fixture
+def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a tiny model that has dropout, and real pairs."""
+    SentenceTransformersFolder().save(tiny_encoder(dropout=0.1), tmp_path / "tiny")
+    write_pairs(tmp_path, train=60, evaluation=30)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (PROJECT / "src", PROJECT))))  # of other processes
+    return tmp_path

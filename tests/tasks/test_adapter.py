@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from matryoshka import Encoder
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.training.checkpoints.kept import KeptCheckpoints
 from tests.extending.additions import (
-    PROJECT,
     outcome,
     train,
     train_counting,
@@ -24,7 +22,7 @@ from tests.extending.additions import (
     train_until_call,
     train_until_update,
 )
-from tests.real_pairs import write_pairs
+from tests.tasks.killed import killed_at_save
 from tests.tasks.test_blending import ndcg_of, run_of
 from tests.tiny import tiny_encoder
 
@@ -34,14 +32,9 @@ TABLE = "embeddings.word_embeddings.weight"
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(user_folder: Path) -> Path:
     """A tiny model with dropout, and real pairs."""
-    SentenceTransformersFolder().save(tiny_encoder(dropout=0.1), tmp_path / "tiny")
-    write_pairs(tmp_path, train=60, evaluation=30)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (PROJECT / "src", PROJECT))))  # of other processes
-    return tmp_path
+    return user_folder
 
 
 @pytest.fixture
@@ -138,21 +131,8 @@ def test_runs_with_an_adapter_survive_kills_to_the_bit_and_want_their_base(workp
 def test_a_run_does_not_go_on_upon_another_base(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Killed(BaseException):
-        """What no code of the run can mend."""
-
-    save, saves = KeptCheckpoints.save, list[int]()
-
-    def killed(self: KeptCheckpoints, update: int, *arguments: Any) -> None:
-        save(self, update, *arguments)
-        saves.append(update)
-        if len(saves) == 3:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(KeptCheckpoints, "save", killed)
-        with pytest.raises(Killed):
-            train_tiny(monkeypatch, *LORA)
+    with killed_at_save(monkeypatch, 3):
+        train_tiny(monkeypatch, *LORA)
     other_base(seed=1)
     assert train_tiny(monkeypatch, *LORA) == 2
     assert "the model's files" in capsys.readouterr().err

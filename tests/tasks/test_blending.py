@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ from safetensors.torch import load_file
 from matryoshka.data.sources import PairFiles
 from matryoshka.encoder.pretrained import Pretrained
 from matryoshka.evaluation.evaluator import Evaluator
-from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from tests.extending.additions import (
-    PROJECT,
     outcome,
     train,
     train_counting,
@@ -24,8 +21,6 @@ from tests.extending.additions import (
     train_until_call,
     train_until_update,
 )
-from tests.real_pairs import write_pairs
-from tests.tiny import tiny_encoder
 
 BLEND = ("blend=start", "blend.shares=[0.25,0.75]", "split.share=0.4")
 BROKEN = "optimizer.lr=1"
@@ -33,14 +28,9 @@ SETS = "+sets.more={_target_: matryoshka.data.sources.PairFiles, name: more, tra
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(user_folder: Path) -> Path:
     """A tiny model with dropout, and real pairs."""
-    SentenceTransformersFolder().save(tiny_encoder(dropout=0.1), tmp_path / "tiny")
-    write_pairs(tmp_path, train=60, evaluation=30)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (PROJECT / "src", PROJECT))))  # of other processes
-    return tmp_path
+    return user_folder
 
 
 def run_of(folder: str = "run") -> dict[str, Any]:

@@ -17,10 +17,10 @@ from matryoshka.data.tokens import kept_token_ids
 from matryoshka.evaluation.several_sets import SeveralSets
 from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.tasks.loading import load
-from matryoshka.training.checkpoints.kept import KeptCheckpoints
 from tests.composing import plain
 from tests.real_pairs import rows_of
-from tests.tasks.test_resume import Killed, outcome
+from tests.tasks.killed import killed_at_save
+from tests.tasks.test_resume import outcome
 from tests.tiny import tiny_encoder
 
 pytestmark = pytest.mark.filterwarnings("default")  # a whole run passes through many libraries
@@ -141,16 +141,7 @@ def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
     words = [*SOURCES, *TINY, weights, "accumulation=2", "trainer.log_every_n_steps=3", "checkpoint.minutes=0"]
     words.remove("trainer.log_every_n_steps=1")
     assert start(monkeypatch, [*words, "hydra.run.dir=whole"]) == 0
-    save, saved = KeptCheckpoints.save, list[int]()
-
-    def save_and_die(self: KeptCheckpoints, update: int, *rest: Any) -> None:
-        save(self, update, *rest)
-        saved.append(update)
-        if len(saved) == 2:
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(KeptCheckpoints, "save", save_and_die)
+    with killed_at_save(monkeypatch, 2):
         start(monkeypatch, [*words, "hydra.run.dir=killed"])
     assert start(monkeypatch, [*words, "hydra.run.dir=killed"]) == 0
     whole, killed = (outcome(workplace / name) for name in ("whole", "killed"))

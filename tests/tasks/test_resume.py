@@ -18,6 +18,7 @@ from matryoshka.export.sentence_transformers import SentenceTransformersFolder
 from matryoshka.training.checkpoints.kept import KeptCheckpoints
 from scripts.torture.runs import WORDS
 from tests.real_pairs import write_pairs
+from tests.tasks.killed import killed_at_save
 from tests.tasks.test_train_and_sweep import run
 from tests.tiny import tiny_encoder
 
@@ -35,10 +36,6 @@ FLUSH = (
     "pairs_at_once=2",
     "logger=none",
 )
-
-
-class Killed(BaseException):
-    """What no code of the run can mend."""
 
 
 @pytest.fixture
@@ -84,28 +81,13 @@ def stopped_at_update_2(command: Sequence[str], workplace: Path, number: signal.
     return said
 
 
-def killed_at_save(monkeypatch: pytest.MonkeyPatch, number: int, *words: str) -> None:
-    """A run that ends right after its checkpoint of this number, from 1."""
-    save = KeptCheckpoints.save
-    saved: list[int] = []
-
-    def save_and_die(self: KeptCheckpoints, update: int, *rest: Any) -> None:
-        save(self, update, *rest)
-        saved.append(update)
-        if len(saved) == number:
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(KeptCheckpoints, "save", save_and_die)
-        run(monkeypatch, *words)
-
-
 @pytest.mark.parametrize("words", [CARRY, FLUSH], ids=["carry", "flush, by plateau"])
 def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: Sequence[str]
 ) -> None:
     assert run(monkeypatch, *words, "hydra.run.dir=whole") == 0
-    killed_at_save(monkeypatch, 2, *words, "hydra.run.dir=killed")
+    with killed_at_save(monkeypatch, 2):
+        run(monkeypatch, *words, "hydra.run.dir=killed")
     capsys.readouterr()
     assert run(monkeypatch, *words, "hydra.run.dir=killed") == 0
     assert "goes on after update" in capsys.readouterr().out
@@ -120,7 +102,8 @@ def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
 def test_a_run_without_a_bar_goes_on_with_one(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for bars, folder in ((("true", "true"), "whole"), (("false", "true"), "other")):
         first, second = (f"trainer.enable_progress_bar={bar}" for bar in bars)
-        killed_at_save(monkeypatch, 1, *CARRY, first, f"hydra.run.dir={folder}")
+        with killed_at_save(monkeypatch, 1):
+            run(monkeypatch, *CARRY, first, f"hydra.run.dir={folder}")
         assert run(monkeypatch, *CARRY, second, f"hydra.run.dir={folder}") == 0
     assert outcome(workplace / "other") == outcome(workplace / "whole")
 
@@ -129,7 +112,8 @@ def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, *CARRY, "hydra.run.dir=whole") == 0
-    killed_at_save(monkeypatch, 2, *CARRY, "hydra.run.dir=killed")
+    with killed_at_save(monkeypatch, 2):
+        run(monkeypatch, *CARRY, "hydra.run.dir=killed")
     newest = KeptCheckpoints(workplace / "killed").lasts()[0]
     (newest / "training.pt").write_bytes((newest / "training.pt").read_bytes()[:-1000])
     assert run(monkeypatch, *CARRY, "hydra.run.dir=killed") == 0
@@ -143,7 +127,8 @@ def test_resume_goes_on_with_the_newest_unfinished_run_and_refuses_another_confi
 ) -> None:
     assert run(monkeypatch, *CARRY, "resume=true") == 2
     assert "there is no unfinished run in" in capsys.readouterr().err
-    killed_at_save(monkeypatch, 1, *CARRY)
+    with killed_at_save(monkeypatch, 1):
+        run(monkeypatch, *CARRY)
     (folder,) = (workplace / "outputs/train").iterdir()
 
     assert run(monkeypatch, *CARRY, "resume=true", "seed=7", "trainer.max_epochs=9") == 2
