@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import signal
+from collections.abc import Collection
 from pathlib import Path
+
+
+def did_you_mean(name: str, known: Collection[str], before: str = "") -> str:
+    """The known name that is most like another, before in front of it; all of them where none is like it."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {before}{near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
 
 
 class UserError(Exception):

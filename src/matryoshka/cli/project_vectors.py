@@ -8,11 +8,10 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from matryoshka.errors import DiskFullError, StoppedError, UserError
+from matryoshka.errors import DiskFullError, StoppedError, UserError, did_you_mean
 from matryoshka.processes.signals import stopped_by_signals
 from matryoshka.storage.credentials import shown
 
@@ -83,15 +82,12 @@ def _understood(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 def _problem(key: str, text: str) -> str | None:
     """What is wrong with an option."""
     if key not in CHOICES:
-        near = get_close_matches(key, CHOICES, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(CHOICES)}"
-        return f"unknown key; {meant} (a path with = in it is written ./{key}=...)"
+        return f"unknown key; {did_you_mean(key, CHOICES)} (a path with = in it is written ./{key}=...)"
     if key == "dim":
         return None if re.fullmatch(r"-?\d{1,9}", text, re.ASCII) else f"{text!r} is no whole number; write dim=128"
     if text in CHOICES[key]:
         return None
-    near = get_close_matches(text, CHOICES[key], n=1)
-    return f"there is no {text!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(CHOICES[key])}")
+    return f"there is no {text!r}; {did_you_mean(text, CHOICES[key])}"
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from matryoshka.config.signatures import VARIADIC, Parameter
+from matryoshka.errors import did_you_mean
 
 Problem = tuple[str, str]
 # pydantic's name of an error -> what is said of a number.
@@ -29,9 +29,7 @@ def bound(prefix: str, values: Mapping[str, Any], parameters: Mapping[str, Param
     names = [name for name in parameters if name != VARIADIC]
     for key in values:
         if key not in names and VARIADIC not in parameters:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            meant = f"did you mean {dot}{near[0]}?" if near else f"there are {', '.join(names)}"
-            yield f"{dot}{key}", f"unknown key; {meant}"
+            yield f"{dot}{key}", f"unknown key; {did_you_mean(str(key), names, dot)}"
     for name in names:
         if name not in values:
             if parameters[name].required:

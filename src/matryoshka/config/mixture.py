@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from matryoshka.config.consistency import TAKEN
 from matryoshka.config.projecting import STORED
+from matryoshka.errors import did_you_mean
 
 Problem = tuple[str, str]
 MIXTURE = "matryoshka.data.mixture.Mixture"
@@ -63,6 +63,4 @@ def _weight_problems(weights: Mapping[str, Any], sources: list[str]) -> Iterator
 
 def _unknown(key: str, name: str, known: list[str], said: str) -> Iterator[Problem]:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        meant = f"did you mean {key}.{near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
-        yield f"{key}.{name}", f"{said}; {meant}"
+        yield f"{key}.{name}", f"{said}; {did_you_mean(name, known, f'{key}.')}"

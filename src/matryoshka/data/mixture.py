@@ -98,6 +98,10 @@ class MixedSet(RetrievalSet):
             prompts=prompts,
         )
 
+    def searched_part(self, document: str) -> str:
+        """The source, whose name has no slash."""
+        return document.partition("/")[0]
+
 
 @dataclass(frozen=True)
 class MixedSplit(Split):

@@ -57,6 +57,10 @@ class RetrievalSet:
         """Whether any answer has another grade than 1."""
         return any(grade != 1 for query in self.queries for grade in self.grades[query].values())
 
+    def searched_part(self, document: str) -> str:
+        """What is searched as one corpus: of a set of several sources the document's own, else all of it."""
+        return ""
+
     def described(self, queries: str = "queries") -> str:
         """How many queries and documents; and rows that repeat a question, if any do. queries: what they are."""
         said = f"{len(self.queries):,} {queries} over {len(self.corpus):,} documents"

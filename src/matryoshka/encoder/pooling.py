@@ -105,7 +105,7 @@ def pool(pooling: nn.Module, hidden_TH: Tensor, batch: PackedBatch) -> Tensor:
 
     Raises ValueError where the batch does not say how long its prompts are, UserError for a text of nothing else.
     """
-    if getattr(pooling, "include_prompt", True):
+    if includes_prompt(pooling):
         return cast(Tensor, pooling(hidden_TH, batch.lengths_S))
     if len(batch.prompts) < len(batch.lengths):
         raise ValueError("the pooling leaves the prompt out, and the batch does not say how many tokens that has")
@@ -124,4 +124,9 @@ def pool(pooling: nn.Module, hidden_TH: Tensor, batch: PackedBatch) -> Tensor:
 def described(pooling: nn.Module) -> str:
     """A pooling in words: `cls + mean`, `mean without the prompt`."""
     modes = " + ".join(getattr(pooling, "modes", [type(pooling).__name__]))
-    return modes if getattr(pooling, "include_prompt", True) else f"{modes} without the prompt"
+    return modes if includes_prompt(pooling) else f"{modes} without the prompt"
+
+
+def includes_prompt(pooling: nn.Module) -> bool:
+    """Whether the tokens of a prompt are pooled too, as by any pooling that does not say otherwise."""
+    return bool(getattr(pooling, "include_prompt", True))

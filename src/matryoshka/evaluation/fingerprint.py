@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import matryoshka
 from matryoshka.encoder.encoder import Encoder, Precision
+from matryoshka.encoder.pooling import includes_prompt
 from matryoshka.encoder.varlen_attention import kernel_name
 from matryoshka.evaluation.device_digest import device_digest
 
@@ -63,7 +64,7 @@ def encoder_fingerprint(encoder: Encoder, precision: Precision) -> str | None:
 def weights_fingerprint(encoder: Encoder) -> str:
     """Equal for two encoders of the same weights and poolings, dense layers included, whatever the machine."""
     poolings = [_kind(module) for module in encoder.pooling.modules()]
-    without = [] if getattr(encoder.pooling, "include_prompt", True) else ["without the prompt"]
+    without = [] if includes_prompt(encoder.pooling) else ["without the prompt"]
     return _digest([poolings, getattr(encoder.pooling, "modes", None), *without], _weights(encoder))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from matryoshka.errors import UserError
+from matryoshka.errors import UserError, did_you_mean
 from matryoshka.evaluation.uncertainty import Floats, Ints
 from matryoshka.storage.command_words import pasted
 
@@ -69,9 +68,7 @@ def read_rankings(run: Path, metric: str, protocol: Protocol, *, base: bool = Fa
     columns = _opened(path, lambda: list(pyarrow.parquet.read_schema(path).names))
     metrics = [name for name in columns if name not in NO_METRICS]
     if metric not in metrics:
-        near = difflib.get_close_matches(metric, metrics, n=1)
-        meant = f"did you mean metric={near[0]}?" if near else f"there are {', '.join(metrics)}"
-        raise UserError(f"{path} has no metric {metric!r}; {meant}")
+        raise UserError(f"{path} has no metric {metric!r}; {did_you_mean(metric, metrics, 'metric=')}")
     table = _read(path, ["query", "dim", "cluster", "first_hit", metric], column("protocol") == protocol)
     if not table.num_rows and protocol == "merged":  # there are no copies, and the protocols are one
         protocol = "as_is"

@@ -70,6 +70,8 @@ class SentenceTransformersFolder:
 
     def write(self, encoder: Encoder, folder: Path) -> None:
         """Write all files into an empty folder."""
+        from matryoshka.encoder.pooling import includes_prompt
+
         encoder.backbone.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):
             weights.chmod(0o644)  # safetensors would keep colleagues out
@@ -91,8 +93,7 @@ class SentenceTransformersFolder:
         told = transformer_config(encoder.max_seq_length, encoder.do_lower_case)
         _write_json(folder / "sentence_bert_config.json", told)
         pooling = encoder.pooling
-        include_prompt = getattr(pooling, "include_prompt", True)
-        told = pooling_config(pooling.modes, encoder.pooled_width // pooling.factor, include_prompt)
+        told = pooling_config(pooling.modes, encoder.pooled_width // pooling.factor, includes_prompt(pooling))
         _write_json(folder / "1_Pooling" / "config.json", told)
         for i, layer in enumerate(layers, 2):
             write_dense(layer, folder / f"{i}_Dense")

@@ -41,6 +41,8 @@ class EncoderSummary:
     @classmethod
     def of(cls, encoder: Encoder, dim: int | None = None) -> EncoderSummary:
         """The summary of an encoder. dim: how many of its numbers are saved; None for all."""
+        from matryoshka.encoder.pooling import includes_prompt
+
         return cls(
             architecture=type(encoder.backbone).__name__,
             hidden_size=encoder.pooled_width // encoder.pooling.factor,
@@ -49,7 +51,7 @@ class EncoderSummary:
             prompts=dict(encoder.prompts),
             revision=encoder.revision,
             dense=tuple(dense_config(layer) for layer in kept_layers(encoder, dim)),
-            include_prompt=getattr(encoder.pooling, "include_prompt", True),
+            include_prompt=includes_prompt(encoder.pooling),
             do_lower_case=encoder.do_lower_case,
         )
 

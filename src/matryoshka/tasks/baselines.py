@@ -79,11 +79,13 @@ def measure_baselines(recipe: Recipe, texts: TokenizedSet, measuring: Measuring)
 
     Of several sets, the mean over them.
     """
+    return tuple(_on(texts, measured_by(name, recipe.bm25, measuring)) for name in recipe.baselines)
+
+
+def _on(texts: TokenizedSet, measure: Callable[[Judgements], EvaluationResult]) -> EvaluationResult:
     if isinstance(texts, SeveralSets):
-        of_each = [measure_baselines(recipe, part, measuring) for part in texts.parts.values()]
-        baselines = zip(*of_each, strict=True)
-        return tuple(mean_result(*texts.named, dict(zip(texts.parts, of, strict=True))) for of in baselines)
-    return tuple(measured_by(name, recipe.bm25, measuring)(texts.judgements) for name in recipe.baselines)
+        return mean_result(*texts.named, {name: measure(part.judgements) for name, part in texts.parts.items()})
+    return measure(texts.judgements)
 
 
 def measured_by(name: str, bm25: BM25, measuring: Measuring) -> Callable[[Judgements], EvaluationResult]:

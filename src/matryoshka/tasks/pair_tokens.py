@@ -10,6 +10,7 @@ from matryoshka.data.mixture import MixedSplit
 from matryoshka.data.split import Prompts, Split
 from matryoshka.data.tokens import kept_token_ids, tokenized_pairs
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.pooling import includes_prompt
 from matryoshka.errors import UserError
 from matryoshka.training.drawn_texts import DrawnTexts
 
@@ -24,7 +25,7 @@ def pair_tokens(encoder: Encoder, split: Split) -> Dataset:
     if isinstance(split, MixedSplit):
         from datasets import concatenate_datasets
 
-        if not encoder.pooling.include_prompt and any(part.prompts for part in split.sources.values()):
+        if not includes_prompt(encoder.pooling) and any(part.prompts for part in split.sources.values()):
             raise UserError("data.prompts: the pooling leaves out the prompt, which has one length; use one with it")
         return concatenate_datasets([pair_tokens(encoder, part) for part in split.sources.values()])
     prompts = prompts_of(encoder, split.pairs.column_names, split.prompts)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from matryoshka.config.recipe import TrainingRecipe
 from matryoshka.data.split import Split
 from matryoshka.encoder.encoder import Encoder
+from matryoshka.encoder.pooling import includes_prompt
 from matryoshka.errors import UserError
 from matryoshka.storage.command_words import quoted
 
@@ -20,7 +21,7 @@ def take_prompts(recipe: TrainingRecipe, split: Split, encoder: Encoder) -> Spli
     if split.pools is None or not split.pools.prompts:
         return split
     own, rows = encoder.prompts["query"], list(dict.fromkeys(split.pools.prompts))
-    if len(rows) > 1 and not encoder.pooling.include_prompt:
+    if len(rows) > 1 and not includes_prompt(encoder.pooling):
         raise UserError(
             f"pooling: it leaves out the prompt, and rows of the training data have several, such as {rows[0]!r} and "
             f"{rows[1]!r}; use a pooling with the prompt, or remove the column 'prompt'"

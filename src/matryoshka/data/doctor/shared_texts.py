@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -43,13 +43,12 @@ class TrainingTexts:
         """Index the columns; near: where given, every text is added to it. pools: further texts of the rows."""
         normal = {column: list(map(normalise, rows)) for column, rows in texts.items()}
         first, first_normal = _first_places(texts), _first_places(normal)
-        further = [[normalise(text) for text in pools.texts_of(row)] for row in range(len(pools))] if pools else []
-        for row in range(len(further)):
-            assert pools is not None
-            sides = [*[POSITIVES] * len(pools.positives.of(row)), *[NEGATIVES] * len(pools.negatives.of(row))]
-            for side, text, plain in zip(sides, pools.texts_of(row), further[row], strict=True):
-                first.setdefault(text, (row + 1, side))
-                first_normal.setdefault(plain, (row + 1, side))
+        further: list[list[str]] = []
+        for row, drawn_from in enumerate(_pooled(pools) if pools else (), start=1):
+            further.append([normalise(text) for _, text in drawn_from])
+            for (side, text), plain in zip(drawn_from, further[-1], strict=True):
+                first.setdefault(text, (row, side))
+                first_normal.setdefault(plain, (row, side))
         if near:
             for text in first_normal:
                 near.add(text)
@@ -123,11 +122,16 @@ def _first_places(columns: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, 
     return first
 
 
+def _pooled(pools: Pools) -> Iterator[list[tuple[str, str]]]:
+    """Of each row the side and the text of all that it is drawn from."""
+    sides = ((POSITIVES, pools.positives), (NEGATIVES, pools.negatives))
+    for row in range(len(pools)):
+        yield [(side, pools.texts[number]) for side, pool in sides for number in pool.of(row)]
+
+
 def corpus_copies(data: RetrievalSet, normalise: Callable[[str], str]) -> CorpusCopies:
     """Count them, in one pass over the corpus and one over the judgements."""
-    parts: Mapping[str, RetrievalSet] = getattr(data, "parts", {})  # of a mixture, each searched by itself
-    part_of = {f"{name}/{document}": name for name, part in parts.items() for document in part.corpus}
-    exact = {document: (part_of.get(document), text) for document, text in data.corpus.items()}
+    exact = {document: (data.searched_part(document), text) for document, text in data.corpus.items()}
     normal = {document: (part, normalise(text)) for document, (part, text) in exact.items()}
     having, having_exactly = Counter(normal.values()), Counter(exact.values())
     right = [(query, document) for query in data.queries for document in data.grades[query]]

@@ -6,9 +6,10 @@ import csv
 import io
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
-from matryoshka.data.reading.files import ending, opened
+from matryoshka.data.reading.files import ending, opened, state
 from matryoshka.data.reading.form import TextForm
 
 USUAL = {".csv": ",", ".tsv": "\t"}
@@ -22,8 +23,12 @@ def separator_of(file: Path, form: TextForm, columns: Sequence[str] = ()) -> str
     Of several, one that cuts the first rows into equally many cells, two at least, and then the ending's own.
     Quotes are respected.
     """
-    if form.between is not None:
-        return form.between
+    return _found(file, state(file), form, tuple(columns)) if form.between is None else form.between
+
+
+@lru_cache(maxsize=64)  # a file is asked about when it is checked, told of and read
+def _found(file: Path, state: str, form: TextForm, columns: tuple[str, ...]) -> str:
+    """state: of the file, so that a changed one is looked at again."""
     usual = USUAL[ending(file.name)]
     with opened(file, form) as content, io.TextIOWrapper(content, "utf-8-sig", "replace", newline="") as text:
         lines = list(itertools.islice(text, LINES))  # who reads the file says where it is not UTF-8
