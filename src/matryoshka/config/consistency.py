@@ -101,9 +101,10 @@ def part_problems(config: Config, broken: set[str], *, trained: bool) -> Iterato
     parts: dict[str, Any] = {}
     examined = ("data", "split") if has_vectors(config) else EXAMINED
     nodes = {name: config.get(name) for name in examined if name not in broken}
-    several = {"sets": chosen_sets(config), "sources": config.get("sources") or {}}
-    for group, of_group in several.items():
-        nodes |= {f"{group}.{name}": node for name, node in of_group.items() if group not in broken}
+    sets = {} if "sets" in broken else chosen_sets(config)
+    sources = {} if "sources" in broken else config.get("sources") or {}
+    nodes |= {f"sets.{name}": node for name, node in sets.items()}
+    nodes |= {f"sources.{name}": node for name, node in sources.items()}
     for name, node in nodes.items():
         if not node:
             continue
